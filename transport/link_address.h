@@ -1,0 +1,30 @@
+#ifndef IVMQ_TRANSPORT_LINK_ADDRESS_H_
+#define IVMQ_TRANSPORT_LINK_ADDRESS_H_
+
+#include <cstdint>
+
+namespace ivmq::transport {
+
+// How one side of a link is woken: it sleeps on a WakeBlock, looks at a ready byte when it wakes,
+// and is rung at (peer, vector). Offsets are from the region's first byte.
+struct WakeAddress {
+  uint64_t wake_offset = 0;   // WakeBlock of the side that sleeps, 64-byte aligned
+  uint64_t ready_offset = 0;  // ReadyByte of this link for that side
+  uint32_t peer = 0;
+  uint32_t vector = 0;
+  bool polls = false;         // takes no interrupts: set the ready byte, ring nothing
+};
+
+// Where a link lies, as control told it over the control channel. Both sides check every offset
+// against their own mapping before use; the capacity is never taken from the region.
+struct LinkAddress {
+  uint64_t link_id = 0;
+  uint64_t ring_offset = 0;    // of the RingDescriptor, 64-byte aligned
+  uint64_t ring_capacity = 0;  // bytes of data: power of two, 4 KiB to 16 MiB
+  WakeAddress consumer;        // rung when records are there
+  WakeAddress producer;        // rung when space is there
+};
+
+}  // namespace ivmq::transport
+
+#endif  // IVMQ_TRANSPORT_LINK_ADDRESS_H_
