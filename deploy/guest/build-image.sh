@@ -1,0 +1,119 @@
+#!/bin/bash
+# Makes what a guest boots from: Debian's cloud kernel and an initramfs, no root file system.
+#
+#   deploy/guest/build-image.sh [--output DIR] [--programs FILE] [BINARY...]
+#     --output DIR      where to keep it (default build/guest)
+#     --programs FILE   where the archive of the binaries goes (default DIR/programs.cpio)
+#     BINARY            goes to /ivmq/bin in the guest, with the shared libraries that ldd names
+# Leaves in DIR: vmlinuz, base.cpio (busybox, VFIO modules, init), programs.cpio. Each is made again
+# only when what it is made from has changed, so a second call takes a moment.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+output=$here/../../build/guest
+programs=
+binaries=()
+while (($#)); do
+  case $1 in
+    --output) output=$2; shift ;;
+    --programs) programs=$2; shift ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -*) echo "build-image: unknown argument '$1'; see --help" >&2; exit 2 ;;
+    *) binaries+=("$1") ;;
+  esac
+  shift
+done
+mkdir -p "$output"
+output=$(cd "$output" && pwd)
+programs=${programs:-$output/programs.cpio}
+stamp_file=${programs%.cpio}.stamp
+# One at a time: tests and the quick start may call this together.
+exec 9>"$output/.lock"
+flock 9
+
+# In the order in which they load. vfio-pci needs all the others.
+modules=(irqbypass vfio vfio_virqfd vfio_iommu_type1 vfio-pci-core vfio-pci)
+
+make_cpio() { # FOLDER ARCHIVE
+  (cd "$1" && find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$2.new"
+  mv "$2.new" "$2"
+}
+
+# The name of the versioned package behind linux-image-cloud-amd64.
+kernel_package() {
+  apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+    sed -n 's/^ *Depends: \(linux-image-[0-9].*-cloud-amd64\)$/\1/p' | head -n 1
+}
+
+fetch_kernel() {
+  local package scratch
+  package=$(kernel_package)
+  if [[ -z $package ]]; then # a machine whose package lists are empty
+    if ((EUID == 0)); then apt-get -q update >&2; else sudo apt-get -q update >&2; fi
+    package=$(kernel_package)
+  fi
+  [[ -n $package ]] || { echo "build-image: apt knows no linux-image-cloud-amd64" >&2; exit 1; }
+  scratch=$(mktemp -d "$output/kernel.XXXXXX")
+  echo "fetching $package"
+  (cd "$scratch" && apt-get -q -o APT::Sandbox::User=root -o Acquire::Retries=3 download "$package" ||
+    { echo "build-image: apt-get download $package failed; try: apt-get update" >&2; exit 1; }
+   dpkg -x ./*.deb unpacked)
+  rm -rf "$output/modules"
+  mkdir "$output/modules"
+  local module file
+  for module in "${modules[@]}"; do
+    file=$(find "$scratch/unpacked/lib/modules" -name "$module.ko" -print -quit)
+    [[ -n $file ]] || { echo "build-image: $package has no module $module" >&2; exit 1; }
+    cp "$file" "$output/modules/"
+  done
+  cp "$scratch"/unpacked/boot/vmlinuz-* "$output/vmlinuz"
+  rm -rf "$scratch"
+}
+
+make_base() {
+  local root
+  root=$(mktemp -d "$output/base.XXXXXX")
+  mkdir -p "$root/bin" "$root/lib/modules" "$root/dev"
+  cp "$(command -v busybox)" "$root/bin/busybox"
+  ln -s busybox "$root/bin/sh"
+  cp "$output"/modules/*.ko "$root/lib/modules/"
+  printf '%s\n' "${modules[@]}" >"$root/lib/modules/order"
+  install -m 755 "$here/init" "$root/init"
+  make_cpio "$root" "$output/base.cpio"
+  rm -rf "$root"
+}
+
+# The programs, without debug information, and their libraries at the paths where ldd found them.
+make_programs() {
+  local root library
+  root=$(mktemp -d "$output/programs.XXXXXX")
+  mkdir -p "$root/ivmq/bin"
+  for binary in "${binaries[@]}"; do
+    if command -v strip >/dev/null; then
+      strip --strip-debug -o "$root/ivmq/bin/${binary##*/}" "$binary"
+    else
+      cp "$binary" "$root/ivmq/bin/"
+    fi
+  done
+  while read -r library; do
+    mkdir -p "$root${library%/*}"
+    cp -L "$library" "$root$library"
+  done < <(ldd "${binaries[@]}" | sed -n 's/^\t\(.* => \)\{0,1\}\(\/[^ ]*\) (0x.*/\2/p' | sort -u)
+  make_cpio "$root" "$programs"
+  rm -rf "$root"
+}
+
+[[ -s $output/vmlinuz ]] || fetch_kernel
+if [[ ! -s $output/base.cpio || $here/init -nt $output/base.cpio ||
+      $output/vmlinuz -nt $output/base.cpio || $0 -nt $output/base.cpio ]]; then
+  make_base
+fi
+if ((${#binaries[@]})); then
+  stamp=$(stat -L -c '%n %Y %s' "${binaries[@]}"
+          ldd "${binaries[@]}" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u |
+            xargs -r stat -L -c '%n %Y %s')
+  if [[ ! -s $programs || $stamp != "$(cat "$stamp_file" 2>/dev/null)" ]]; then
+    rm -f "$stamp_file"
+    make_programs
+    printf '%s\n' "$stamp" >"$stamp_file"
+  fi
+fi
