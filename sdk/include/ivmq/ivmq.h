@@ -1,0 +1,14 @@
+#ifndef IVMQ_IVMQ_H_
+#define IVMQ_IVMQ_H_
+
+// Everything but the protobuf adapter (<ivmq/protobuf.h>). Needs the standard library only.
+
+#include <ivmq/codec.h>
+#include <ivmq/message.h>
+#include <ivmq/node.h>
+#include <ivmq/options.h>
+#include <ivmq/publisher.h>
+#include <ivmq/status.h>
+#include <ivmq/subscriber.h>
+
+#endif  // IVMQ_IVMQ_H_

@@ -1,0 +1,107 @@
+#ifndef IVMQ_NODE_H_
+#define IVMQ_NODE_H_
+
+#include <ivmq/codec.h>
+#include <ivmq/export.h>
+#include <ivmq/options.h>
+#include <ivmq/publisher.h>
+#include <ivmq/status.h>
+#include <ivmq/subscriber.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace ivmq {
+
+namespace internal {
+class NodeImpl;
+}  // namespace internal
+
+// This process as a member of a realm: attached to the daemon of its machine (ivmqd on a host,
+// ivmq-agent in a guest; the call is the same).
+//
+// Any thread. Copyable: copies share one attachment, which ends when the last copy and the last
+// publisher and subscriber are gone, or at Close. One background thread keeps the session.
+// If the daemon goes away, links that exist go on carrying messages; Create then fails with
+// UNAVAILABLE. After fork the child's copy answers FAILED_PRECONDITION and touches no memory.
+class IVMQ_API Node {
+ public:
+  // Attaches. UNAVAILABLE: no daemon, with the paths that were tried; DEADLINE_EXCEEDED: it does
+  // not answer; FAILED_PRECONDITION: the region is of another layout version or not ivmq's.
+  static Result<Node> Open(NodeOptions options = {});
+
+  // Starts publishing. `topic`: tokens by dots, no wildcards, 1 to 255 bytes of printable UTF-8,
+  // else INVALID_ARGUMENT naming the token. FAILED_PRECONDITION: a subscriber of the topic takes
+  // another type; both names are told. RESOURCE_EXHAUSTED: no memory left in the region.
+  template <class T = Bytes>
+  auto CreatePublisher(std::string_view topic, PublisherOptions options = {}) {
+    if constexpr (std::is_same_v<T, Bytes>) {
+      return CreateBytesPublisher(topic, {}, options);
+    } else {
+      auto bytes = CreateBytesPublisher(topic, Codec<T>::TypeName(), options);
+      return bytes.ok() ? Result<Publisher<T>>(Publisher<T>(std::move(bytes).value()))
+                        : Result<Publisher<T>>(bytes.status());
+    }
+  }
+
+  // Starts receiving. Returns when every publisher registered by then has attached: whatever they
+  // publish later is delivered. Errors as CreatePublisher's, and DEADLINE_EXCEEDED naming the
+  // publishers that have not attached in time (nothing stays registered then).
+  template <class T = Bytes>
+  auto CreateSubscriber(std::string_view topic, SubscriberOptions options = {}) {
+    if constexpr (std::is_same_v<T, Bytes>) {
+      return CreateBytesSubscriber(topic, {}, options);
+    } else {
+      auto bytes = CreateBytesSubscriber(topic, Codec<T>::TypeName(), options);
+      return bytes.ok() ? Result<Subscriber<T>>(Subscriber<T>(std::move(bytes).value()))
+                        : Result<Subscriber<T>>(bytes.status());
+    }
+  }
+
+  // The same with the type named at run time; an empty name takes any type (subscriber) or has
+  // none (publisher).
+  Result<BytesPublisher> CreateBytesPublisher(std::string_view topic, std::string_view type_name,
+                                              PublisherOptions options = {});
+  Result<BytesSubscriber> CreateBytesSubscriber(std::string_view topic, std::string_view type_name,
+                                                SubscriberOptions options = {});
+
+  // Something of the realm came, changed or went.
+  struct Discovery {
+    enum class Kind { kAdded, kChanged, kRemoved, kSnapshotDone };
+    enum class Subject { kNone, kPeer, kNode, kTopic };
+    Kind kind = Kind::kAdded;
+    Subject subject = Subject::kNone;
+    uint64_t id = 0;           // peer ID or node ID; 0 for a topic
+    std::string name;          // node or topic name
+    std::string detail;        // type name of a topic; state of a peer or node
+    uint32_t peer_id = 0;      // of a node
+    uint32_t publishers = 0;   // of a topic or node
+    uint32_t subscribers = 0;  // of a topic or node
+  };
+  // Tells all that exists, then kSnapshotDone, then what comes, changes and goes, until the node
+  // closes. The handler runs on the node's own thread: it must not block. Once a node.
+  Status WatchDiscovery(std::function<void(const Discovery&)> handler);
+
+  // False once the daemon is gone or the node was evicted or closed.
+  bool connected() const;
+  uint64_t id() const;       // unique while the daemon lives
+  uint32_t peer_id() const;  // of this machine; 0 on the host
+  const std::string& name() const;
+  const std::string& realm() const;
+
+  // Closes all publishers and subscribers and leaves. Idempotent.
+  void Close();
+
+ private:
+  explicit Node(std::shared_ptr<internal::NodeImpl> impl);
+  std::shared_ptr<internal::NodeImpl> impl_;
+};
+
+}  // namespace ivmq
+
+#endif  // IVMQ_NODE_H_

@@ -1,0 +1,122 @@
+#ifndef IVMQ_PUBLISHER_H_
+#define IVMQ_PUBLISHER_H_
+
+#include <ivmq/codec.h>
+#include <ivmq/export.h>
+#include <ivmq/options.h>
+#include <ivmq/status.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <type_traits>
+
+namespace ivmq {
+
+namespace internal {
+class PublisherImpl;
+}  // namespace internal
+
+// What a publish did.
+struct Published {
+  // Links the message was written to: subscribers that will get it. 0 with none.
+  uint32_t links = 0;
+};
+
+// What one publisher has counted since it was created.
+struct PublisherCounters {
+  uint64_t messages = 0;   // accepted by Publish
+  uint64_t written = 0;    // written to a link, one count for each link
+  uint64_t full = 0;       // publishes that failed with FULL
+  uint64_t doorbells = 0;  // system calls or exits to wake a subscriber
+};
+
+// Publishes messages as bytes to one topic; Publisher<T> below adds the type.
+//
+// One thread at a time (checked in debug builds); may move between threads. Move-only; its
+// destructor closes it: what was published is still delivered. Outliving its Node is fine, every
+// call then says CLOSED.
+class IVMQ_API BytesPublisher {
+ public:
+  // Fills `out`, exactly the size that was asked for; false abandons the message.
+  using Fill = std::function<bool(std::span<std::byte> out)>;
+
+  BytesPublisher(BytesPublisher&&) noexcept;
+  BytesPublisher& operator=(BytesPublisher&&) noexcept;
+  ~BytesPublisher();
+
+  // Writes one message to every link and wakes who sleeps. All links or none:
+  //   FULL               a link has no room by the deadline; the message names the fullest one
+  //   INVALID_ARGUMENT   larger than max_message_bytes(); both sizes are named
+  //   FAILED_PRECONDITION  used after fork
+  //   CLOSED             closed, or the node was evicted
+  Result<Published> Publish(std::span<const std::byte> message);
+  // The same without waking anybody, for batches: what was written becomes visible at the next
+  // Flush or Publish, or earlier. Never holds back more than the ring's own batch limit.
+  Result<Published> Write(std::span<const std::byte> message);
+  // Makes all written messages visible and wakes who sleeps.
+  void Flush();
+
+  // The same with the message built in place where there is one link.
+  Result<Published> PublishInPlace(size_t bytes, const Fill& fill);
+  Result<Published> WriteInPlace(size_t bytes, const Fill& fill);
+
+  // Waits until at least `count` subscribers are linked: OK, or DEADLINE_EXCEEDED saying how many
+  // there are.
+  Status WaitForSubscribers(uint32_t count, std::chrono::nanoseconds timeout);
+  // Subscribers linked now.
+  uint32_t subscribers() const;
+
+  // Largest message that fits every link, and any that may come: of the smallest ring there can be.
+  size_t max_message_bytes() const;
+  const std::string& topic() const;
+  PublisherCounters counters() const;
+
+  // Flushes and leaves the topic. Subscribers still get what was published.
+  void Close();
+
+ private:
+  friend class Node;
+  explicit BytesPublisher(std::unique_ptr<internal::PublisherImpl> impl);
+  std::unique_ptr<internal::PublisherImpl> impl_;
+};
+
+// Publishes messages of one type; see BytesPublisher for rules and errors.
+template <class T>
+class Publisher {
+ public:
+  explicit Publisher(BytesPublisher bytes) : bytes_(std::move(bytes)) {}
+
+  Result<Published> Publish(const T& message) {
+    return bytes_.PublishInPlace(Codec<T>::Size(message), [&message](std::span<std::byte> out) {
+      return Codec<T>::Encode(message, out);
+    });
+  }
+  Result<Published> Write(const T& message) {
+    return bytes_.WriteInPlace(Codec<T>::Size(message), [&message](std::span<std::byte> out) {
+      return Codec<T>::Encode(message, out);
+    });
+  }
+  void Flush() { bytes_.Flush(); }
+  Status WaitForSubscribers(uint32_t count, std::chrono::nanoseconds timeout) {
+    return bytes_.WaitForSubscribers(count, timeout);
+  }
+  uint32_t subscribers() const { return bytes_.subscribers(); }
+  size_t max_message_bytes() const { return bytes_.max_message_bytes(); }
+  const std::string& topic() const { return bytes_.topic(); }
+  PublisherCounters counters() const { return bytes_.counters(); }
+  void Close() { bytes_.Close(); }
+  // The same publisher without the type.
+  BytesPublisher& bytes() { return bytes_; }
+
+ private:
+  BytesPublisher bytes_;
+};
+
+}  // namespace ivmq
+
+#endif  // IVMQ_PUBLISHER_H_
