@@ -35,6 +35,8 @@ lab_start() {
     esac
     shift 2
   done
+  [[ -s $LAB_IMAGE/base.cpio ]] ||
+    { lab_fail "no guest image in $LAB_IMAGE: run deploy/guest/build-image.sh"; return 1; }
   LAB=$(mktemp -d "${TMPDIR:-/tmp}/ivmq-lab.XXXXXX")
   trap lab_cleanup EXIT
   trap 'exit 130' INT
