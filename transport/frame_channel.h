@@ -6,6 +6,7 @@
 #include <deque>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "transport/status.h"
@@ -51,6 +52,11 @@ class FrameChannel {
   int fd() const;
 
  private:
+  // True if a whole frame was in `in_`.
+  Result<bool> TakeFrame(Frame* frame);
+  // True if bytes came.
+  Result<bool> ReadSome();
+
   struct Outgoing {
     std::string bytes;
     size_t sent = 0;
