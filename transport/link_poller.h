@@ -1,0 +1,104 @@
+#ifndef IVMQ_TRANSPORT_LINK_POLLER_H_
+#define IVMQ_TRANSPORT_LINK_POLLER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "transport/link_reader.h"
+#include "transport/waiter.h"
+
+namespace ivmq::transport {
+
+// The links that one thread reads: polls busy ones directly and looks at idle ones only through
+// their ready bytes, eight at a time, so that a thousand idle links cost next to nothing.
+//
+//   while (poller.Next(&reader, &record)) { use it; reader->Release(); }
+//   waiter->Wait(deadline, [&](Look look) { return poller.HasWork(look); });
+//
+// Round robin, at most `burst` records from a link before it is the next one's turn. A link whose
+// producer wrote nonsense is taken out of the round and reported by TakeCorrupt(); the others go
+// on. One thread at a time. Owns the readers. Add() and Remove() allocate, the rest does not.
+class LinkPoller {
+ public:
+  struct Options {
+    uint32_t burst = 16;
+    // How many looks in a row find a busy link empty before it counts as idle.
+    uint32_t idle_after = 64;
+  };
+  struct CorruptLink {
+    uint64_t link_id = 0;
+    LinkReader* reader = nullptr;  // still owned by the poller, until Remove()
+  };
+
+  LinkPoller();
+  explicit LinkPoller(Options options);
+  ~LinkPoller();
+  LinkPoller(const LinkPoller&) = delete;
+  LinkPoller& operator=(const LinkPoller&) = delete;
+
+  // Takes a link into the round. ALREADY_EXISTS if its id is there, INVALID_ARGUMENT if it is on
+  // another device than the others; the reader is gone then.
+  Status Add(std::unique_ptr<LinkReader> reader);
+  // Takes it out and hands it back; null if unknown. Records that it holds stay borrowed from it.
+  std::unique_ptr<LinkReader> Remove(uint64_t link_id);
+  LinkReader* Find(uint64_t link_id) const;
+  size_t size() const { return links_.size(); }
+
+  // The next record of any link: false if there is none now. The record is borrowed until
+  // (*reader)->Release(), which is the caller's to call. Bounded work: each busy link is looked at
+  // once at most, and each ready byte once.
+  bool Next(LinkReader** reader, RecordView* record);
+
+  // For a Waiter. True also while TakeCorrupt() has something to say.
+  bool HasWork(Look look);
+  // HasWork(Look::kSleep) the other way round. True: all links are armed and nothing is there, so
+  // it is safe to sleep on the ready bytes.
+  bool ArmAll() { return !HasWork(Look::kSleep); }
+
+  // The links that turned out corrupt since the last call.
+  std::vector<CorruptLink> TakeCorrupt();
+  bool has_corrupt() const { return !corrupt_.empty(); }
+
+ private:
+  enum class State : uint8_t { kHot, kArmed, kCorrupt };
+  struct Link {
+    std::unique_ptr<LinkReader> reader;
+    State state = State::kHot;
+    uint32_t empty_looks = 0;
+    size_t hot_index = 0;  // where it is in hot_, if kHot
+  };
+  // Eight ready bytes that lie together: one load tells whether any of ours is set.
+  struct Word {
+    uint64_t offset = 0;  // in the region, a multiple of 8
+    uint64_t mask = 0;    // 0xff for each byte that belongs to a link of ours
+    std::vector<Link*> links;
+  };
+
+  void MakeHot(Link* link);
+  void LeaveHot(Link* link, State state);
+  void Quarantine(Link* link);
+  // Makes every link hot whose ready byte is set.
+  void CollectReady();
+  bool AnyReady() const;
+  bool TryHot(LinkReader** reader, RecordView* record);
+  bool ArmHot();
+  bool PeekAll();
+
+  const Options options_;
+  std::shared_ptr<Device> device_;  // of all links
+  std::unordered_map<uint64_t, std::unique_ptr<Link>> links_;
+  std::vector<Word> words_;
+  std::vector<Link*> hot_;   // reserved for all links, so that it never grows while polling
+  size_t turn_ = 0;          // whose turn it is in hot_
+  uint32_t taken_ = 0;       // records in a row from that one
+  uint32_t until_scan_ = 0;  // records until the ready bytes are looked at again
+  std::vector<CorruptLink> corrupt_;  // reserved for all links
+};
+
+}  // namespace ivmq::transport
+
+#endif  // IVMQ_TRANSPORT_LINK_POLLER_H_

@@ -1,0 +1,112 @@
+#ifndef IVMQ_TRANSPORT_LINK_WRITER_H_
+#define IVMQ_TRANSPORT_LINK_WRITER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "ringbuf/ring_layout.h"
+#include "ringbuf/spsc_producer.h"
+#include "transport/device.h"
+#include "transport/doorbell.h"
+#include "transport/link_address.h"
+#include "transport/link_counters.h"
+#include "transport/status.h"
+#include "transport/wake.h"
+
+namespace ivmq::transport {
+
+using ringbuf::WriteResult;
+
+// The publishing side of a link: a ring's producer, and the wake-ups in both directions.
+//
+//   TryWrite (or TryClaim, fill, Commit)     as often as wanted
+//   Flush                                    publishes, and wakes the consumer if it waits
+//
+// To wait for room: ArmSpace(bytes) in the check of a Waiter (Look::kSleep), space_signalled() or
+// HasRoom(bytes) for its cheap looks.
+//
+// One thread at a time, counters() from any. Keeps the device alive. After Open() nothing here
+// allocates or makes a system call, but for the doorbell. kCorrupt is for good: the other side
+// wrote nonsense; report the link and drop it.
+class LinkWriter {
+ public:
+  // Checks every place of `address` against the device's region, and the ring's own description.
+  // OUT_OF_RANGE, INVALID_ARGUMENT (alignment, capacity) or DATA_LOSS (no such ring there), each
+  // saying what was expected and found. `consumer_doorbell` rings the consumer.
+  // REQUIRES: this is the only producer that the ring ever has.
+  static Result<LinkWriter> Open(std::shared_ptr<Device> device, const LinkAddress& address,
+                                 Doorbell consumer_doorbell);
+
+  // See SpscProducer for each of these.
+  [[nodiscard]] WriteResult TryClaim(size_t bytes, uint8_t flags, std::byte** payload) {
+    claimed_bytes_ = bytes;
+    return ring_.TryClaim(bytes, flags, payload);
+  }
+  void Commit() {
+    ring_.Commit();
+    records_.Add(1);
+    bytes_.Add(claimed_bytes_);
+  }
+  void Abort() { ring_.Abort(); }
+  [[nodiscard]] WriteResult TryWrite(std::span<const std::byte> payload, uint8_t flags = 0) {
+    const WriteResult result = ring_.TryWrite(payload, flags);
+    if (result == WriteResult::kOk) {
+      records_.Add(1);
+      bytes_.Add(payload.size());
+    }
+    return result;
+  }
+  [[nodiscard]] bool HasRoom(size_t bytes) { return ring_.HasRoom(bytes); }
+
+  // Makes all that was committed visible and wakes the consumer if it waits for it.
+  void Flush() {
+    ring_.Publish();
+    if (ring_.NeedsWake()) Wake();
+  }
+
+  // Announces that we wait for room for `bytes`, flushes, then looks again. True: do not sleep,
+  // TryClaim() has an answer. False: our space byte will be set once there is room.
+  [[nodiscard]] bool ArmSpace(size_t bytes);
+  // Whether the consumer has set our space byte since the last ArmSpace().
+  bool space_signalled() const {
+    // seq_cst, as a look after BeginSleep(). Pairs with the store in WakeTarget::Wake().
+    return space_ready_->load(std::memory_order_seq_cst) != 0;
+  }
+
+  uint64_t link_id() const { return link_id_; }
+  uint64_t max_record_bytes() const { return ring_.max_payload_bytes(); }
+  uint64_t capacity() const { return ring_.capacity(); }
+  bool corrupt() const { return ring_.corrupt(); }
+  // True when the consumer has released all that was published.
+  [[nodiscard]] bool AllConsumed() { return ring_.AllConsumed(); }
+  // Bytes in the ring, headers and gaps included: how full it is against capacity().
+  [[nodiscard]] uint64_t BytesInFlight() { return ring_.BytesInFlight(); }
+  // Brings up to date what operators read from the ring: for when a publisher turns idle.
+  void MirrorCounters() { ring_.MirrorCounters(); }
+  LinkCounters counters() const;
+
+ private:
+  LinkWriter(std::shared_ptr<Device> device, uint64_t link_id, const ringbuf::RingView& view,
+             WakeTarget consumer, ReadyByte* space_ready);
+  void Wake();
+
+  // Constant after construction.
+  std::shared_ptr<Device> device_;
+  uint64_t link_id_;
+  const ringbuf::RingDescriptor* descriptor_;
+  WakeTarget consumer_;
+  ReadyByte* space_ready_;
+
+  ringbuf::SpscProducer<> ring_;
+  size_t claimed_bytes_ = 0;
+  Counter records_;
+  Counter bytes_;
+  Counter wakes_;
+  Counter doorbells_;
+};
+
+}  // namespace ivmq::transport
+
+#endif  // IVMQ_TRANSPORT_LINK_WRITER_H_
