@@ -1,0 +1,256 @@
+#include "transport/attach_server.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "transport/fd_passing.h"
+
+namespace ivmq::transport {
+namespace {
+
+// What the epoll set tells of beside connection IDs, which count up from Options.
+constexpr uint64_t kListenerTag = ~uint64_t{0};
+constexpr uint64_t kTimerTag = ~uint64_t{0} - 1;
+
+constexpr int kEventsPerProcess = 64;
+constexpr int kAcceptsPerProcess = 64;
+constexpr long kPauseNanoseconds = 100'000'000;
+
+Status Watch(int epoll, int fd, uint32_t events, uint64_t tag) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = tag;
+  if (::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+    return ErrnoStatus(errno, "cannot watch a connection");
+  }
+  return Status();
+}
+
+AttachMessage NewMessage(AttachKind kind) {
+  AttachMessage message{};
+  message.magic = kAttachMagic;
+  message.version = kAttachVersion;
+  message.kind = kind;
+  return message;
+}
+
+Status SendMessage(int socket, const AttachMessage& message, std::span<const int> fds) {
+  const ssize_t sent = SendWithFds(socket, std::as_bytes(std::span(&message, 1)), fds);
+  if (sent < 0) return ErrnoStatus(errno, "cannot send to a client");
+  return Status();
+}
+
+Result<std::pair<UniqueFd, UniqueFd>> NewChannelPair() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
+    return ErrnoStatus(errno, "cannot create a control channel");
+  }
+  return std::pair(UniqueFd(ends[0]), UniqueFd(ends[1]));
+}
+
+}  // namespace
+
+AttachServer::AttachServer(UniqueFd listener, std::shared_ptr<const Device> device, Options options,
+                           Callbacks callbacks)
+    : listener_(std::move(listener)),
+      device_(std::move(device)),
+      options_(std::move(options)),
+      callbacks_(std::move(callbacks)),
+      next_connection_id_(options_.first_connection_id) {}
+
+Result<std::unique_ptr<AttachServer>> AttachServer::Create(UniqueFd listener,
+                                                           std::shared_ptr<const Device> device,
+                                                           Options options, Callbacks callbacks) {
+  if (options.first_vector > options.last_vector || options.last_vector >= options.realm.vectors) {
+    return Status(Code::kInvalidArgument,
+                  "clients' vectors " + std::to_string(options.first_vector) + " to " +
+                      std::to_string(options.last_vector) + " of a realm with " +
+                      std::to_string(options.realm.vectors));
+  }
+  std::unique_ptr<AttachServer> server(new AttachServer(std::move(listener), std::move(device),
+                                                        std::move(options), std::move(callbacks)));
+  if (Status status = server->Start(); !status.ok()) return status;
+  return server;
+}
+
+Status AttachServer::Start() {
+  load_.assign(options_.last_vector - options_.first_vector + 1, 0);
+  epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) return ErrnoStatus(errno, "cannot create an epoll set");
+  timer_ = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer_) return ErrnoStatus(errno, "cannot create a timer");
+  if (Status status = Watch(epoll_.get(), timer_.get(), EPOLLIN, kTimerTag); !status.ok()) {
+    return status;
+  }
+  if (Status status = Watch(epoll_.get(), listener_.get(), EPOLLIN, kListenerTag); !status.ok()) {
+    return status;
+  }
+  accepting_ = true;
+  return Status();
+}
+
+int AttachServer::fd() const { return epoll_.get(); }
+
+void AttachServer::Process() {
+  std::array<epoll_event, kEventsPerProcess> events{};
+  const int count = ::epoll_wait(epoll_.get(), events.data(), kEventsPerProcess, 0);
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events[static_cast<size_t>(i)];
+    if (event.data.u64 == kListenerTag) {
+      AcceptSome();
+    } else if (event.data.u64 == kTimerTag) {
+      ResumeAccepting();
+    } else {
+      OnClientEvent(event.data.u64, event.events);
+    }
+  }
+}
+
+void AttachServer::AcceptSome() {
+  for (int i = 0; i < kAcceptsPerProcess; ++i) {
+    UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (socket) {
+      Greet(std::move(socket));
+      continue;
+    }
+    if (errno == EINTR || errno == ECONNABORTED) continue;
+    // EMFILE, ENFILE, ENOBUFS, ENOMEM: the listener stays readable, so stop looking for a while.
+    if (errno != EAGAIN) PauseAccepting();
+    return;
+  }
+}
+
+void AttachServer::PauseAccepting() {
+  if (!accepting_) return;
+  itimerspec soon{};
+  soon.it_value.tv_nsec = kPauseNanoseconds;
+  if (::timerfd_settime(timer_.get(), 0, &soon, nullptr) != 0) return;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);
+  accepting_ = false;
+}
+
+void AttachServer::ResumeAccepting() {
+  uint64_t expirations = 0;
+  [[maybe_unused]] const ssize_t size = ::read(timer_.get(), &expirations, sizeof(expirations));
+  if (accepting_) return;
+  accepting_ = Watch(epoll_.get(), listener_.get(), EPOLLIN, kListenerTag).ok();
+  if (!accepting_) {
+    // Out of kernel memory: try again a tick later.
+    itimerspec soon{};
+    soon.it_value.tv_nsec = kPauseNanoseconds;
+    ::timerfd_settime(timer_.get(), 0, &soon, nullptr);
+  }
+}
+
+void AttachServer::Greet(UniqueFd socket) {
+  if (!refusal_.ok()) return SendRefusal(socket.get(), refusal_);
+  if (clients_.size() >= options_.max_clients) {
+    return SendRefusal(socket.get(), Status(Code::kResourceExhausted,
+                                            "the daemon serves " + std::to_string(clients_.size()) +
+                                                " processes, which is its limit"));
+  }
+  Result<PeerProcess> process = PeerOf(socket.get());
+  if (!process.ok()) return SendRefusal(socket.get(), process.status());
+  Result<std::pair<UniqueFd, UniqueFd>> channel = NewChannelPair();
+  if (!channel.ok()) {
+    // UNAVAILABLE, so that the client tries again.
+    SendRefusal(socket.get(), Status(Code::kUnavailable, channel.status().message()));
+    return PauseAccepting();
+  }
+  const uint64_t id = next_connection_id_;
+  const uint32_t vector = LeastLoadedVector();
+  // Watched before it is greeted: its end must not be missed.
+  Status status = Watch(epoll_.get(), socket.get(), EPOLLIN | EPOLLRDHUP, id);
+  if (status.ok()) status = SendWelcome(socket.get(), id, vector, channel.value().second.get());
+  if (!status.ok()) return SendRefusal(socket.get(), status);
+
+  ++next_connection_id_;
+  ++load_[vector - options_.first_vector];
+  clients_.emplace(id, Connection{std::move(socket), vector});
+  callbacks_.on_attached(Client{id, process.value(), vector, std::move(channel.value().first)});
+}
+
+Status AttachServer::SendWelcome(int socket, uint64_t connection_id, uint32_t vector,
+                                 int channel) const {
+  AttachMessage welcome = NewMessage(AttachKind::kWelcome);
+  std::vector<int> fds;
+  if (Status status = device_->Lend(vector, &welcome, &fds); !status.ok()) return status;
+  fds.insert(fds.begin() + 1, channel);
+  welcome.fd_count = static_cast<uint32_t>(fds.size());
+  welcome.connection_id = connection_id;
+  welcome.vector = vector;
+  welcome.vectors = options_.realm.vectors;
+  welcome.generation = options_.realm.generation;
+  std::copy(options_.realm.uuid.begin(), options_.realm.uuid.end(), welcome.realm_uuid);
+  const std::string& name = options_.realm.realm_name;
+  std::copy_n(name.begin(), std::min(name.size(), kRealmNameBytes - 1), welcome.realm_name);
+  return SendMessage(socket, welcome, fds);
+}
+
+void AttachServer::SendRefusal(int socket, const Status& reason) const {
+  AttachMessage refusal = NewMessage(AttachKind::kRefused);
+  refusal.code = static_cast<uint32_t>(reason.code());
+  const std::string& text = reason.message();
+  std::copy_n(text.begin(), std::min(text.size(), sizeof(refusal.text) - 1), refusal.text);
+  // A client that cannot take even this sees its connection close, which says enough.
+  [[maybe_unused]] const Status sent = SendMessage(socket, refusal, {});
+}
+
+void AttachServer::OnClientEvent(uint64_t connection_id, uint32_t events) {
+  // Gone by the hand of a callback earlier in this batch.
+  if (!clients_.contains(connection_id)) return;
+  // EPOLLHUP comes only when the other end is closed. Readable without it: the client wrote, or
+  // shut down its half and lives, which the protocol forbids and which proves nothing.
+  Drop(connection_id, (events & EPOLLHUP) != 0 ? Gone::kEof : Gone::kClosedByUs);
+}
+
+bool AttachServer::Drop(uint64_t connection_id, Gone how) {
+  const auto found = clients_.find(connection_id);
+  if (found == clients_.end()) return false;
+  --load_[found->second.vector - options_.first_vector];
+  clients_.erase(found);
+  // An fd is free again: no need to wait for the timer.
+  if (!accepting_) ResumeAccepting();
+  callbacks_.on_gone(connection_id, how);
+  return true;
+}
+
+void AttachServer::Refuse(Status reason) { refusal_ = std::move(reason); }
+
+bool AttachServer::Close(uint64_t connection_id) { return Drop(connection_id, Gone::kClosedByUs); }
+
+Result<UniqueFd> AttachServer::NewChannel(uint64_t connection_id) {
+  const auto found = clients_.find(connection_id);
+  if (found == clients_.end()) {
+    return Status(Code::kNotFound, "no connection " + std::to_string(connection_id));
+  }
+  Result<std::pair<UniqueFd, UniqueFd>> channel = NewChannelPair();
+  if (!channel.ok()) return channel.status();
+  AttachMessage message = NewMessage(AttachKind::kChannel);
+  message.fd_count = 1;
+  message.connection_id = connection_id;
+  const int theirs = channel.value().second.get();
+  const Status sent = SendMessage(found->second.socket.get(), message, std::span(&theirs, 1));
+  if (!sent.ok()) {
+    return Status(sent.code() == Code::kUnavailable ? Code::kResourceExhausted : sent.code(),
+                  sent.message());
+  }
+  return std::move(channel.value().first);
+}
+
+uint32_t AttachServer::LeastLoadedVector() const {
+  const auto least = std::min_element(load_.begin(), load_.end());
+  return options_.first_vector + static_cast<uint32_t>(std::distance(load_.begin(), least));
+}
+
+}  // namespace ivmq::transport
