@@ -1,20 +1,111 @@
 # What the guest scenarios share; source it. Starts the lab with this build's programs.
 # shellcheck shell=bash
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 bin=${IVMQ_BIN:-$root/build/release/bin}
 # shellcheck source=../../deploy/guest/lib.sh
 source "$root/deploy/guest/lib.sh"
-programs=${IVMQ_GUEST_PROGRAMS:-$bin/../programs.cpio}
-[[ -s $programs ]] || programs=
-lab_start --programs "$programs"
+lab_start --programs "${IVMQ_GUEST_PROGRAMS:-$bin/../programs.cpio}"
+
+# What the host's programs use, as a guest's use /run/ivmq/node.sock.
+export IVMQ_NODE_SOCKET=$LAB/node.sock IVMQ_ADMIN_SOCKET=$LAB/admin.sock
 
 fail() {
   echo "FAILED: $*" >&2
+  local log
+  for log in "$LAB"/*.log; do echo "--- ${log##*/}"; tail -n 30 "$log"; done >&2
   exit 1
 }
 
 expect_equal() { # WHAT EXPECTED FOUND
   [[ $2 == "$3" ]] || fail "$1: expected '$2', found '$3'"
+}
+
+say() { echo "[$SECONDS s] $*"; }
+
+broker_answers() { "$bin/ivmq" peers >/dev/null 2>&1 || ! lab_alive ivmqd; }
+
+start_broker() { # [FLAG...]
+  lab_spawn ivmqd "$bin/ivmqd" --realm default --size 256MiB --vectors 8 --vm-socket "$LAB/vm.sock" \
+    --node-socket "$IVMQ_NODE_SOCKET" --admin-socket "$IVMQ_ADMIN_SOCKET" "$@"
+  wait_for 30 "ivmqd to answer" broker_answers || fail "ivmqd does not answer"
+  lab_alive ivmqd || fail "ivmqd ended"
+}
+
+# Guests are booted together and then waited for: under emulation the boot is what costs.
+boot_members() { # NAME...
+  local name
+  for name; do guest_boot "$name" --socket "$LAB/vm.sock"; done
+  for name; do guest_ready "$name" || fail "guest $name does not boot"; done
+}
+
+# The address of the guest's ivshmem device.
+device_address() { # NAME
+  guest_exec "$1" 'for device in /sys/bus/pci/devices/*; do
+    [ "$(cat $device/vendor)$(cat $device/device)" = 0x1af40x1110 ] && echo ${device##*/}
+  done'
+}
+
+start_agent() { # NAME auto|vfio|pci
+  local name=$1 device=$2
+  [[ $device == auto ]] || device+=:$(device_address "$name")
+  guest_start "$name" agent "exec ivmq-agent --device $device --node-socket /run/ivmq/node.sock"
+  guest_exec "$name" 'n=0; until [ -S /run/ivmq/node.sock ]; do
+      n=$((n + 1)); [ -e /tmp/agent.status ] || [ $n = 600 ] && { cat /tmp/agent.out; exit 1; }
+      sleep 0.1
+    done' || fail "the agent in guest $name did not start"
+}
+
+# A program in the background in a guest, or on the host where the guest's name is "host".
+begin() { # GUEST TAG COMMAND
+  if [[ $1 == host ]]; then
+    # shellcheck disable=SC2086 # the words of the command
+    (cd "$bin" && exec setpriv --pdeathsig KILL -- $3) </dev/null >"$LAB/$2.log" 2>&1 &
+    LAB_PID[$2]=$!
+  else
+    guest_start "$1" "$2" "cd /ivmq/bin && exec $3"
+  fi
+}
+
+# Waits for its end; prints its last line; fails unless its status is 0.
+finish() { # GUEST TAG SECONDS
+  local said status=0
+  if [[ $1 == host ]]; then
+    wait_for "$3" "$2 on the host" lab_gone "${LAB_PID[$2]}" || fail "$2 does not end"
+    wait "${LAB_PID[$2]}" || status=$?
+    unset "LAB_PID[$2]"
+    said=$(<"$LAB/$2.log")
+  else
+    said=$(guest_wait -t "$3" "$1" "$2") || status=$?
+  fi
+  ((status == 0)) || fail "$2 in $1 ended with status $status: $said"
+  echo "${said##*$'\n'}"
+}
+
+# Whether a background program has said a line that matches PATTERN.
+has_said() { # GUEST TAG PATTERN
+  if [[ $1 == host ]]; then
+    grep -q -- "$3" "$LAB/$2.log"
+  else
+    guest_exec "$1" "grep -q -- '$3' /tmp/$2.out"
+  fi
+}
+
+await_saying() { # GUEST TAG PATTERN SECONDS
+  wait_for "$4" "$2 in $1 to say '$3'" has_said "$1" "$2" "$3" && return
+  [[ $1 == host ]] || guest_exec "$1" "cat /tmp/$2.out /tmp/agent.out" >&2
+  fail "$2 in $1 did not say '$3'"
+}
+
+# Sends COUNT self-checking messages of all sizes from one member to another and checks all of them.
+exchange() { # FROM TO TOPIC COUNT
+  begin "$2" "subscriber.$3" "./ivmq_traffic_subscriber $3 $4 120"
+  await_saying "$2" "subscriber.$3" subscribed 120
+  begin "$1" "publisher.$3" "./ivmq_traffic_publisher $3 1 $4 1"
+  local published received
+  published=$(finish "$1" "publisher.$3" 400)
+  received=$(finish "$2" "subscriber.$3" 400)
+  say "$1 to $2: $published, $received"
+  expect_equal "messages from $1 to $2" "received $4 links 1" "${received% largest*}"
+  expect_equal "messages published by $1" "published $4" "${published% bytes*}"
 }

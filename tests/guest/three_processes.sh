@@ -1,0 +1,23 @@
+#!/bin/bash
+# Three processes in one guest share its device: a subscriber to a host process, a publisher to the
+# host, and a publisher to the subscriber beside it.
+source "$(dirname "$0")/scenario.sh"
+
+count=20000
+start_broker
+boot_members guest
+start_agent guest auto
+begin guest subscriber "./ivmq_traffic_subscriber traffic.in $((2 * count)) 120"
+await_saying guest subscriber subscribed 120
+begin host outside "./ivmq_traffic_subscriber traffic.out $count 120"
+await_saying host outside subscribed 120
+begin host down "./ivmq_traffic_publisher traffic.in 1 $count 1"
+begin guest beside "./ivmq_traffic_publisher traffic.in 2 $count 1"
+begin guest up "./ivmq_traffic_publisher traffic.out 3 $count 1"
+say "host into the guest: $(finish host down 400)"
+say "beside it: $(finish guest beside 400)"
+say "out of the guest: $(finish guest up 400)"
+received=$(finish guest subscriber 400)
+expect_equal "messages in the guest" "received $((2 * count)) links 2" "${received% largest*}"
+received=$(finish host outside 400)
+expect_equal "messages on the host" "received $count links 1" "${received% largest*}"
