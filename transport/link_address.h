@@ -12,7 +12,7 @@ struct WakeAddress {
   uint64_t ready_offset = 0;  // ReadyByte of this link for that side
   uint32_t peer = 0;
   uint32_t vector = 0;
-  bool polls = false;         // takes no interrupts: set the ready byte, ring nothing
+  bool polls = false;  // takes no interrupts: set the ready byte, ring nothing
 };
 
 // Where a link lies, as control told it over the control channel. Both sides check every offset

@@ -4,8 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "transport/link_reader.h"
@@ -40,17 +38,17 @@ class LinkPoller {
   LinkPoller(const LinkPoller&) = delete;
   LinkPoller& operator=(const LinkPoller&) = delete;
 
-  // Takes a link into the round. ALREADY_EXISTS if its id is there, INVALID_ARGUMENT if it is on
-  // another device than the others; the reader is gone then.
+  // Takes a link into the round. ALREADY_EXISTS if its id or its ready byte is there,
+  // INVALID_ARGUMENT if it is on another device than the others; the reader is gone then.
   Status Add(std::unique_ptr<LinkReader> reader);
   // Takes it out and hands it back; null if unknown. Records that it holds stay borrowed from it.
   std::unique_ptr<LinkReader> Remove(uint64_t link_id);
-  LinkReader* Find(uint64_t link_id) const;
+  LinkReader* Find(uint64_t link_id);  // null if unknown
   size_t size() const { return links_.size(); }
 
   // The next record of any link: false if there is none now. The record is borrowed until
   // (*reader)->Release(), which is the caller's to call. Bounded work: each busy link is looked at
-  // once at most, and each ready byte once.
+  // twice at most, and each ready byte once.
   bool Next(LinkReader** reader, RecordView* record);
 
   // For a Waiter. True also while TakeCorrupt() has something to say.
@@ -69,34 +67,44 @@ class LinkPoller {
     std::unique_ptr<LinkReader> reader;
     State state = State::kHot;
     uint32_t empty_looks = 0;
-    size_t hot_index = 0;  // where it is in hot_, if kHot
+    size_t hot_index = 0;    // where it is in hot_, if kHot
+    size_t word = SIZE_MAX;  // where its ready byte is in words_
   };
-  // Eight ready bytes that lie together: one load tells whether any of ours is set.
+  using Links = std::vector<std::unique_ptr<Link>>;
+  // Eight ready bytes that lie together: one load tells whether any armed link has work.
   struct Word {
-    uint64_t offset = 0;  // in the region, a multiple of 8
-    uint64_t mask = 0;    // 0xff for each byte that belongs to a link of ours
-    std::vector<Link*> links;
+    std::byte* place = nullptr;  // in the region, a multiple of 8
+    uint64_t mask = 0;           // 0xff for each byte that belongs to an armed link of ours
+    size_t links_begin = 0;      // whose bytes they are, in links_
+    size_t links_end = 0;
   };
 
+  Links::iterator Locate(uint64_t link_id);
+  void LayWords();
+  static uint64_t LoadReady(const Word& word);
   void MakeHot(Link* link);
   void LeaveHot(Link* link, State state);
   void Quarantine(Link* link);
+  void Advance();
   // Makes every link hot whose ready byte is set.
   void CollectReady();
   bool AnyReady() const;
   bool TryHot(LinkReader** reader, RecordView* record);
-  bool ArmHot();
-  bool PeekAll();
+  // Makes every busy link idle that has nothing to read.
+  void ArmHot();
+  // Makes every idle link hot whose ring has something to read, whatever its ready byte says.
+  void PeekAll();
 
   const Options options_;
-  std::shared_ptr<Device> device_;  // of all links
-  std::unordered_map<uint64_t, std::unique_ptr<Link>> links_;
+  Links links_;  // by their ready bytes
   std::vector<Word> words_;
-  std::vector<Link*> hot_;   // reserved for all links, so that it never grows while polling
-  size_t turn_ = 0;          // whose turn it is in hot_
-  uint32_t taken_ = 0;       // records in a row from that one
-  uint32_t until_scan_ = 0;  // records until the ready bytes are looked at again
-  std::vector<CorruptLink> corrupt_;  // reserved for all links
+  std::vector<Link*> hot_;            // room for all links, so that it never grows while polling
+  std::vector<CorruptLink> corrupt_;  // room for all links
+  size_t turn_ = 0;                   // whose turn it is in hot_
+  uint32_t taken_ = 0;                // records in a row from that one
+  uint32_t until_scan_ = 0;           // records until the ready bytes are looked at again
+  uint32_t scans_ = 0;
+  size_t peek_turn_ = 0;  // whose turn it is in links_ to be looked at while idle
 };
 
 }  // namespace ivmq::transport

@@ -101,16 +101,20 @@ class StreamPump {
   LinkCounters received() const { return links_.in.counters(); }
 
  private:
-  enum class Progress { kNone, kSome, kMore };  // kMore: stopped only because it was enough
-
   void Pump();
-  Progress SocketToRing();
-  Progress RingToSocket();
+  void SocketToRing();
+  // True if it stopped only because it was enough for now.
+  bool RingToSocket();
+  // Puts what was read from the socket into the ring. False if it does not all fit now.
   bool SendStaged();
-  bool SendEnd();
-  void EndLocal();
+  // Tells the other side, as far as there is something new to tell and room in the ring.
+  void TellEnd();
+  bool DeliverRecord();
+  void ReadFlags();
+  // Bytes of the next record to the ring that we have, and for which there was no room; -1: none.
+  int64_t WaitsForRoom() const;
+  bool Ended() const;
   void Fail(Status status);
-  void Finish();
 
   UniqueFd socket_;
   StreamLinks links_;
@@ -119,17 +123,23 @@ class StreamPump {
   std::vector<std::byte> buffer_;
   size_t begin_ = 0;
   size_t end_ = 0;
-  // Read from the ring and not yet in the socket: what is left of record_.
+  // Read from the ring and not yet in the socket: what of record_ is beyond record_sent_.
   RecordView record_;
   size_t record_sent_ = 0;
   bool has_record_ = false;
 
-  bool readable_ = true;       // the socket may have bytes: no EAGAIN since the last event
-  bool writable_ = true;       // the socket may have room
-  bool local_ended_ = false;   // EOF from the socket
-  bool end_sent_ = false;      // and the other side was told
-  bool remote_ended_ = false;  // the other side's end was read, and all before it was delivered
-  bool more_ = false;          // OnRing() has more to do
+  bool readable_ = true;  // the socket may have bytes: no EAGAIN since the last event
+  bool writable_ = true;  // the socket may have room
+  bool more_ = true;      // there is something to do that no event will announce
+
+  // "Ended": no more bytes come from there. "Gone": it takes none either. "Told": the other side
+  // knows.
+  bool local_ended_ = false;
+  bool local_gone_ = false;
+  bool told_ended_ = false;
+  bool told_gone_ = false;
+  bool remote_ended_ = false;
+  bool remote_gone_ = false;
   bool done_ = false;
   Status status_;
 };

@@ -8,7 +8,6 @@
 #include <memory>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 #include "transport/status.h"
 #include "transport/stream.h"
@@ -23,7 +22,8 @@ namespace ivmq::transport {
 class StreamLoop {
  public:
   // Called once on the loop's thread when a stream has ended by itself (OK: in good order), and
-  // not after Remove() returned. It may call Add() and Remove().
+  // not after Remove() returned. It may call Add() and Remove(). It runs under the loop's lock:
+  // it must not wait for a thread that calls the loop.
   using OnClosed = std::function<void(const Status&)>;
 
   static Result<std::unique_ptr<StreamLoop>> Start(std::shared_ptr<NodeWake> node);
@@ -44,14 +44,11 @@ class StreamLoop {
   struct Stream {
     std::unique_ptr<StreamPump> pump;
     OnClosed on_closed;
-    bool registered = false;
-    bool removed = false;
   };
 
   StreamLoop(std::unique_ptr<Waiter> waiter, UniqueFd epoll);
   void Run();
   void RunOnce();
-  void Register();
   void Reap();
   bool AnyWork(Look look);
 
@@ -64,6 +61,7 @@ class StreamLoop {
   std::map<uint64_t, Stream> streams_;
   uint64_t next_handle_ = 1;
 
+  mutable std::atomic<int> visitors_{0};  // threads that want the lock
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

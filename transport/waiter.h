@@ -95,7 +95,8 @@ class Waiter {
   // work that the check found, or time for another look. Never read it. Owned by the waiter.
   int fd() const { return epoll_.get(); }
   // Arms, so that doorbells come and fd() becomes readable. True: nothing is there now. False:
-  // there is work, and fd() is readable already.
+  // there is work, and fd() is readable already. A doorbell that was rung before the check ran is
+  // not shown any more: where it comes without a ready byte, the check must look for its cause.
   bool ArmFd(WorkCheck has_work);
   // Makes fd() unreadable. True if a Notify() came since the last wait. Harmless if not armed.
   bool DisarmFd();

@@ -1,0 +1,80 @@
+#include "transport/link_check.h"
+
+#include <string>
+
+namespace ivmq::transport {
+namespace {
+
+Status CheckPlace(std::span<std::byte> region, uint64_t offset, uint64_t bytes, uint64_t alignment,
+                  std::string_view what) {
+  if (offset % alignment != 0) {
+    return Status(Code::kInvalidArgument, std::string(what) + " at offset " +
+                                              std::to_string(offset) + " is not a multiple of " +
+                                              std::to_string(alignment));
+  }
+  // Subtracts only, so that no sum can wrap around.
+  if (offset < sizeof(RegionHeader) || offset > region.size() || bytes > region.size() - offset) {
+    return Status(Code::kOutOfRange,
+                  std::string(what) + " of " + std::to_string(bytes) + " bytes at offset " +
+                      std::to_string(offset) + " does not lie between the header's end at " +
+                      std::to_string(sizeof(RegionHeader)) + " and the region's end at " +
+                      std::to_string(region.size()));
+  }
+  return Status();
+}
+
+std::string_view Describe(ringbuf::RingError error) {
+  switch (error) {
+    case ringbuf::RingError::kNone:
+      return "is fine";
+    case ringbuf::RingError::kMisaligned:
+      return "does not start on a cache line";
+    case ringbuf::RingError::kBadMagic:
+      return "has not the magic number of a ring";
+    case ringbuf::RingError::kBadVersion:
+      return "has another layout version";
+    case ringbuf::RingError::kBadCapacity:
+      return "has another capacity";
+  }
+  return "is broken";
+}
+
+}  // namespace
+
+Result<WakeBlock*> WakeBlockAt(std::span<std::byte> region, uint64_t offset,
+                               std::string_view what) {
+  Status status = CheckPlace(region, offset, sizeof(WakeBlock), kCacheLineBytes, what);
+  if (!status.ok()) return status;
+  return reinterpret_cast<WakeBlock*>(region.data() + offset);
+}
+
+Result<ReadyByte*> ReadyByteAt(std::span<std::byte> region, uint64_t offset,
+                               std::string_view what) {
+  Status status = CheckPlace(region, offset, sizeof(ReadyByte), 1, what);
+  if (!status.ok()) return status;
+  return reinterpret_cast<ReadyByte*>(region.data() + offset);
+}
+
+Result<ringbuf::RingView> RingInRegion(std::span<std::byte> region, uint64_t offset,
+                                       uint64_t capacity) {
+  if (!ringbuf::IsValidCapacity(capacity)) {
+    return Status(Code::kInvalidArgument, "a ring's capacity of " + std::to_string(capacity) +
+                                              " bytes is not a power of two from " +
+                                              std::to_string(ringbuf::kMinCapacity) + " to " +
+                                              std::to_string(ringbuf::kMaxCapacity));
+  }
+  Status status =
+      CheckPlace(region, offset, ringbuf::RingBytes(capacity), ringbuf::kCacheLineBytes, "ring");
+  if (!status.ok()) return status;
+  const ringbuf::RingView view = ringbuf::RingAt(region.data() + offset, capacity);
+  const ringbuf::RingCheck check = ringbuf::ValidateRing(view);
+  if (!check.ok()) {
+    return Status(Code::kDataLoss, "the ring at offset " + std::to_string(offset) + " " +
+                                       std::string(Describe(check.error)) + ": expected " +
+                                       std::to_string(check.expected) + ", found " +
+                                       std::to_string(check.found));
+  }
+  return view;
+}
+
+}  // namespace ivmq::transport

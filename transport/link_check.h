@@ -1,0 +1,28 @@
+#ifndef IVMQ_TRANSPORT_LINK_CHECK_H_
+#define IVMQ_TRANSPORT_LINK_CHECK_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "ringbuf/ring_layout.h"
+#include "transport/region_layout.h"
+#include "transport/status.h"
+
+namespace ivmq::transport {
+
+// Turn offsets that someone told us into pointers, or say what is wrong with them: INVALID_ARGUMENT
+// for a bad alignment or capacity, OUT_OF_RANGE for what does not lie wholly within the region and
+// behind its header, each naming `what`. Nothing is read or written.
+Result<WakeBlock*> WakeBlockAt(std::span<std::byte> region, uint64_t offset, std::string_view what);
+Result<ReadyByte*> ReadyByteAt(std::span<std::byte> region, uint64_t offset, std::string_view what);
+
+// As these, and then looks at the ring's own description: DATA_LOSS where it is not that of a
+// fresh ring of this capacity.
+Result<ringbuf::RingView> RingInRegion(std::span<std::byte> region, uint64_t offset,
+                                       uint64_t capacity);
+
+}  // namespace ivmq::transport
+
+#endif  // IVMQ_TRANSPORT_LINK_CHECK_H_
