@@ -13,14 +13,17 @@
 // changes later, and ends with kReady:
 //
 //   kHello                       version, number of the last command taken; fd: journal memfd
-//   kRealm                       fd: region memfd. `flag` 1: new, must be formatted
+//   kRealm                       fd: region memfd, its pages allocated. `flag` 1: new, must be
+//                                formatted
 //     kDoorbells peer 0          fds: eventfds of the host's own vectors
 //     kDoorbells, kPeerConnected for every connected VM (doorbells first, in order of vectors)
 //     kNodeAttached              for every host process; fd: its control channel
 //   kReady
 //
-// The keeper listens on a realm's sockets once control has said kRealmReady for it.
-// The keeper never blocks on control: what control does not read is queued.
+// The keeper greets those who connect to a realm's sockets once control has said kRealmReady for
+// it; until then they wait. The admin socket opens when all realms are ready.
+// The keeper never blocks on control: what control does not read is queued, and a peer or node
+// that came and went meanwhile is never mentioned. A `connection` is unique over all realms.
 
 namespace ivmq::broker {
 

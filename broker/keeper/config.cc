@@ -1,0 +1,214 @@
+#include "broker/keeper/config.h"
+
+#include <fmt/core.h>
+#include <grp.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cstdlib>
+#include <set>
+
+#include "broker/keeper/limits.h"
+#include "transport/region_layout.h"
+
+namespace ivmq::broker {
+namespace {
+
+using transport::Code;
+using transport::Result;
+using transport::Status;
+
+constexpr size_t kLongestSocketPath = sizeof(sockaddr_un::sun_path) - 1;
+constexpr size_t kMostVmSockets = 1024;
+
+Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+
+Status CheckName(const std::string& name) {
+  const bool good = !name.empty() && name.size() < transport::kRealmNameBytes &&
+                    std::all_of(name.begin(), name.end(), [](unsigned char c) {
+                      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                             (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+                    });
+  if (good && name.front() != '.') return {};
+  return Invalid(
+      fmt::format("realm \"{}\": a name has 1 to {} letters, digits, '-', '_' or '.', and does not "
+                  "begin with '.'",
+                  name, transport::kRealmNameBytes - 1));
+}
+
+Status CheckSize(uint64_t bytes) {
+  if (bytes < transport::kMinRegionBytes) {
+    return Invalid(fmt::format("size {}: a region has at least {}", FormatSize(bytes),
+                               FormatSize(transport::kMinRegionBytes)));
+  }
+  if (!std::has_single_bit(bytes)) {
+    const uint64_t below = std::bit_floor(bytes);
+    const std::string above = below >> 63 != 0 ? "" : fmt::format(" or {}", FormatSize(below << 1));
+    return Invalid(fmt::format("size {}: must be a power of two, as a PCI BAR is: {}{}",
+                               FormatSize(bytes), FormatSize(below), above));
+  }
+  return {};
+}
+
+Status CheckSocketPath(std::string_view setting, const std::string& path,
+                       std::set<std::string>* seen) {
+  if (path.empty()) return Invalid(fmt::format("{}: the path is empty", setting));
+  if (path.size() > kLongestSocketPath) {
+    return Invalid(fmt::format("{} {}: {} bytes long, and a socket path has at most {}", setting,
+                               path, path.size(), kLongestSocketPath));
+  }
+  if (!seen->insert(path).second) {
+    return Invalid(fmt::format("{} {}: the path is given twice", setting, path));
+  }
+  return {};
+}
+
+// The realm "default" has the short names, so that nothing need be set on either side.
+std::string DefaultSocket(const Machine& machine, const std::string& realm, const char* name) {
+  return realm == "default" ? fmt::format("{}/{}.sock", machine.socket_directory, name)
+                            : fmt::format("{}/{}-{}.sock", machine.socket_directory, realm, name);
+}
+
+Result<RealmConfig> ResolveRealm(const RealmText& text, const Machine& machine,
+                                 std::set<std::string>* paths) {
+  RealmConfig realm;
+  realm.name = text.name.value_or("default");
+  if (Status status = CheckName(realm.name); !status.ok()) return status;
+  if (text.size) {
+    auto bytes = ParseSize(*text.size);
+    if (!bytes.ok()) return Invalid("size: " + bytes.status().message());
+    realm.region_bytes = bytes.value();
+  }
+  if (Status status = CheckSize(realm.region_bytes); !status.ok()) return status;
+  if (text.vectors && (*text.vectors < 1 || *text.vectors > kLargestVectors)) {
+    return Invalid(
+        fmt::format("vectors {}: must be 1 to {}, and the same as vectors= of the VMs' devices",
+                    *text.vectors, kLargestVectors));
+  }
+  if (text.vectors) realm.vectors = static_cast<uint32_t>(*text.vectors);
+  realm.vm_sockets = text.vm_sockets;
+  if (realm.vm_sockets.empty()) realm.vm_sockets = {DefaultSocket(machine, realm.name, "vm")};
+  if (realm.vm_sockets.size() > kMostVmSockets) {
+    return Invalid(fmt::format("vm-socket: {} paths, and a realm has at most {}",
+                               realm.vm_sockets.size(), kMostVmSockets));
+  }
+  realm.node_socket = text.node_socket.value_or(DefaultSocket(machine, realm.name, "node"));
+  for (const std::string& path : realm.vm_sockets) {
+    if (Status status = CheckSocketPath("vm-socket", path, paths); !status.ok()) return status;
+  }
+  if (Status status = CheckSocketPath("node-socket", realm.node_socket, paths); !status.ok()) {
+    return status;
+  }
+  return realm;
+}
+
+Status ResolveSocketAccess(const ConfigText& text, KeeperConfig* config) {
+  if (text.socket_mode) {
+    const std::string& mode = *text.socket_mode;
+    uint32_t bits = 0;
+    const auto [end, error] = std::from_chars(mode.data(), mode.data() + mode.size(), bits, 8);
+    if (error != std::errc() || end != mode.data() + mode.size() || bits > 0777) {
+      return Invalid(fmt::format("socket-mode {}: must be an octal mode up to 0777", mode));
+    }
+    config->socket_mode = bits;
+  }
+  if (text.socket_group) {
+    const std::string& name = *text.socket_group;
+    gid_t gid = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), gid);
+    if (error != std::errc() || end != name.data() + name.size()) {
+      const group* entry = getgrnam(name.c_str());  // NOLINT(concurrency-mt-unsafe): one thread
+      if (entry == nullptr) return Invalid(fmt::format("socket-group {}: no such group", name));
+      gid = entry->gr_gid;
+    }
+    config->socket_group = gid;
+  }
+  return {};
+}
+
+Status CheckMemory(const KeeperConfig& config, uint64_t available) {
+  uint64_t total = 0;
+  for (const RealmConfig& realm : config.realms) {
+    const bool too_many = realm.region_bytes > ~total;
+    total = too_many ? ~uint64_t{0} : total + realm.region_bytes;
+  }
+  if (available == 0 || total <= available) return {};
+  return Invalid(
+      fmt::format("size {}: more than there is memory for: {} MiB are available, and all pages of "
+                  "a region are allocated at start",
+                  FormatSize(total), available >> 20));
+}
+
+}  // namespace
+
+bool RealmText::empty() const {
+  return !name && !size && !vectors && vm_sockets.empty() && !node_socket;
+}
+
+Machine Machine::ThisOne() {
+  Machine machine;
+  machine.available_bytes = AvailableMemoryBytes();
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): read at start, in one thread
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (geteuid() == 0) {
+    machine.socket_directory = "/run/ivmq";
+  } else if (runtime != nullptr && *runtime != '\0') {
+    machine.socket_directory = std::string(runtime) + "/ivmq";
+  } else {
+    machine.socket_directory = fmt::format("/run/user/{}/ivmq", geteuid());
+  }
+  return machine;
+}
+
+Result<ConfigText> Merge(ConfigText file, const ConfigText& flags) {
+  if (!file.realms.empty() && !flags.realm.empty()) {
+    return Invalid(
+        "--realm, --size, --vectors, --vm-socket and --node-socket cannot go with a configuration "
+        "file that has [[realm]] tables");
+  }
+  const auto lay_over = [](auto& under, const auto& over) {
+    if (over) under = over;
+  };
+  lay_over(file.realm.name, flags.realm.name);
+  lay_over(file.realm.size, flags.realm.size);
+  lay_over(file.realm.vectors, flags.realm.vectors);
+  if (!flags.realm.vm_sockets.empty()) file.realm.vm_sockets = flags.realm.vm_sockets;
+  lay_over(file.realm.node_socket, flags.realm.node_socket);
+  lay_over(file.admin_socket, flags.admin_socket);
+  lay_over(file.log_level, flags.log_level);
+  lay_over(file.socket_mode, flags.socket_mode);
+  lay_over(file.socket_group, flags.socket_group);
+  lay_over(file.control_binary, flags.control_binary);
+  return file;
+}
+
+Result<KeeperConfig> Resolve(const ConfigText& text, const Machine& machine) {
+  KeeperConfig config;
+  std::set<std::string> names;
+  std::set<std::string> paths;
+  const std::vector<RealmText> single = {text.realm};
+  for (const RealmText& realm_text : text.realms.empty() ? single : text.realms) {
+    auto realm = ResolveRealm(realm_text, machine, &paths);
+    if (!realm.ok()) return realm.status();
+    if (!names.insert(realm.value().name).second) {
+      return Invalid(fmt::format("realm \"{}\": the name is given twice", realm.value().name));
+    }
+    config.realms.push_back(std::move(realm).value());
+  }
+  config.admin_socket = text.admin_socket.value_or(machine.socket_directory + "/admin.sock");
+  if (Status status = CheckSocketPath("admin-socket", config.admin_socket, &paths); !status.ok()) {
+    return status;
+  }
+  if (text.log_level && !ParseLogLevel(*text.log_level, &config.log_level)) {
+    return Invalid(
+        fmt::format("log-level \"{}\": must be debug, info, warning or error", *text.log_level));
+  }
+  if (Status status = ResolveSocketAccess(text, &config); !status.ok()) return status;
+  if (Status status = CheckMemory(config, machine.available_bytes); !status.ok()) return status;
+  config.control_binary = text.control_binary.value_or("");
+  return config;
+}
+
+}  // namespace ivmq::broker

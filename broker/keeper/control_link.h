@@ -1,0 +1,70 @@
+#ifndef IVMQ_BROKER_KEEPER_CONTROL_LINK_H_
+#define IVMQ_BROKER_KEEPER_CONTROL_LINK_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "broker/keeper/event_loop.h"
+#include "broker/keeper/ivshmem_server.h"
+#include "broker/keeper_protocol.h"
+#include "transport/unique_fd.h"
+
+namespace ivmq::broker {
+
+// The keeper's end of its socket to control (broker/keeper_protocol.h). Never blocks: what control
+// does not read is queued, and a peer or node that comes and goes unheard leaves nothing behind.
+// One thread, the event loop's.
+class ControlLink {
+ public:
+  using OnCommand = std::function<void(const KeeperCommand&)>;
+  using OnClosed = std::function<void()>;
+
+  // Descriptors to go with an event, and what keeps them open until then.
+  struct Fds {
+    std::vector<int> numbers;
+    std::shared_ptr<const void> owner;
+  };
+
+  // `on_closed` is called once, when control has closed its end or broken the protocol.
+  ControlLink(EventLoop* loop, transport::UniqueFd socket, OnCommand on_command,
+              OnClosed on_closed);
+
+  void Send(const KeeperEvent& event, Fds fds = {});
+  // All of a peer's doorbells: as many kDoorbells as it takes.
+  void SendDoorbells(uint32_t realm, uint32_t peer, const PeerVectors& vectors);
+  // `gone` is kPeerGone or kNodeGone. Takes back the announcement if none of it is out yet.
+  void SendGone(const KeeperEvent& gone);
+  // `refused` is kPeerRefused. Replaces an older count that is not out yet.
+  void SendRefused(const KeeperEvent& refused);
+
+  size_t queued() const { return queue_.size(); }
+
+ private:
+  struct Outgoing {
+    KeeperEvent event;
+    Fds fds;
+  };
+
+  void OnEvents(uint32_t events);
+  void ReadCommands();
+  void Flush();
+  void Close();
+  static bool Announces(const KeeperEvent& event, const KeeperEvent& gone);
+  static bool StartsAnnouncement(const KeeperEvent& event);
+
+  OnCommand on_command_;
+  OnClosed on_closed_;
+  std::deque<Outgoing> queue_;
+  bool blocked_ = false;
+  bool closed_ = false;
+  transport::UniqueFd socket_;
+  Timer retry_;
+  FdWatch watch_;
+};
+
+}  // namespace ivmq::broker
+
+#endif  // IVMQ_BROKER_KEEPER_CONTROL_LINK_H_

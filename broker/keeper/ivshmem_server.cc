@@ -1,0 +1,201 @@
+#include "broker/keeper/ivshmem_server.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "broker/keeper/limits.h"
+#include "broker/keeper/log.h"
+#include "transport/memfd_device.h"
+
+namespace ivmq::broker {
+namespace {
+
+using transport::UniqueFd;
+
+constexpr int64_t kProtocolVersion = 0;
+constexpr std::chrono::milliseconds kFirstRetry{10};
+constexpr std::chrono::milliseconds kLongestRetry{500};
+// Files that a QEMU has open beside its doorbells.
+constexpr uint64_t kOtherFilesOfClient = 64;
+
+const char* Describe(RefusalReason reason) {
+  switch (reason) {
+    case RefusalReason::kIdsExhausted:
+      return "all IDs up to 65535 were used; restart ivmqd and the VMs to start over";
+    case RefusalReason::kTooManyPeers:
+      return "as many VMs are connected as the region's peer table has room for";
+    case RefusalReason::kOutOfFds:
+      break;
+  }
+  return "no file descriptors left; raise LimitNOFILE (ulimit -n)";
+}
+
+}  // namespace
+
+struct IvshmemServer::Client {
+  explicit Client(EventLoop* loop) : retry(loop) {}
+
+  PeerInfo info;
+  UniqueFd socket;
+  ClientQueue queue;
+  bool blocked = false;  // waits for the socket to become writable
+  std::chrono::milliseconds retry_delay = kFirstRetry;
+  uint64_t file_limit = 0;  // RLIMIT_NOFILE of the client process; 0 unknown
+  bool warned_of_limit = false;
+  FdBudget::Account account;
+  Timer retry;
+  FdWatch watch;
+};
+
+IvshmemServer::IvshmemServer(EventLoop* loop, FdBudget* budget, const Options& options,
+                             int region_fd, PeerVectors host_vectors, IvshmemObserver* observer)
+    : loop_(loop),
+      budget_(budget),
+      options_(options),
+      region_fd_(region_fd),
+      host_vectors_(std::move(host_vectors)),
+      observer_(observer),
+      next_id_(options.first_id) {}
+
+IvshmemServer::~IvshmemServer() = default;
+
+void IvshmemServer::Refuse(RefusalReason reason) {
+  const uint32_t count = ++refused_[static_cast<size_t>(reason)];
+  LogWarning("VM connection refused ({} so far): {}", count, Describe(reason));
+  observer_->OnPeerRefused(reason, count);
+}
+
+void IvshmemServer::Accept(UniqueFd socket, uint32_t socket_index) {
+  if (clients_.size() >= options_.max_peers) return Refuse(RefusalReason::kTooManyPeers);
+  if (next_id_ > kLargestPeerId) return Refuse(RefusalReason::kIdsExhausted);
+  auto vectors = transport::CreateEventfds(options_.vectors);
+  if (!vectors.ok()) return Refuse(RefusalReason::kOutOfFds);
+
+  const uint32_t id = next_id_;
+  auto client = std::make_unique<Client>(loop_);
+  client->watch = FdWatch(loop_, socket.get(), EPOLLIN | EPOLLRDHUP,
+                          [this, id](uint32_t events) { OnEvents(id, events); });
+  if (!client->watch) return Refuse(RefusalReason::kOutOfFds);
+  ++next_id_;
+  transport::PeerProcess process;
+  if (auto peer = transport::PeerOf(socket.get()); peer.ok()) process = peer.value();
+  client->info = {id, socket_index, process,
+                  std::make_shared<std::vector<UniqueFd>>(std::move(vectors).value())};
+  client->file_limit = OpenFileLimitOf(process.pid);
+  client->account.Open(budget_, socket.get());
+  client->socket = std::move(socket);
+
+  // The greeting stands in full before its first byte goes out: QEMU waits in realize, monitor
+  // included, until it has the region.
+  ClientQueue& greeting = client->queue;
+  greeting.PushValue(kProtocolVersion);
+  greeting.PushValue(id);
+  greeting.PushRegion(region_fd_);
+  greeting.PushPeer(kHostPeer, host_vectors_);
+  for (const auto& [other, existing] : clients_) {
+    greeting.PushPeer(other, existing->info.vectors);
+  }
+  greeting.PushPeer(id, client->info.vectors);
+
+  observer_->OnPeerConnected(client->info);
+  for (const auto& [other, existing] : clients_) {
+    existing->queue.PushPeer(id, client->info.vectors);
+    Flush(existing.get());
+  }
+  Client* const newcomer = client.get();
+  clients_.emplace(id, std::move(client));
+  Flush(newcomer);
+  WarnOfFileLimits();
+}
+
+void IvshmemServer::Flush(Client* client) {
+  if (client->blocked || client->retry.is_set()) return;
+  while (!client->queue.empty()) {
+    if (client->queue.NextIsVector() && !client->account.MaySend()) return FlushLater(client);
+    switch (client->queue.SendOne(client->socket.get())) {
+      case ClientQueue::Step::kSent:
+        client->account.Sent();
+        client->retry_delay = kFirstRetry;
+        break;
+      case ClientQueue::Step::kFull:
+        client->blocked = true;
+        client->watch.SetEvents(EPOLLIN | EPOLLRDHUP | EPOLLOUT);
+        return;
+      case ClientQueue::Step::kLater:
+        return FlushLater(client);
+      case ClientQueue::Step::kBroken:
+        // Its hang-up is about to be reported, or has been; nothing more can be sent until then.
+        client->blocked = true;
+        return;
+    }
+  }
+}
+
+void IvshmemServer::FlushLater(Client* client) {
+  const auto delay = client->retry_delay;
+  client->retry_delay = std::min(delay * 2, kLongestRetry);
+  client->retry.Set(delay, [this, client] { Flush(client); });
+}
+
+void IvshmemServer::OnEvents(uint32_t id, uint32_t events) {
+  Client& client = *clients_.at(id);
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0) return Remove(id, GoneProof::kEof);
+  if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) {
+    // It wrote, or shut down its sending half only. Neither is an ivshmem client; both may live.
+    LogWarning("peer {} (pid {}) broke the ivshmem protocol: a client never writes", id,
+               client.info.process.pid);
+    return Remove(id, GoneProof::kClosedByUs);
+  }
+  if ((events & EPOLLOUT) != 0) {
+    client.blocked = false;
+    client.watch.SetEvents(EPOLLIN | EPOLLRDHUP);
+    Flush(&client);
+  }
+}
+
+void IvshmemServer::Remove(uint32_t id, GoneProof proof) {
+  const auto found = clients_.find(id);
+  const std::unique_ptr<Client> gone = std::move(found->second);
+  clients_.erase(found);
+  for (const auto& [other, client] : clients_) {
+    client->queue.PushGone(id);
+    Flush(client.get());
+  }
+  observer_->OnPeerGone(id, proof);
+}
+
+bool IvshmemServer::Evict(uint32_t id) {
+  if (!clients_.contains(id)) return false;
+  Remove(id, GoneProof::kClosedByUs);
+  return true;
+}
+
+void IvshmemServer::WarnOfFileLimits() {
+  const uint64_t needed = (clients_.size() + 1) * options_.vectors + kOtherFilesOfClient;
+  for (const auto& [id, client] : clients_) {
+    if (client->warned_of_limit || client->file_limit == 0 || needed <= client->file_limit) {
+      continue;
+    }
+    client->warned_of_limit = true;
+    LogWarning(
+        "peer {} (pid {}) may open {} files but needs about {} for the doorbells of {} peers: it "
+        "cannot ring those beyond; raise its RLIMIT_NOFILE (libvirt: max_files in qemu.conf)",
+        id, client->info.process.pid, client->file_limit, needed, clients_.size() + 1);
+  }
+}
+
+uint32_t IvshmemServer::refused(RefusalReason reason) const {
+  return refused_[static_cast<size_t>(reason)];
+}
+
+std::vector<PeerInfo> IvshmemServer::peers() const {
+  std::vector<PeerInfo> all;
+  all.reserve(clients_.size());
+  for (const auto& [id, client] : clients_) all.push_back(client->info);
+  return all;
+}
+
+}  // namespace ivmq::broker

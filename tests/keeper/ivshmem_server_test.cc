@@ -1,0 +1,270 @@
+#include "broker/keeper/ivshmem_server.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "tests/keeper/server_fixture.h"
+
+namespace ivmq::broker {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Pair;
+using transport::UniqueFd;
+
+using Message = IvshmemClient::Message;
+
+class IvshmemServerTest : public ServerFixture {};
+
+std::vector<Message> Repeated(int64_t id, uint32_t times) { return {times, Message(id, true)}; }
+
+std::vector<Message> Concat(std::vector<std::vector<Message>> parts) {
+  std::vector<Message> all;
+  for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+uint64_t TakeRings(int eventfd) {
+  uint64_t count = 0;
+  return read(eventfd, &count, sizeof count) == sizeof count ? count : 0;
+}
+
+void Ring(int eventfd) {
+  const uint64_t one = 1;
+  ASSERT_EQ(write(eventfd, &one, sizeof one), static_cast<ssize_t>(sizeof one));
+}
+
+TEST_F(IvshmemServerTest, GreetsWithVersionIdRegionHostAndOwnVectorsInThatOrder) {
+  for (const uint32_t vectors : {1u, 8u, 256u}) {
+    StartServer({.vectors = vectors});
+    IvshmemClient client = Connect();
+    Settle(client);
+    EXPECT_EQ(client.log(), Concat({{{0, false}, {1, false}, {-1, true}},
+                                    Repeated(kHostPeer, vectors),
+                                    Repeated(1, vectors)}))
+        << vectors << " vectors";
+    EXPECT_EQ(client.violation(), "");
+    server_.reset();
+  }
+}
+
+TEST_F(IvshmemServerTest, MessagesAreEightBytesLittleEndian) {
+  StartServer({.vectors = 1, .first_id = 0x0102});
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+  const UniqueFd client(ends[1]);
+  server_->Accept(UniqueFd(ends[0]), 0);
+  uint8_t bytes[16];
+  ASSERT_EQ(recv(client.get(), bytes, 16, 0), 16);
+  EXPECT_THAT(std::vector<uint8_t>(bytes + 8, bytes + 16),
+              ElementsAre(0x02, 0x01, 0, 0, 0, 0, 0, 0));
+}
+
+TEST_F(IvshmemServerTest, IdsGrowFromOneAndTheHostIsPeerZero) {
+  StartServer({.vectors = 2});
+  IvshmemClient a = Connect();
+  IvshmemClient b = Connect();
+  IvshmemClient c = Connect();
+  Settle(a, b, c);
+  EXPECT_EQ(a.id(), 1);
+  EXPECT_EQ(b.id(), 2);
+  EXPECT_EQ(c.id(), 3);
+  EXPECT_THAT(a.peers(), ElementsAre(0, 2, 3));
+  EXPECT_THAT(b.peers(), ElementsAre(0, 1, 3));
+  EXPECT_THAT(c.peers(), ElementsAre(0, 1, 2));
+}
+
+TEST_F(IvshmemServerTest, AnIdIsNeverReused) {
+  StartServer({.vectors = 1});
+  IvshmemClient watcher = Connect();
+  for (int round = 0; round < 50; ++round) {
+    IvshmemClient passer_by = Connect();
+    Settle(watcher, passer_by);
+    EXPECT_EQ(passer_by.id(), round + 2);
+    passer_by.Close();
+    Settle(watcher);
+  }
+  EXPECT_EQ(watcher.violation(), "");
+  EXPECT_THAT(watcher.peers(), ElementsAre(0));
+}
+
+TEST_F(IvshmemServerTest, TheRegionIsTheSealedWritableMemfd) {
+  StartServer({.vectors = 1});
+  IvshmemClient client = Connect();
+  Settle(client);
+  struct stat info {};
+  ASSERT_EQ(fstat(client.region(), &info), 0);
+  EXPECT_EQ(static_cast<uint64_t>(info.st_size), kRegionBytes);
+  EXPECT_EQ(fcntl(client.region(), F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+  EXPECT_EQ(fcntl(client.region(), F_GETFL) & O_ACCMODE, O_RDWR);
+  EXPECT_NE(ftruncate(client.region(), 4096), 0);
+}
+
+TEST_F(IvshmemServerTest, ExistingClientsLearnOfANewcomerWithAllItsVectors) {
+  StartServer({.vectors = 3});
+  IvshmemClient old_one = Connect();
+  Settle(old_one);
+  const size_t before = old_one.log().size();
+  IvshmemClient newcomer = Connect();
+  Settle(old_one, newcomer);
+  EXPECT_EQ(
+      std::vector<Message>(old_one.log().begin() + static_cast<long>(before), old_one.log().end()),
+      Repeated(2, 3));
+  EXPECT_TRUE(newcomer.complete());
+}
+
+TEST_F(IvshmemServerTest, ExistingClientsAreToldBeforeTheNewcomersListIsComplete) {
+  StartServer({.vectors = 256});  // its greeting does not fit into the socket
+  IvshmemClient old_one = Connect();
+  Settle(old_one);
+  IvshmemClient newcomer = Connect();
+  // The newcomer does not read, so its own vectors are still with the server.
+  Settle(old_one);
+  EXPECT_THAT(old_one.peers(), ElementsAre(0, 2));
+  Settle(old_one, newcomer);
+  EXPECT_TRUE(newcomer.complete());
+}
+
+TEST_F(IvshmemServerTest, DoorbellsReachTheirVectorInBothDirections) {
+  StartServer({.vectors = 4});
+  IvshmemClient a = Connect();
+  IvshmemClient b = Connect();
+  Settle(a, b);
+  for (uint32_t vector = 0; vector < 4; ++vector) {
+    Ring(a.vector(2, vector));
+    Ring(b.vector(0, vector));
+    Ring((*observer_.connected[0].vectors)[vector].get());
+    for (uint32_t other = 0; other < 4; ++other) {
+      const uint64_t expected = other == vector ? 1 : 0;
+      EXPECT_EQ(TakeRings(b.vector(2, other)), expected);
+      EXPECT_EQ(TakeRings((*host_)[other].get()), expected);
+      EXPECT_EQ(TakeRings(a.vector(1, other)), expected);
+    }
+  }
+}
+
+TEST_F(IvshmemServerTest, ADepartureIsToldOnceAndNotToTheDeparted) {
+  StartServer({.vectors = 2});
+  IvshmemClient a = Connect();
+  IvshmemClient b = Connect();
+  IvshmemClient c = Connect();
+  Settle(a, b, c);
+  b.Close();
+  Settle(a, c);
+  EXPECT_EQ(a.log().back(), Message(2, false));
+  EXPECT_EQ(c.log().back(), Message(2, false));
+  EXPECT_THAT(a.peers(), ElementsAre(0, 3));
+  EXPECT_EQ(a.violation() + c.violation(), "");
+  EXPECT_THAT(observer_.gone, ElementsAre(Pair(2, GoneProof::kEof)));
+}
+
+TEST_F(IvshmemServerTest, AClientThatWritesIsGoneWithoutProofOfDeath) {
+  StartServer({.vectors = 2});
+  IvshmemClient a = Connect();
+  IvshmemClient writer = Connect();
+  Settle(a, writer);
+  ASSERT_EQ(send(writer.socket(), "x", 1, MSG_NOSIGNAL), 1);
+  Settle(a, writer);
+  EXPECT_TRUE(writer.at_eof());
+  EXPECT_THAT(a.peers(), ElementsAre(0));
+  EXPECT_EQ(writer.violation(), "");
+  EXPECT_THAT(observer_.gone, ElementsAre(Pair(2, GoneProof::kClosedByUs)));
+}
+
+TEST_F(IvshmemServerTest, AClientThatClosesItsSendingHalfIsGoneWithoutProofOfDeath) {
+  StartServer({.vectors = 2});
+  IvshmemClient a = Connect();
+  IvshmemClient half = Connect();
+  Settle(a, half);
+  ASSERT_EQ(shutdown(half.socket(), SHUT_WR), 0);
+  Settle(a, half);
+  EXPECT_TRUE(half.at_eof());
+  EXPECT_THAT(a.peers(), ElementsAre(0));
+  EXPECT_THAT(observer_.gone, ElementsAre(Pair(2, GoneProof::kClosedByUs)));
+}
+
+TEST_F(IvshmemServerTest, AClientThatDiesWithItsGreetingUnreadIsProvenDead) {
+  StartServer({.vectors = 256});
+  IvshmemClient a = Connect();
+  Settle(a);
+  { const IvshmemClient short_lived = Connect(); }
+  Settle(a);
+  EXPECT_THAT(observer_.gone, ElementsAre(Pair(2, GoneProof::kEof)));
+  EXPECT_THAT(a.peers(), ElementsAre(0));
+  EXPECT_EQ(a.violation(), "");
+}
+
+TEST_F(IvshmemServerTest, AnEvictedPeerIsClosedAndTheOthersAreToldOnce) {
+  StartServer({.vectors = 2});
+  IvshmemClient a = Connect();
+  IvshmemClient evicted = Connect();
+  Settle(a, evicted);
+  EXPECT_TRUE(server_->Evict(2));
+  EXPECT_FALSE(server_->Evict(2));
+  EXPECT_FALSE(server_->Evict(kHostPeer));
+  Settle(a, evicted);
+  EXPECT_TRUE(evicted.at_eof());
+  EXPECT_EQ(evicted.violation(), "");
+  EXPECT_EQ(a.log().back(), Message(2, false));
+  EXPECT_EQ(a.violation(), "");
+  EXPECT_THAT(observer_.gone, ElementsAre(Pair(2, GoneProof::kClosedByUs)));
+}
+
+TEST_F(IvshmemServerTest, TheLastIdIsGivenOutAndTheNextClientIsRefusedAndCounted) {
+  StartServer({.vectors = 1, .first_id = 65534});
+  IvshmemClient a = Connect();
+  IvshmemClient last = Connect();
+  IvshmemClient refused = Connect();
+  IvshmemClient refused_too = Connect();
+  Settle(a, last, refused, refused_too);
+  EXPECT_EQ(last.id(), 65535);
+  EXPECT_TRUE(refused.at_eof());
+  EXPECT_THAT(refused.log(), IsEmpty());  // closed, never half a greeting
+  EXPECT_THAT(a.peers(), ElementsAre(0, 65535));
+  last.Close();
+  Settle(a);
+  IvshmemClient still_refused = Connect();
+  Settle(a, still_refused);
+  EXPECT_TRUE(still_refused.at_eof());
+  EXPECT_EQ(server_->refused(RefusalReason::kIdsExhausted), 3u);
+  EXPECT_THAT(observer_.refused, ElementsAre(Pair(RefusalReason::kIdsExhausted, 1),
+                                             Pair(RefusalReason::kIdsExhausted, 2),
+                                             Pair(RefusalReason::kIdsExhausted, 3)));
+  EXPECT_EQ(a.violation(), "");
+}
+
+TEST_F(IvshmemServerTest, MorePeersThanTheTableHoldsAreRefusedUntilOneLeaves) {
+  StartServer({.vectors = 1, .max_peers = 2});
+  IvshmemClient a = Connect();
+  IvshmemClient b = Connect();
+  IvshmemClient refused = Connect();
+  Settle(a, b, refused);
+  EXPECT_TRUE(refused.at_eof());
+  EXPECT_THAT(observer_.refused, ElementsAre(Pair(RefusalReason::kTooManyPeers, 1)));
+  b.Close();
+  Settle(a);
+  IvshmemClient c = Connect();
+  Settle(a, c);
+  EXPECT_EQ(c.id(), 3);
+  EXPECT_EQ(a.violation(), "");
+}
+
+TEST_F(IvshmemServerTest, AnIdleServerNeverWakesUp) {
+  StartServer({.vectors = 2});
+  std::vector<IvshmemClient> clients;
+  for (int i = 0; i < 64; ++i) clients.push_back(Connect());
+  for (int round = 0; round < 100; ++round) {
+    loop_.RunOnce(std::chrono::milliseconds(0));
+    for (IvshmemClient& client : clients) client.Read();
+  }
+  for (IvshmemClient& client : clients) EXPECT_TRUE(client.complete());
+  const auto start = EventLoop::Clock::now();
+  loop_.RunOnce(std::chrono::milliseconds(200));
+  EXPECT_GE(EventLoop::Clock::now() - start, std::chrono::milliseconds(200));
+}
+
+}  // namespace
+}  // namespace ivmq::broker

@@ -1,0 +1,82 @@
+#ifndef IVMQ_TESTS_KEEPER_SERVER_FIXTURE_H_
+#define IVMQ_TESTS_KEEPER_SERVER_FIXTURE_H_
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "broker/keeper/event_loop.h"
+#include "broker/keeper/fd_budget.h"
+#include "broker/keeper/ivshmem_server.h"
+#include "tests/keeper/ivshmem_client.h"
+#include "transport/memfd_device.h"
+
+namespace ivmq::broker {
+
+// What an IvshmemServer told its owner.
+struct RecordingObserver : IvshmemObserver {
+  void OnPeerConnected(const PeerInfo& peer) override { connected.push_back(peer); }
+  void OnPeerGone(uint32_t id, GoneProof proof) override { gone.emplace_back(id, proof); }
+  void OnPeerRefused(RefusalReason reason, uint32_t count) override {
+    refused.emplace_back(reason, count);
+  }
+
+  std::vector<PeerInfo> connected;
+  std::vector<std::pair<uint32_t, GoneProof>> gone;
+  std::vector<std::pair<RefusalReason, uint32_t>> refused;
+};
+
+// A server in this process, and clients over socket pairs.
+class ServerFixture : public testing::Test {
+ protected:
+  static constexpr uint64_t kRegionBytes = 1 << 20;
+
+  explicit ServerFixture(uint64_t open_files = 1 << 20) : budget_(open_files) {}
+
+  void StartServer(IvshmemServer::Options options) {
+    vectors_ = options.vectors;
+    if (!region_) region_ = transport::CreateRegionMemfd("test", kRegionBytes, false).value();
+    host_ = std::make_shared<const std::vector<transport::UniqueFd>>(
+        transport::CreateEventfds(options.vectors).value());
+    server_ = std::make_unique<IvshmemServer>(&loop_, &budget_, options, region_.get(), host_,
+                                              &observer_);
+  }
+
+  IvshmemClient Connect() {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+      std::perror("socketpair");
+      std::abort();
+    }
+    server_->Accept(transport::UniqueFd(ends[0]), 0);
+    return IvshmemClient(transport::UniqueFd(ends[1]), vectors_);
+  }
+
+  // Lets the server and the given clients run until nothing more comes.
+  template <class... Clients>
+  void Settle(Clients&... clients) {
+    size_t quiet = 0;
+    while (quiet < 3) {
+      loop_.RunOnce(std::chrono::milliseconds(0));
+      const size_t read = (size_t{0} + ... + clients.Read());
+      quiet = read == 0 ? quiet + 1 : 0;
+    }
+  }
+
+  EventLoop loop_;
+  FdBudget budget_;
+  transport::UniqueFd region_;
+  PeerVectors host_;
+  RecordingObserver observer_;
+  std::unique_ptr<IvshmemServer> server_;
+  uint32_t vectors_ = 0;
+};
+
+}  // namespace ivmq::broker
+
+#endif  // IVMQ_TESTS_KEEPER_SERVER_FIXTURE_H_
