@@ -154,21 +154,24 @@ bool MayMend(Code code) { return code == Code::kUnavailable || code == Code::kNo
 }  // namespace
 
 Result<Attached> Attach(const std::string& socket_path, Clock::time_point deadline) {
+  Status reason;
   for (;;) {
     Result<Attached> attached = AttachOnce(socket_path, deadline);
     if (attached.ok()) return attached;
     const Status status = attached.status();
-    const bool again = MayMend(status.code());
-    const auto left = deadline - Clock::now();
-    if (!again || left <= Clock::duration::zero()) {
-      const bool names_path = status.message().find(socket_path) != std::string::npos;
-      return Status(again ? Code::kUnavailable : status.code(),
-                    names_path ? status.message() : socket_path + ": " + status.message());
+    const bool mends = MayMend(status.code());
+    // A last attempt that the deadline cut short says less than the one before it did.
+    if (reason.ok() || status.code() != Code::kDeadlineExceeded) {
+      reason = Status(mends ? Code::kUnavailable : status.code(), status.message());
     }
+    const auto left = deadline - Clock::now();
+    if (!mends || left <= Clock::duration::zero()) break;
     const auto pause = std::min<Clock::duration>(left, kRetryPause);
     ::poll(nullptr, 0,
            static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(pause).count()));
   }
+  if (reason.message().find(socket_path) != std::string::npos) return reason;
+  return Status(reason.code(), socket_path + ": " + reason.message());
 }
 
 Result<std::optional<UniqueFd>> TakeNewChannel(int connection) {

@@ -1,0 +1,246 @@
+// Client and server of the attach protocol together, as nodes and daemons use them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <malloc.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "tests/transport/local_realm.h"
+#include "tests/transport/test_daemon.h"
+#include "transport/attach_client.h"
+#include "transport/frame_channel.h"
+
+namespace ivmq::transport {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using testing::HasSubstr;
+using Gone = AttachServer::Gone;
+
+steady_clock::time_point Soon() { return steady_clock::now() + std::chrono::seconds(60); }
+
+class AttachTest : public testing::Test {
+ protected:
+  AttachTest() : realm_(4 << 20, 4), host_(realm_.AddPeer(0)) {}
+
+  AttachServer::Options Options() const {
+    AttachServer::Options options;
+    options.realm = realm_.info();
+    options.first_vector = 1;
+    options.last_vector = 3;
+    return options;
+  }
+  UniqueFd Connect(const TestDaemon& daemon) {
+    return LocalRealm::Must(ConnectUnix(daemon.path(), UnixSocketType::kSeqpacket, Soon()));
+  }
+
+  LocalRealm realm_;
+  std::shared_ptr<MemfdDevice> host_;
+};
+
+TEST_F(AttachTest, GivesAProcessRegionVectorAndChannel) {
+  TestDaemon daemon(host_, Options());
+  Result<Attached> attached = Attach(daemon.path(), Soon());
+  ASSERT_TRUE(attached.ok()) << attached.status().message();
+  Attached& node = attached.value();
+  EXPECT_EQ(node.region.realm_name, "test");
+  EXPECT_STREQ(node.welcome.realm_name, "test");
+  EXPECT_EQ(node.device->peer_id(), 0U);
+  EXPECT_EQ(node.welcome.vectors, 4U);
+  EXPECT_GE(node.device->vector_fd(node.welcome.vector), 0);
+  node.device->region()[realm_.info().arena_offset] = std::byte{0x5a};
+  EXPECT_EQ(host_->region()[realm_.info().arena_offset], std::byte{0x5a});
+
+  ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.attached_count == 1; }));
+  AttachServer::Client& client = daemon.attached.begin()->second;
+  EXPECT_EQ(client.connection_id, node.welcome.connection_id);
+  EXPECT_EQ(client.vector, node.welcome.vector);
+  EXPECT_EQ(client.process.pid, ::getpid());
+  EXPECT_EQ(client.process.uid, ::getuid());
+  EXPECT_EQ(client.process.start_time, ProcessStartTime(::getpid()));
+  FrameChannel ours(std::move(client.channel));
+  FrameChannel theirs(std::move(node.channel));
+  ASSERT_TRUE(theirs.Send("hello").ok());
+  FrameChannel::Frame frame;
+  ASSERT_TRUE(ours.ReceiveUntil(Soon(), &frame).ok());
+  EXPECT_EQ(frame.payload, "hello");
+}
+
+TEST_F(AttachTest, ReportsTheEndOfAProcessAsProof) {
+  TestDaemon daemon(host_, Options());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const Result<Attached> attached = Attach(daemon.path(), Soon());
+    ::pause();
+    ::_exit(attached.ok() ? 0 : 1);
+  }
+  ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.attached_count == 1; }));
+  EXPECT_EQ(daemon.attached.begin()->second.process.pid, child);
+  ::kill(child, SIGKILL);
+  int how = 0;
+  ::waitpid(child, &how, 0);
+  ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.gone_count == 1; }));
+  EXPECT_EQ(daemon.gone.begin()->second, Gone::kEof);
+}
+
+TEST_F(AttachTest, TellsACloseOfItsOwnFromAProof) {
+  TestDaemon daemon(host_, Options());
+  const Result<Attached> attached = Attach(daemon.path(), Soon());
+  ASSERT_TRUE(attached.ok());
+  const uint64_t id = attached.value().welcome.connection_id;
+  EXPECT_TRUE(daemon.Run([id](AttachServer& server) { return server.Close(id); }));
+  EXPECT_FALSE(daemon.Run([id](AttachServer& server) { return server.Close(id); }));
+  EXPECT_EQ(daemon.gone.at(id), Gone::kClosedByUs);
+  EXPECT_EQ(daemon.gone_count, 1U);
+  EXPECT_EQ(TakeNewChannel(attached.value().connection.get()).status().code(), Code::kUnavailable);
+}
+
+TEST_F(AttachTest, DropsAClientThatWritesOrShutsDownWithoutTakingItForDead) {
+  TestDaemon daemon(host_, Options());
+  const UniqueFd bystander = Connect(daemon);
+  const UniqueFd writer = Connect(daemon);
+  ASSERT_EQ(::send(writer.get(), "x", 1, MSG_NOSIGNAL), 1);
+  const UniqueFd empty_writer = Connect(daemon);
+  ASSERT_EQ(::send(empty_writer.get(), "", 0, MSG_NOSIGNAL), 0);
+  const UniqueFd half = Connect(daemon);
+  ASSERT_EQ(::shutdown(half.get(), SHUT_WR), 0);
+  ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.gone_count == 3; }));
+  for (const auto& [id, how] : daemon.gone) EXPECT_EQ(how, Gone::kClosedByUs) << id;
+  EXPECT_EQ(daemon.Run([](AttachServer& server) { return server.client_count(); }), 1U);
+  EXPECT_TRUE(Attach(daemon.path(), Soon()).ok());
+}
+
+TEST_F(AttachTest, SpreadsProcessesOverItsVectors) {
+  TestDaemon daemon(host_, Options());
+  std::vector<Attached> nodes;
+  std::map<uint32_t, int> load;
+  for (int i = 0; i < 9; ++i) {
+    nodes.push_back(LocalRealm::Must(Attach(daemon.path(), Soon())));
+    ++load[nodes.back().welcome.vector];
+  }
+  EXPECT_EQ(load, (std::map<uint32_t, int>{{1, 3}, {2, 3}, {3, 3}}));
+  const uint32_t freed = nodes[4].welcome.vector;
+  nodes.erase(nodes.begin() + 4);
+  ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.gone_count == 1; }));
+  EXPECT_EQ(LocalRealm::Must(Attach(daemon.path(), Soon())).welcome.vector, freed);
+}
+
+TEST_F(AttachTest, SendsANewChannelAfterControlWasRestarted) {
+  TestDaemon daemon(host_, Options());
+  Result<Attached> attached = Attach(daemon.path(), Soon());
+  ASSERT_TRUE(attached.ok());
+  EXPECT_FALSE(TakeNewChannel(attached.value().connection.get()).value().has_value());
+  const uint64_t id = attached.value().welcome.connection_id;
+  Result<UniqueFd> ours = daemon.Run([id](AttachServer& server) { return server.NewChannel(id); });
+  ASSERT_TRUE(ours.ok()) << ours.status().message();
+  Result<std::optional<UniqueFd>> theirs = TakeNewChannel(attached.value().connection.get());
+  ASSERT_TRUE(theirs.ok()) << theirs.status().message();
+  ASSERT_TRUE(theirs.value().has_value());
+  FrameChannel left(std::move(ours).value());
+  FrameChannel right(std::move(*theirs.value()));
+  ASSERT_TRUE(left.Send("again").ok());
+  FrameChannel::Frame frame;
+  ASSERT_TRUE(right.ReceiveUntil(Soon(), &frame).ok());
+  EXPECT_EQ(daemon.Run([](AttachServer& s) { return s.NewChannel(999); }).status().code(),
+            Code::kNotFound);
+}
+
+TEST_F(AttachTest, BoundsWhatItSendsToAClientThatDoesNotRead) {
+  TestDaemon daemon(host_, Options());
+  const UniqueFd deaf = Connect(daemon);
+  ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.attached_count == 1; }));
+  const uint64_t id = daemon.attached.begin()->first;
+  Status status;
+  for (int i = 0; i < 5000 && status.ok(); ++i) {
+    status = daemon.Run([id](AttachServer& server) { return server.NewChannel(id).status(); });
+  }
+  EXPECT_EQ(status.code(), Code::kResourceExhausted) << status.message();
+  EXPECT_TRUE(Attach(daemon.path(), Soon()).ok());
+}
+
+TEST_F(AttachTest, RefusesInItsOwnWordsAndServesAgainLater) {
+  TestDaemon daemon(host_, Options());
+  daemon.Run([](AttachServer& server) {
+    server.Refuse(Status(Code::kPermissionDenied, "not on a Sunday"));
+    return 0;
+  });
+  const Status refused = Attach(daemon.path(), Soon()).status();
+  EXPECT_EQ(refused.code(), Code::kPermissionDenied);
+  EXPECT_THAT(refused.message(), HasSubstr("not on a Sunday"));
+
+  daemon.Run([](AttachServer& server) {
+    server.Refuse(Status(Code::kUnavailable, "control is down"));
+    return 0;
+  });
+  const auto deadline = steady_clock::now() + milliseconds(100);
+  const Status down = Attach(daemon.path(), deadline).status();
+  EXPECT_EQ(down.code(), Code::kUnavailable);
+  EXPECT_THAT(down.message(), HasSubstr("control is down"));
+  EXPECT_GE(steady_clock::now(), deadline) << "it is worth waiting for";
+
+  std::thread waiting([&] { EXPECT_TRUE(Attach(daemon.path(), Soon()).ok()); });
+  daemon.Run([](AttachServer& server) {
+    server.Refuse(Status());
+    return 0;
+  });
+  waiting.join();
+}
+
+TEST_F(AttachTest, RefusesMoreClientsThanItsLimit) {
+  AttachServer::Options options = Options();
+  options.max_clients = 2;
+  TestDaemon daemon(host_, options);
+  const Attached first = LocalRealm::Must(Attach(daemon.path(), Soon()));
+  {
+    const Attached second = LocalRealm::Must(Attach(daemon.path(), Soon()));
+    EXPECT_EQ(Attach(daemon.path(), Soon()).status().code(), Code::kResourceExhausted);
+  }
+  ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.gone_count == 1; }));
+  EXPECT_TRUE(Attach(daemon.path(), Soon()).ok());
+}
+
+TEST_F(AttachTest, SurvivesTheOpenFileLimitWithoutSpinning) {
+  TestDaemon daemon(host_, Options());
+  Attached before = LocalRealm::Must(Attach(daemon.path(), Soon()));
+  UniqueFd newcomer(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  daemon.path().copy(address.sun_path, sizeof(address.sun_path) - 1);
+  rlimit old_limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &old_limit), 0);
+  rlimit tight = old_limit;
+  tight.rlim_cur = static_cast<rlim_t>(newcomer.get()) + 1;
+  std::vector<UniqueFd> hoard;  // gaps below the limit
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+  for (int fd; (fd = ::dup(newcomer.get())) >= 0;) hoard.emplace_back(fd);
+  ASSERT_EQ(::connect(newcomer.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  const auto count_loops = [&] { return daemon.Run([&](AttachServer&) { return daemon.loops; }); };
+  const uint64_t loops_before = count_loops();
+  ::poll(nullptr, 0, 500);
+  EXPECT_LT(count_loops() - loops_before, 100U);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &old_limit), 0);
+  EXPECT_TRUE(daemon.Await([](const TestDaemon& d) { return d.attached_count == 2; }));
+}
+
+TEST_F(AttachTest, KeepsNothingOfClientsThatHaveGone) {
+  TestDaemon daemon(host_, Options());
+  daemon.keep_records = false;
+  const auto come_and_go = [&](uint64_t total) {
+    for (uint64_t i = daemon.Run([&](AttachServer&) { return daemon.attached_count; }); i < total;
+         ++i) {
+      ASSERT_TRUE(Attach(daemon.path(), Soon()).ok());
+    }
+    ASSERT_TRUE(daemon.Await([total](const TestDaemon& d) { return d.gone_count == total; }));
+  };
+  come_and_go(1'000);
+  const size_t early = ::mallinfo2().uordblks;
+  come_and_go(11'000);
+  EXPECT_EQ(daemon.Run([](AttachServer& server) { return server.client_count(); }), 0U);
+  EXPECT_LT(::mallinfo2().uordblks, early + 64 * 1024);
+}
+
+}  // namespace
+}  // namespace ivmq::transport
