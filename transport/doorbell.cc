@@ -41,9 +41,9 @@ Doorbell Doorbell::File(std::shared_ptr<const UniqueFd> device, uint64_t offset,
 
 void Doorbell::Ring() const {
   if (register_ != nullptr) {
-    // Stores before the ring must be seen before it. An uncached store is ordered on x86 anyway;
-    // the fence keeps the compiler honest and costs nothing beside the exit that follows.
-    std::atomic_thread_fence(std::memory_order_release);
+    // Stores before the ring must be seen before it. x86 keeps that order for an uncached store;
+    // the fence makes the compiler keep it too.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     *register_ = value_;
     return;
   }
