@@ -46,14 +46,16 @@ struct NodeOptions {
 
 struct PublisherOptions {
   Reliability reliability = Block(std::chrono::seconds(1));
-  // Data bytes of each link's ring: power of two, 4 KiB to 16 MiB; 0: no wish. The larger wish of
-  // the two sides counts, 64 KiB without any. The largest message is an eighth of it, less 8.
+  // Data bytes of each link's ring: power of two, 4 KiB to 16 MiB; 0: 64 KiB. A subscriber that
+  // asks for more gets a larger ring. The largest message is an eighth of what is set here,
+  // whoever subscribes.
   size_t ring_bytes = 0;
   Wait wait = Wait::kAdaptive;
 };
 
 struct SubscriberOptions {
-  // As for a publisher.
+  // Data bytes of each link's ring, at least: power of two, 4 KiB to 16 MiB; 0: what the publisher
+  // chose. Smaller than that has no effect.
   size_t ring_bytes = 0;
   Wait wait = Wait::kAdaptive;
   // CreateSubscriber returns when every publisher of the topic has attached, or after this long

@@ -29,17 +29,18 @@ struct Published {
 
 // What one publisher has counted since it was created.
 struct PublisherCounters {
-  uint64_t messages = 0;   // accepted by Publish
-  uint64_t written = 0;    // written to a link, one count for each link
-  uint64_t full = 0;       // publishes that failed with FULL
-  uint64_t doorbells = 0;  // system calls or exits to wake a subscriber
+  uint64_t messages = 0;       // accepted by Publish
+  uint64_t written = 0;        // written to a link, one count for each link
+  uint64_t full = 0;           // publishes that failed with FULL
+  uint64_t doorbells = 0;      // system calls or exits to wake a subscriber
+  uint64_t corrupt_links = 0;  // links closed because their subscriber wrote nonsense
 };
 
 // Publishes messages as bytes to one topic; Publisher<T> below adds the type.
 //
 // One thread at a time (checked in debug builds); may move between threads. Move-only; its
-// destructor closes it: what was published is still delivered. Outliving its Node is fine, every
-// call then says CLOSED.
+// destructor closes it: what was published is still delivered. Outliving its Node is fine: it keeps
+// the attachment; after Node::Close every call says CLOSED.
 class IVMQ_API BytesPublisher {
  public:
   // Fills `out`, exactly the size that was asked for; false abandons the message.
@@ -54,6 +55,7 @@ class IVMQ_API BytesPublisher {
   //   INVALID_ARGUMENT   larger than max_message_bytes(); both sizes are named
   //   FAILED_PRECONDITION  used after fork
   //   CLOSED             closed, or the node was evicted
+  //   ABORTED            only PublishInPlace and WriteInPlace: `fill` gave the message up
   Result<Published> Publish(std::span<const std::byte> message);
   // The same without waking anybody, for batches: what was written becomes visible at the next
   // Flush or Publish, or earlier. Never holds back more than the ring's own batch limit.
@@ -71,7 +73,7 @@ class IVMQ_API BytesPublisher {
   // Subscribers linked now.
   uint32_t subscribers() const;
 
-  // Largest message that fits every link, and any that may come: of the smallest ring there can be.
+  // Largest message that fits every link there is or may come: an eighth of the ring asked for.
   size_t max_message_bytes() const;
   const std::string& topic() const;
   PublisherCounters counters() const;

@@ -65,9 +65,10 @@ namespace internal {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  // Both convert, so that a function can return either.
+  // NOLINTBEGIN(google-explicit-constructor): both convert, so that a function can return either.
   Result(T value) : state_(std::in_place_index<1>, std::move(value)) {}
   Result(Status status) : state_(std::in_place_index<0>, std::move(status)) {}
+  // NOLINTEND(google-explicit-constructor)
 
   bool ok() const { return state_.index() == 1; }
   explicit operator bool() const { return ok(); }

@@ -25,14 +25,15 @@ class SubscriberImpl;
 struct SubscriberCounters {
   uint64_t messages = 0;       // handed to the application
   uint64_t undecodable = 0;    // of these: not a T; Receive said DATA_LOSS
-  uint64_t corrupt_links = 0;  // links closed because their publisher wrote nonsense
+  uint64_t corrupt_links = 0;  // links closed because their publisher wrote nonsense (DATA_LOSS
+                               // to operators); the other links go on
 };
 
 // Receives the messages of one topic as bytes; Subscriber<T> below adds the type.
 //
 // One thread at a time (checked in debug builds); may move between threads; Interrupt from any.
-// Move-only; its destructor closes it. Outliving its Node is fine: what was received is still
-// handed out, then every call says CLOSED.
+// Move-only; its destructor closes it. Outliving its Node is fine: it keeps the attachment; after
+// Node::Close every call says CLOSED.
 class IVMQ_API BytesSubscriber {
  public:
   using Handler = std::function<void(const BytesMessage&)>;
@@ -43,8 +44,8 @@ class IVMQ_API BytesSubscriber {
 
   // The next message, waiting at most `timeout`; zero looks once. Links take turns.
   //   TIMEOUT              nothing came; also after Interrupt
-  //   CLOSED               closed, or the node was evicted, and nothing is left
-  //   FAILED_PRECONDITION  used after fork
+  //   CLOSED               closed; or the node was evicted and nothing is left
+  //   FAILED_PRECONDITION  used after fork, or inside a handler of this subscriber
   Result<BytesMessage> Receive(std::chrono::nanoseconds timeout);
   // Hands up to `limit` messages that are there to `handler` and says how many; never waits.
   // An exception of the handler leaves Poll after its message counted as delivered.

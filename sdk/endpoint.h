@@ -1,0 +1,98 @@
+#ifndef IVMQ_SDK_ENDPOINT_H_
+#define IVMQ_SDK_ENDPOINT_H_
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+#include "ivmq/status.h"
+#include "ivmq/v1/control.pb.h"
+#include "sdk/call_gate.h"
+#include "transport/doorbell.h"
+
+namespace ivmq::internal {
+
+// Why an endpoint takes part no more. Later values override earlier ones.
+enum class EndReason : uint8_t {
+  kNotEnded,
+  kEvicted,     // the node was evicted: nobody asks for our links' memory before we die
+  kClosed,      // by the application
+  kNodeClosed,  // the whole node, by the application
+};
+
+// A publisher or subscriber as the node's other threads see it. Changes to its links are written
+// down under its mutex and applied by whoever may touch the links (CallGate): the thread inside a
+// call, or at once by the thread that brought the change.
+//
+// Locks are taken in this order: the node's, an endpoint's, the session's.
+class Endpoint {
+ public:
+  virtual ~Endpoint() = default;
+  Endpoint() = default;
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
+
+  // On the session's thread, with the node's mutex held:
+
+  // The daemon has registered it under that ID.
+  virtual void OnRegistered(uint64_t id) = 0;
+  // Joining is over: links that come from now on belong to later publishers.
+  virtual void OnAnswered() {}
+  virtual void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) = 0;
+  // False: not a link of this endpoint.
+  virtual bool OnLinkReady(uint64_t link_id) = 0;
+  virtual bool OnLinkDown(uint64_t link_id) = 0;
+  virtual void OnLinkRefused(const v1::LinkRefused& refused) = 0;
+  virtual void AddCounters(v1::Counters* counters) = 0;
+  // The session is over; links go on.
+  virtual void OnDisconnected() = 0;
+
+  // Any thread: takes part no more. Never waits; done at the latest when the call ends that is
+  // under way.
+  void End(EndReason reason);
+
+ protected:
+  // A call of the application, for as long as this object lives. Applies what is pending before
+  // and after it.
+  class Call {
+   public:
+    explicit Call(Endpoint* endpoint);
+    ~Call();
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    // False: called from within a call of the same endpoint.
+    bool entered() const { return entered_; }
+
+   private:
+    Endpoint* const endpoint_;
+    const bool entered_;
+  };
+
+  // Applies all that was written down. Runs with mutex_ held and nobody else at the links.
+  virtual void Apply() = 0;
+  // Wakes a thread that waits inside a call. With mutex_ held.
+  virtual void WakeCaller() = 0;
+
+  // After writing a change down: applies it now or leaves it to the caller inside.
+  // REQUIRES: mutex_ is held.
+  void HandOver();
+  // Inside a call: applies what is pending.
+  void TakePending();
+  bool pending() const { return gate_.pending(); }
+
+  mutable std::mutex mutex_;
+  EndReason end_requested_ = EndReason::kNotEnded;  // guarded by mutex_
+
+ private:
+  CallGate gate_;
+};
+
+// What every call on a closed or evicted endpoint says.
+Status EndedStatus(EndReason reason, const std::string& topic);
+// Of a call that is made inside a handler or fill function of the same endpoint.
+Status ReenteredStatus();
+Status ForkedStatus();
+
+}  // namespace ivmq::internal
+
+#endif  // IVMQ_SDK_ENDPOINT_H_

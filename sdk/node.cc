@@ -1,0 +1,46 @@
+#include "ivmq/node.h"
+
+#include <utility>
+
+#include "sdk/node_impl.h"
+#include "sdk/publisher_impl.h"
+#include "sdk/subscriber_impl.h"
+
+namespace ivmq {
+
+Node::Node(std::shared_ptr<internal::NodeImpl> impl) : impl_(std::move(impl)) {}
+
+Result<Node> Node::Open(NodeOptions options) {
+  auto impl = internal::NodeImpl::Open(options);
+  if (!impl.ok()) return impl.status();
+  return Node(std::move(impl).value());
+}
+
+Result<BytesPublisher> Node::CreateBytesPublisher(std::string_view topic,
+                                                  std::string_view type_name,
+                                                  PublisherOptions options) {
+  auto impl = impl_->CreatePublisher(topic, type_name, options);
+  if (!impl.ok()) return impl.status();
+  return BytesPublisher(std::move(impl).value());
+}
+
+Result<BytesSubscriber> Node::CreateBytesSubscriber(std::string_view topic,
+                                                    std::string_view type_name,
+                                                    SubscriberOptions options) {
+  auto impl = impl_->CreateSubscriber(topic, type_name, options);
+  if (!impl.ok()) return impl.status();
+  return BytesSubscriber(std::move(impl).value());
+}
+
+Status Node::WatchDiscovery(std::function<void(const Discovery&)> handler) {
+  return impl_->Watch(std::move(handler));
+}
+
+bool Node::connected() const { return impl_->connected(); }
+uint64_t Node::id() const { return impl_->id(); }
+uint32_t Node::peer_id() const { return impl_->peer_id(); }
+const std::string& Node::name() const { return impl_->name(); }
+const std::string& Node::realm() const { return impl_->realm(); }
+void Node::Close() { impl_->Close(); }
+
+}  // namespace ivmq

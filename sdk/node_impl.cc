@@ -1,0 +1,240 @@
+#include "sdk/node_impl.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "sdk/convert.h"
+#include "sdk/defaults.h"
+#include "sdk/handler_scope.h"
+#include "sdk/publisher_impl.h"
+#include "sdk/subscriber_impl.h"
+
+namespace ivmq::internal {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kClosePatience = std::chrono::seconds(1);
+
+Status NoDaemonStatus(const std::vector<std::string>& paths) {
+  std::string tried;
+  for (const std::string& path : paths) tried += (tried.empty() ? "" : ", ") + path;
+  return {Code::kUnavailable, "no daemon at " + tried +
+                                  ": start ivmqd (on a host) or ivmq-agent (in a guest), or set "
+                                  "IVMQ_NODE_SOCKET"};
+}
+
+// The first socket that exists and is listened on.
+Result<transport::Attached> AttachToAny(const std::vector<std::string>& paths,
+                                        Clock::time_point deadline) {
+  std::vector<std::string> there;
+  for (const std::string& path : paths) {
+    struct stat info {};
+    // What may be there but cannot be seen is left to connect() to explain.
+    if (::stat(path.c_str(), &info) == 0 || errno == EACCES) there.push_back(path);
+  }
+  std::string refusals;
+  for (size_t i = 0; i < there.size(); ++i) {
+    // A path that nobody listens on must not take the time of the others.
+    const auto share = (deadline - Clock::now()) / static_cast<int64_t>(there.size() - i);
+    auto attached = transport::Attach(there[i], Clock::now() + share);
+    if (attached.ok()) return std::move(attached).value();
+    const Status status = FromTransport(attached.status());
+    const bool last = i + 1 == there.size();
+    if (!last && status.code() == Code::kUnavailable) {
+      refusals += status.message() + "; ";
+      continue;
+    }
+    return Status(status.code(), refusals + status.message());
+  }
+  return NoDaemonStatus(paths);
+}
+
+Status CheckNodeName(const std::string& name) {
+  if (name.size() > kNodeNameBytesMax) {
+    return {Code::kInvalidArgument, "a node name of " + std::to_string(name.size()) +
+                                        " bytes: 1 to " + std::to_string(kNodeNameBytesMax) +
+                                        " are allowed"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<NodeImpl>> NodeImpl::Open(const NodeOptions& options) {
+  CallGate::Prepare();
+  const std::string name = options.name.empty() ? DefaultNodeName() : options.name;
+  if (Status status = CheckNodeName(name); !status.ok()) return status;
+  const auto deadline = DeadlineAfter(options.timeout);
+  auto attached =
+      AttachToAny(NodeSocketPaths(options.socket_path, CurrentSocketEnvironment()), deadline);
+  if (!attached.ok()) return attached.status();
+
+  std::shared_ptr<NodeImpl> node(new NodeImpl(std::move(attached).value(), name), &Destroy);
+  node->timeout_ = options.timeout;
+  if (Status status = node->Begin(deadline); !status.ok()) return status;
+  return node;
+}
+
+void NodeImpl::Destroy(NodeImpl* node) {
+  if (node->forked()) return;
+  if (!node->session_->on_own_thread()) {
+    delete node;
+    return;
+  }
+  // The last copy was dropped in a discovery handler: that thread cannot wait for itself.
+  std::thread([node] { delete node; }).detach();
+}
+
+NodeImpl::NodeImpl(transport::Attached attached, std::string name)
+    : connection_(std::move(attached.connection)),
+      vector_(attached.welcome.vector),
+      device_(std::move(attached.device)),
+      name_(std::move(name)),
+      session_(std::make_unique<Session>(std::move(attached.channel), connection_.get())) {}
+
+Status NodeImpl::Begin(Clock::time_point deadline) {
+  fork_guard_.CloseInChild(connection_.get(), session_->channel_fd());
+  auto welcome = session_->Hello(name_, deadline);
+  if (!welcome.ok()) return welcome.status();
+  id_ = welcome->node_id();
+  realm_ = welcome->realm();
+  auto wake = transport::NodeWake::Open(device_, welcome->wake_offset(), vector_);
+  if (!wake.ok()) return FromTransport(wake.status());
+  wake_ = std::move(wake).value();
+  return session_->Start(this);
+}
+
+NodeImpl::~NodeImpl() {
+  Close();
+  fork_guard_.CloseInChild(-1, -1);
+  session_.reset();
+}
+
+Result<std::unique_ptr<PublisherImpl>> NodeImpl::CreatePublisher(std::string_view topic,
+                                                                 std::string_view type_name,
+                                                                 const PublisherOptions& options) {
+  if (forked()) return ForkedStatus();
+  auto publisher = PublisherImpl::Make(shared_from_this(), topic, options);
+  if (!publisher.ok()) return publisher;
+  v1::NodeRequest request;
+  auto* const registration = request.mutable_register_publisher();
+  registration->set_topic(std::string(topic));
+  registration->set_type_name(std::string(type_name));
+  registration->mutable_qos()->set_reliability(v1::Qos::RELIABLE);
+  registration->mutable_qos()->set_ring_bytes((*publisher)->ring_bytes());
+  if (Status status = Register(&request, publisher->get()); !status.ok()) return status;
+  return publisher;
+}
+
+Result<std::unique_ptr<SubscriberImpl>> NodeImpl::CreateSubscriber(
+    std::string_view topic, std::string_view type_name, const SubscriberOptions& options) {
+  if (forked()) return ForkedStatus();
+  auto subscriber = SubscriberImpl::Make(shared_from_this(), topic, options);
+  if (!subscriber.ok()) return subscriber;
+  v1::NodeRequest request;
+  auto* const registration = request.mutable_register_subscriber();
+  registration->set_topic(std::string(topic));
+  registration->set_type_name(std::string(type_name));
+  registration->mutable_qos()->set_reliability(v1::Qos::RELIABLE);
+  registration->mutable_qos()->set_ring_bytes(options.ring_bytes);
+  if (Status status = Register(&request, subscriber->get()); !status.ok()) return status;
+  if (Status status = (*subscriber)->WaitJoined(options.join_timeout); !status.ok()) {
+    return status;  // Its destructor takes the registration back.
+  }
+  return subscriber;
+}
+
+Status NodeImpl::Register(v1::NodeRequest* request, Endpoint* endpoint) {
+  if (forked()) return ForkedStatus();
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return {Code::kClosed, "the node is closed"};
+    ++registering_;
+  }
+  const Status status =
+      session_->Call(request, DeadlineAfter(timeout_),
+                     [this, endpoint](const v1::NodeEvent& answer, bool abandoned) {
+                       OnRegistered(answer, abandoned, endpoint);
+                     });
+  const std::lock_guard lock(mutex_);
+  if (--registering_ == 0) early_.clear();
+  return status;
+}
+
+void NodeImpl::OnRegistered(const v1::NodeEvent& answer, bool abandoned, Endpoint* endpoint) {
+  uint64_t id = 0;
+  if (answer.has_publisher_registered()) {
+    id = answer.publisher_registered().publisher_id();
+  } else if (answer.has_subscriber_registered()) {
+    id = answer.subscriber_registered().subscriber_id();
+  } else {
+    return;
+  }
+  if (abandoned) {
+    v1::NodeRequest request;
+    request.mutable_unregister()->set_id(id);
+    Post(request);
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  endpoints_[id] = endpoint;
+  ++live_endpoints_;
+  endpoint->OnRegistered(id);
+  // What came before the answer, in order; what belongs to others stays where it was.
+  std::vector<Early> early = std::move(early_);
+  early_.clear();
+  for (Early& one : early) OnLinkEvent(&one.event, &one.fds);
+  endpoint->OnAnswered();
+  if (closing_) endpoint->End(EndReason::kNodeClosed);
+}
+
+Status NodeImpl::Watch(DiscoveryHandler handler) {
+  if (forked()) return ForkedStatus();
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return {Code::kClosed, "the node is closed"};
+    if (watching_) return {Code::kAlreadyExists, "this node watches already: once a node"};
+    watching_ = true;
+    handler_ = std::move(handler);
+    handler_ready_ = true;
+  }
+  v1::NodeRequest request;
+  request.mutable_watch()->set_peers(true);
+  request.mutable_watch()->set_nodes(true);
+  request.mutable_watch()->set_topics(true);
+  return session_->Call(&request, DeadlineAfter(timeout_));
+}
+
+void NodeImpl::Close() {
+  if (forked()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+    EndAll(EndReason::kNodeClosed);
+  }
+  session_->Kick();
+  // Inside a handler the endpoint of that handler ends only when the handler returns.
+  if (HandlerScope::Inside(this)) return;
+  static_cast<void>(session_->WaitEnded(Clock::now() + kClosePatience));
+}
+
+void NodeImpl::EndAll(EndReason reason) {
+  for (auto& [id, endpoint] : endpoints_) endpoint->End(reason);
+}
+
+void NodeImpl::Forget(uint64_t endpoint_id) {
+  const std::lock_guard lock(mutex_);
+  endpoints_.erase(endpoint_id);
+}
+
+void NodeImpl::OnEndpointEnded() {
+  --live_endpoints_;
+  if (closing_) session_->Kick();
+}
+
+bool NodeImpl::WantsGoodbye() { return closing_ && live_endpoints_ == 0; }
+
+}  // namespace ivmq::internal

@@ -1,0 +1,121 @@
+#ifndef IVMQ_SDK_NODE_IMPL_H_
+#define IVMQ_SDK_NODE_IMPL_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ivmq/node.h"
+#include "sdk/endpoint.h"
+#include "sdk/fork_guard.h"
+#include "sdk/session.h"
+#include "transport/attach_client.h"
+#include "transport/device.h"
+#include "transport/wake.h"
+
+namespace ivmq::internal {
+
+class PublisherImpl;
+class SubscriberImpl;
+
+// One attachment to a daemon: device, session, and the endpoints that the session's events belong
+// to. Shared by the copies of the public Node and by every publisher and subscriber; the last one
+// closes it. Any thread.
+class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session::Listener {
+ public:
+  using DiscoveryHandler = std::function<void(const Node::Discovery&)>;
+
+  static Result<std::shared_ptr<NodeImpl>> Open(const NodeOptions& options);
+
+  Result<std::unique_ptr<PublisherImpl>> CreatePublisher(std::string_view topic,
+                                                         std::string_view type_name,
+                                                         const PublisherOptions& options);
+  Result<std::unique_ptr<SubscriberImpl>> CreateSubscriber(std::string_view topic,
+                                                           std::string_view type_name,
+                                                           const SubscriberOptions& options);
+  Status Watch(DiscoveryHandler handler);
+  void Close();
+
+  bool forked() const { return fork_guard_.forked(); }
+  bool connected() const { return !forked() && session_->connected(); }
+  uint64_t id() const { return id_; }
+  uint32_t peer_id() const { return device_->peer_id(); }
+  const std::string& name() const { return name_; }
+  const std::string& realm() const { return realm_; }
+
+  // For the endpoints:
+
+  void Post(const v1::NodeRequest& request) { session_->Post(request); }
+  // No event goes to that endpoint any more. Not from within its calls with its mutex held.
+  void Forget(uint64_t endpoint_id);
+  // An endpoint has let go of all its links for good. Takes no lock of the node.
+  void OnEndpointEnded();
+  const std::shared_ptr<transport::Device>& device() const { return device_; }
+  const std::shared_ptr<transport::NodeWake>& wake() const { return wake_; }
+
+ private:
+  struct Early {
+    v1::NodeEvent event;
+    std::vector<transport::UniqueFd> fds;
+  };
+
+  NodeImpl(transport::Attached attached, std::string name);
+  ~NodeImpl() override;
+  // In a forked child the object is left alone: there is nothing in it that may be touched.
+  static void Destroy(NodeImpl* node);
+  Status Begin(std::chrono::steady_clock::time_point deadline);
+  // Registers `endpoint` by `request`; the answer and the links that came before it reach the
+  // endpoint in order. After a failure nothing refers to it.
+  Status Register(v1::NodeRequest* request, Endpoint* endpoint);
+  void OnRegistered(const v1::NodeEvent& answer, bool abandoned, Endpoint* endpoint);
+
+  // Session::Listener
+  void OnEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd>* fds) override;
+  void OnEnd(const Status& why) override;
+  bool WantsGoodbye() override;
+
+  // With mutex_ held:
+  void OnLinkEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd>* fds);
+  bool DeliverLinkUp(const v1::LinkUp& link, std::vector<transport::UniqueFd>* fds);
+  transport::Doorbell DoorbellOf(const v1::LinkUp& link, std::vector<transport::UniqueFd>* fds);
+  void AnswerCounters(uint64_t request_id);
+  void EndAll(EndReason reason);
+
+  void OnDiscovery(const v1::DiscoveryEvent& event);
+
+  // Constant after Begin(). The connection is closed last: its end says that nothing of this node
+  // touches the region any more.
+  const transport::UniqueFd connection_;
+  const uint32_t vector_;
+  std::chrono::nanoseconds timeout_{};
+  std::shared_ptr<transport::Device> device_;
+  std::shared_ptr<transport::NodeWake> wake_;
+  ForkGuard fork_guard_;
+  const std::string name_;
+  uint64_t id_ = 0;
+  std::string realm_;
+
+  std::mutex mutex_;
+  std::map<uint64_t, Endpoint*> endpoints_;  // guarded by mutex_
+  std::vector<Early> early_;    // guarded by mutex_: of endpoints whose answer is not here yet
+  int registering_ = 0;         // guarded by mutex_: Register() calls under way
+  bool watching_ = false;       // guarded by mutex_
+  bool handler_ready_ = false;  // guarded by mutex_
+  DiscoveryHandler handler_;    // written before handler_ready_, then the session's thread's
+
+  std::atomic<bool> closing_{false};
+  std::atomic<int> live_endpoints_{0};  // registered and not ended
+
+  std::unique_ptr<Session> session_;  // last: its thread uses all of the above
+};
+
+}  // namespace ivmq::internal
+
+#endif  // IVMQ_SDK_NODE_IMPL_H_

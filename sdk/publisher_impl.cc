@@ -1,0 +1,169 @@
+// The data path of a publisher; its links' life is in publisher_links.cc.
+
+#include "sdk/publisher_impl.h"
+
+#include <cstring>
+#include <utility>
+
+#include "sdk/convert.h"
+#include "sdk/handler_scope.h"
+#include "sdk/node_impl.h"
+
+namespace ivmq::internal {
+
+using transport::Look;
+using transport::WriteResult;
+
+Result<Published> PublisherImpl::Write(std::span<const std::byte> message, bool flush) {
+  if (forked()) return ForkedStatus();
+  const Call call(this);
+  if (Status status = Admit(call, message.size()); !status.ok()) [[unlikely]]
+    return status;
+  if (Status status = SecureRoom(message.size()); !status.ok()) [[unlikely]]
+    return status;
+  return Finish(WriteToAll(message).links, flush);
+}
+
+Result<Published> PublisherImpl::WriteInPlace(size_t bytes, const BytesPublisher::Fill& fill,
+                                              bool flush) {
+  if (forked()) return ForkedStatus();
+  const Call call(this);
+  if (Status status = Admit(call, bytes); !status.ok()) [[unlikely]]
+    return status;
+  if (Status status = SecureRoom(bytes); !status.ok()) [[unlikely]]
+    return status;
+  if (links_.empty()) return Finish(0, flush);
+  const Status abandoned(Code::kAborted, "given up");
+  if (links_.size() > 1) {
+    // Built apart from the region: a subscriber could change it between two copies.
+    const std::span<std::byte> message(scratch_.data(), bytes);
+    if (!fill(message)) return abandoned;
+    return Finish(WriteToAll(message).links, flush);
+  }
+  std::byte* payload = nullptr;
+  if (links_[0]->writer.TryClaim(bytes, 0, &payload) != WriteResult::kOk) [[unlikely]] {
+    Quarantine(0);
+    return Finish(0, flush);
+  }
+  // If `fill` throws or gives up, the claim has never been made.
+  if (!fill({payload, bytes})) return abandoned;
+  links_[0]->writer.Commit();
+  return Finish(1, flush);
+}
+
+Status PublisherImpl::Admit(const Call& call, size_t bytes) const {
+  if (!call.entered()) [[unlikely]]
+    return ReenteredStatus();
+  if (ended_ != EndReason::kNotEnded) [[unlikely]]
+    return EndedStatus(ended_, topic_);
+  if (bytes > max_message_bytes()) [[unlikely]] {
+    return {Code::kInvalidArgument, "a message of " + std::to_string(bytes) + " bytes on topic '" +
+                                        topic_ + "': at most " +
+                                        std::to_string(max_message_bytes()) +
+                                        " fit its ring; set PublisherOptions::ring_bytes for more"};
+  }
+  return {};
+}
+
+Status PublisherImpl::SecureRoom(size_t bytes) {
+  if (FirstWithoutRoom(bytes) == nullptr) [[likely]]
+    return {};
+  return WaitForRoom(bytes);
+}
+
+Status PublisherImpl::WaitForRoom(size_t bytes) {
+  const bool may_wait = waiter_ != nullptr && !HandlerScope::Inside(node_.get());
+  // Consumers may have caught up on what is staged and wait for it, while we wait for them.
+  FlushAll();
+  const auto deadline = DeadlineAfter(patience_);
+  bool late = !may_wait;
+  for (;;) {
+    if (pending()) TakePending();
+    if (ended_ != EndReason::kNotEnded) return EndedStatus(ended_, topic_);
+    Link* const lacking = FirstWithoutRoom(bytes);
+    if (lacking == nullptr) return {};
+    if (late) {
+      full_.Add(1);
+      lacking->full.Add(1);
+      return FullStatus(bytes);
+    }
+    const auto result = waiter_->Wait(deadline, [this, lacking, bytes](Look look) {
+      if (pending()) return true;
+      if (look != Look::kSpin) return lacking->writer.ArmSpace(bytes);
+      return lacking->writer.HasRoom(bytes) || lacking->writer.corrupt();
+    });
+    // One more look: room on one link says nothing about the others.
+    late =
+        result == transport::WaitResult::kDeadline || std::chrono::steady_clock::now() >= deadline;
+  }
+}
+
+PublisherImpl::Link* PublisherImpl::FirstWithoutRoom(size_t bytes) {
+  for (size_t i = 0; i < links_.size();) {
+    if (links_[i]->writer.HasRoom(bytes)) [[likely]] {
+      ++i;
+    } else if (links_[i]->writer.corrupt()) {
+      Quarantine(i);
+    } else {
+      return links_[i].get();
+    }
+  }
+  return nullptr;
+}
+
+Status PublisherImpl::FullStatus(size_t bytes) {
+  Link* fullest = nullptr;
+  double fullest_share = -1;
+  uint64_t fullest_used = 0;
+  for (auto& link : links_) {
+    const uint64_t used = link->writer.BytesInFlight();
+    const double share = static_cast<double>(used) / static_cast<double>(link->writer.capacity());
+    if (share > fullest_share) {
+      fullest = link.get();
+      fullest_share = share;
+      fullest_used = used;
+    }
+  }
+  if (fullest == nullptr) return {Code::kFull, "topic '" + topic_ + "': no room"};
+  std::string text = "topic '" + topic_ + "': no room for " + std::to_string(bytes) +
+                     " bytes; fullest is the link to node '" + fullest->node + "' with " +
+                     std::to_string(fullest_used) + " of " +
+                     std::to_string(fullest->writer.capacity()) + " bytes in use";
+  if (patience_.count() > 0) {
+    text += HandlerScope::Inside(node_.get()) ? " (never waits inside a handler)"
+                                              : " after " + DurationText(patience_);
+  }
+  return {Code::kFull, std::move(text)};
+}
+
+Published PublisherImpl::WriteToAll(std::span<const std::byte> message) {
+  Published published;
+  for (size_t i = 0; i < links_.size();) {
+    if (links_[i]->writer.TryWrite(message) == WriteResult::kOk) [[likely]] {
+      ++published.links;
+      ++i;
+    } else {
+      Quarantine(i);  // Room was there: only nonsense from the other side takes it away.
+    }
+  }
+  return published;
+}
+
+Published PublisherImpl::Finish(uint32_t links, bool flush) {
+  messages_.Add(1);
+  written_.Add(links);
+  if (flush) FlushAll();
+  return {links};
+}
+
+void PublisherImpl::Flush() {
+  if (forked()) return;
+  const Call call(this);
+  if (call.entered()) FlushAll();
+}
+
+void PublisherImpl::FlushAll() {
+  for (auto& link : links_) link->writer.Flush();
+}
+
+}  // namespace ivmq::internal

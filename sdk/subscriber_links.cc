@@ -1,0 +1,238 @@
+// How a subscriber comes by its links and lets them go; the data path is in subscriber_impl.cc.
+
+#include <algorithm>
+#include <utility>
+
+#include "sdk/convert.h"
+#include "sdk/defaults.h"
+#include "sdk/node_impl.h"
+#include "sdk/subscriber_impl.h"
+
+namespace ivmq::internal {
+
+using transport::LinkReader;
+
+Result<std::unique_ptr<SubscriberImpl>> SubscriberImpl::Make(std::shared_ptr<NodeImpl> node,
+                                                             std::string_view topic,
+                                                             const SubscriberOptions& options) {
+  if (Status status = CheckRingBytes(options.ring_bytes); !status.ok()) return status;
+  transport::WaiterOptions waiting;
+  waiting.strategy = StrategyOf(options.wait);
+  auto waiter = transport::Waiter::Open(node->wake(), waiting);
+  if (!waiter.ok()) return FromTransport(waiter.status());
+  return std::unique_ptr<SubscriberImpl>(
+      new SubscriberImpl(std::move(node), topic, std::move(waiter).value()));
+}
+
+SubscriberImpl::SubscriberImpl(std::shared_ptr<NodeImpl> node, std::string_view topic,
+                               std::unique_ptr<transport::Waiter> waiter)
+    : node_(std::move(node)), topic_(topic), waiter_(std::move(waiter)) {}
+
+SubscriberImpl::~SubscriberImpl() { Close(); }
+
+bool SubscriberImpl::forked() const { return node_->forked(); }
+
+void SubscriberImpl::Close() {
+  if (forked()) return;
+  End(EndReason::kClosed);
+  uint64_t id = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    id = id_;
+  }
+  if (id != 0) node_->Forget(id);
+}
+
+Status SubscriberImpl::WaitJoined(std::chrono::nanoseconds timeout) {
+  if (timeout.count() <= 0) return {};
+  const auto deadline = DeadlineAfter(timeout);
+  std::unique_lock lock(mutex_);
+  joining_changed_.wait_until(lock, deadline, [this] {
+    return joining_.empty() || disconnected_ || end_requested_ != EndReason::kNotEnded;
+  });
+  if (end_requested_ != EndReason::kNotEnded) return EndedStatus(end_requested_, topic_);
+  if (joining_.empty()) return {};
+  if (disconnected_) {
+    return {Code::kUnavailable, "topic '" + topic_ + "': the daemon went away while joining"};
+  }
+  std::string names;
+  for (const auto& [id, node] : joining_) names += (names.empty() ? "'" : ", '") + node + "'";
+  return {Code::kDeadlineExceeded, "topic '" + topic_ + "': publishers that have not attached in " +
+                                       DurationText(timeout) + ": node " + names};
+}
+
+uint32_t SubscriberImpl::publishers() const {
+  if (forked()) return 0;
+  const std::lock_guard lock(mutex_);
+  return linked_;
+}
+
+SubscriberCounters SubscriberImpl::counters() const {
+  return {messages_.value(), undecodable_.value(), corrupt_links_.value()};
+}
+
+void SubscriberImpl::OnRegistered(uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  id_ = id;
+}
+
+void SubscriberImpl::OnAnswered() {
+  const std::lock_guard lock(mutex_);
+  collecting_ = false;
+}
+
+void SubscriberImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) {
+  v1::NodeRequest reply;
+  auto reader = LinkReader::Open(node_->device(), AddressOf(link), std::move(doorbell));
+  if (!reader.ok()) {
+    reply.mutable_link_corrupt()->set_link_id(link.link_id());
+    reply.mutable_link_corrupt()->set_detail(reader.status().message());
+    node_->Post(reply);
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    added_.push_back(std::make_unique<LinkReader>(std::move(reader).value()));
+    if (collecting_) joining_[link.link_id()] = link.other_node();
+    HandOver();
+  }
+  reply.mutable_link_attached()->set_link_id(link.link_id());
+  node_->Post(reply);
+}
+
+bool SubscriberImpl::StopJoining(uint64_t link_id) {
+  if (joining_.erase(link_id) == 0) return false;
+  joining_changed_.notify_all();
+  return true;
+}
+
+bool SubscriberImpl::OnLinkReady(uint64_t link_id) {
+  const std::lock_guard lock(mutex_);
+  return StopJoining(link_id);
+}
+
+bool SubscriberImpl::OnLinkDown(uint64_t link_id) {
+  const std::lock_guard lock(mutex_);
+  const bool ours = std::any_of(links_.begin(), links_.end(),
+                                [link_id](const Link& link) { return link.id == link_id; }) ||
+                    std::any_of(added_.begin(), added_.end(), [link_id](const auto& reader) {
+                      return reader->link_id() == link_id;
+                    });
+  if (!ours) return false;
+  StopJoining(link_id);
+  downed_.push_back(link_id);
+  HandOver();
+  return true;
+}
+
+void SubscriberImpl::OnDisconnected() {
+  const std::lock_guard lock(mutex_);
+  disconnected_ = true;
+  joining_changed_.notify_all();
+}
+
+void SubscriberImpl::WakeCaller() {
+  waiter_->Notify();
+  if (end_requested_ != EndReason::kNotEnded) joining_changed_.notify_all();
+}
+
+void SubscriberImpl::Apply() {
+  for (auto& reader : added_) AddReader(std::move(reader));
+  added_.clear();
+  for (const uint64_t link_id : downed_) {
+    for (Link& link : links_) {
+      if (link.id != link_id || link.down) continue;
+      link.down = true;
+      ++down_links_;
+    }
+  }
+  downed_.clear();
+  if (end_requested_ > ended_) LeaveAll();
+  LetGoOfDrained();
+}
+
+void SubscriberImpl::AddReader(std::unique_ptr<LinkReader> reader) {
+  Link link;
+  link.id = reader->link_id();
+  link.reader = reader.get();
+  if (poller_.Add(std::move(reader)).ok()) links_.push_back(link);
+}
+
+void SubscriberImpl::LeaveAll() {
+  ended_ = end_requested_;
+  if (ended_ == EndReason::kEvicted) {
+    // Nobody reuses the rings of a node before it dies, so what is in them can still be read.
+    for (Link& link : links_) link.down = true;
+    down_links_ = links_.size();
+    return;
+  }
+  v1::NodeRequest request;
+  request.mutable_unregister()->set_id(id_);
+  for (const Link& link : links_) {
+    *request.mutable_unregister()->add_counters() = CountersOf(*link.reader);
+    poller_.Remove(link.id);
+  }
+  links_.clear();
+  down_links_ = 0;
+  if (id_ != 0) node_->Post(request);
+}
+
+void SubscriberImpl::LetGoOfDrained() {
+  for (size_t i = 0; i < links_.size() && down_links_ > 0;) {
+    if (!links_[i].down || links_[i].reader->Peek()) {
+      ++i;
+      continue;
+    }
+    v1::NodeRequest farewell;
+    farewell.mutable_link_closed()->set_link_id(links_[i].id);
+    *farewell.mutable_link_closed()->mutable_counters() = CountersOf(*links_[i].reader);
+    Detach(i, &farewell);
+  }
+  CountLinks();
+  if (!exhausted() || ended_told_) return;
+  ended_told_ = true;
+  if (fd_in_use_) Rearm();
+  if (id_ != 0) node_->OnEndpointEnded();
+}
+
+void SubscriberImpl::Detach(size_t index, v1::NodeRequest* farewell) {
+  const Link link = links_[index];
+  if (link.down) --down_links_;
+  links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(index));
+  poller_.Remove(link.id);
+  node_->Post(*farewell);
+}
+
+void SubscriberImpl::Quarantine(uint64_t link_id, const std::string& detail) {
+  const std::lock_guard lock(mutex_);
+  for (size_t i = 0; i < links_.size(); ++i) {
+    if (links_[i].id != link_id) continue;
+    corrupt_links_.Add(1);
+    v1::NodeRequest farewell;
+    farewell.mutable_link_corrupt()->set_link_id(link_id);
+    farewell.mutable_link_corrupt()->set_detail(detail);
+    *farewell.mutable_link_corrupt()->mutable_counters() = CountersOf(*links_[i].reader);
+    Detach(i, &farewell);
+    StopJoining(link_id);
+    break;
+  }
+  CountLinks();
+}
+
+void SubscriberImpl::CountLinks() { linked_ = static_cast<uint32_t>(links_.size() - down_links_); }
+
+void SubscriberImpl::AddCounters(v1::Counters* counters) {
+  const std::lock_guard lock(mutex_);
+  for (const Link& link : links_) *counters->add_links() = CountersOf(*link.reader);
+}
+
+v1::LinkCounters SubscriberImpl::CountersOf(const LinkReader& reader) {
+  const transport::LinkCounters counted = reader.counters();
+  v1::LinkCounters counters;
+  counters.set_link_id(reader.link_id());
+  counters.set_delivered(counted.records);
+  counters.set_delivered_bytes(counted.bytes);
+  return counters;
+}
+
+}  // namespace ivmq::internal
