@@ -50,11 +50,10 @@ Status ErrnoStatus(int error, const std::string& what);
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value)
-      : state_(std::move(value)) {}  // NOLINT(google-explicit-constructor): reads as a return value
-  Result(Status status)
-      : state_(std::move(status)) {
-  }  // NOLINT(google-explicit-constructor): reads as a return value
+  // NOLINTBEGIN(google-explicit-constructor): both convert, so that a function can return either.
+  Result(T value) : state_(std::move(value)) {}
+  Result(Status status) : state_(std::move(status)) {}
+  // NOLINTEND(google-explicit-constructor)
 
   bool ok() const { return std::holds_alternative<T>(state_); }
   Status status() const { return ok() ? Status() : std::get<Status>(state_); }

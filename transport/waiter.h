@@ -32,7 +32,8 @@ class WorkCheck {
  public:
   template <class F>
   requires(!std::is_same_v<std::remove_cvref_t<F>, WorkCheck>)
-      WorkCheck(F&& check)  // NOLINT(google-explicit-constructor): a lambda is meant to convert
+      // NOLINTNEXTLINE(google-explicit-constructor): a lambda is meant to convert
+      WorkCheck(F&& check)
       : object_(const_cast<void*>(static_cast<const void*>(&check))),
         call_([](void* object, Look look) -> bool {
           return (*static_cast<std::remove_reference_t<F>*>(object))(look);
