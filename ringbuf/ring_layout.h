@@ -75,11 +75,15 @@ struct BasicRingDescriptor {
 
   alignas(kCacheLineBytes) Word space_want;
 
-  // Two lines: processors fetch lines in pairs, and the consumer's must not come along.
-  alignas(2 * kCacheLineBytes) Word tail;
+  alignas(kCacheLineBytes) Word tail;
   Word records_published;
 
-  alignas(2 * kCacheLineBytes) Word head;
+  // A line between the two: processors fetch lines in pairs, and the consumer's must not come
+  // along. Not by a stricter alignment, which rings on any cache line would break.
+  struct alignas(kCacheLineBytes) {
+  } unused_line;
+
+  alignas(kCacheLineBytes) Word head;
   Word records_released;
 
   alignas(kCacheLineBytes) Word want;
@@ -88,6 +92,7 @@ struct BasicRingDescriptor {
 using RingDescriptor = BasicRingDescriptor<StdAtomics>;
 
 static_assert(sizeof(RingDescriptor) == 384);
+static_assert(alignof(RingDescriptor) == kCacheLineBytes);
 static_assert(offsetof(RingDescriptor, magic) == 0);
 static_assert(offsetof(RingDescriptor, layout_version) == 8);
 static_assert(offsetof(RingDescriptor, capacity) == 16);
