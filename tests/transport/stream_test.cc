@@ -219,7 +219,6 @@ TEST_F(StreamTest, AReaderThatClosesEndsAWriterThatIsHeldUp) {
       sent = ::send(agent_.near.get(), piece.data(), piece.size(), MSG_NOSIGNAL);
     }
     EXPECT_LT(sent, 0);
-    agent_.near.Reset();
   });
   EXPECT_TRUE(Eventually([&] {
     pollfd room{agent_.near.get(), POLLOUT, 0};
@@ -227,6 +226,7 @@ TEST_F(StreamTest, AReaderThatClosesEndsAWriterThatIsHeldUp) {
   }));
   control_.near.Reset();
   sender.join();
+  agent_.near.Reset();
   EXPECT_TRUE(BothClosed());
 }
 
