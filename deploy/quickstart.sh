@@ -46,7 +46,7 @@ install_packages() {
 build() {
   (cd "$root" && cmake --preset release --log-level=WARNING >/dev/null &&
     cmake --build build/release --parallel --target \
-      ivmqd ivmqd-control ivmq-agent ivmq procstat_publisher procstat_subscriber)
+      ivmqd ivmqd-control ivmq-agent ivmq-command procstat_publisher procstat_subscriber)
 }
 
 guest_image() {
@@ -78,7 +78,7 @@ boot_guests() {
 start_agents() {
   local guest
   for guest in north south; do
-    guest_start "$guest" agent 'exec ivmq-agent --device auto --node-socket /run/ivmq/node.sock'
+    guest_start "$guest" agent 'exec ivmq-agent --device auto --bind --node-socket /run/ivmq/node.sock'
   done
   for guest in north south; do
     guest_exec "$guest" 'n=0; until [ -S /run/ivmq/node.sock ]; do

@@ -49,6 +49,7 @@ device_address() { # NAME
 start_agent() { # NAME auto|vfio|pci
   local name=$1 device=$2
   [[ $device == auto ]] || device+=:$(device_address "$name")
+  [[ $device == pci:* ]] || device+=" --bind"
   guest_start "$name" agent "exec ivmq-agent --device $device --node-socket /run/ivmq/node.sock"
   guest_exec "$name" 'n=0; until [ -S /run/ivmq/node.sock ]; do
       n=$((n + 1)); [ -e /tmp/agent.status ] || [ $n = 600 ] && { cat /tmp/agent.out; exit 1; }
