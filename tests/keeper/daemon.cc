@@ -60,7 +60,7 @@ bool WaitUntil(const std::function<bool()>& done, std::chrono::seconds patience)
   const auto deadline = Clock::now() + patience;
   while (!done()) {
     if (Clock::now() >= deadline) return done();
-    poll(nullptr, 0, 10);
+    poll(nullptr, 0, 1);
   }
   return true;
 }
@@ -114,10 +114,19 @@ std::string Process::Stderr() const {
 }
 
 Daemon::Daemon(const Options& options) {
+  std::string ivmqd = IVMQD_PATH;
+  std::string control = options.control_binary.empty() ? FAKE_CONTROL_PATH : options.control_binary;
+  if (options.as_nobody) {
+    // Nobody may not be able to reach the build tree.
+    std::filesystem::copy_file(ivmqd, directory_ / "ivmqd");
+    std::filesystem::copy_file(control, directory_ / "control");
+    ivmqd = directory_ / "ivmqd";
+    control = directory_ / "control";
+  }
   std::vector<std::string> arguments = {
-      IVMQD_PATH,      "--control-binary", FAKE_CONTROL_PATH, "--vm-socket",  vm_socket(),
-      "--node-socket", node_socket(),      "--admin-socket",  admin_socket(), "--log-level",
-      "debug"};
+      ivmqd,          "--control-binary", control,       "--vm-socket",
+      vm_socket(),    "--node-socket",    node_socket(), "--admin-socket",
+      admin_socket(), "--log-level",      "debug"};
   arguments.insert(arguments.end(), options.flags.begin(), options.flags.end());
   process_.emplace(Process::Options{arguments,
                                     {"IVMQ_FAKE_CONTROL=" + options.control_mode},

@@ -40,7 +40,7 @@ class Process {
     std::vector<std::string> environment = {};  // NAME=value, added to ours
     std::string stderr_path = {};
     std::optional<uint64_t> open_files = {};  // RLIMIT_NOFILE, soft and hard
-    bool as_nobody = false;                   // where this process may: not bound by root's rights
+    bool as_nobody = false;                   // where this process may: without root's rights
   };
   explicit Process(const Options& options);
   ~Process();
@@ -69,6 +69,7 @@ class Daemon {
   struct Options {
     std::vector<std::string> flags = {"--size", "1MiB", "--vectors", "2"};
     std::string control_mode = {};
+    std::string control_binary = {};  // empty: the fake one
     std::optional<uint64_t> open_files = {};
     bool as_nobody = false;
   };

@@ -214,8 +214,9 @@ TEST(DaemonTest, ExitsWhenControlEndsBeforeItWasReady) {
 }
 
 TEST(DaemonTest, ExitsWhenThereIsNoControlToRun) {
-  Daemon daemon({.flags = {"--size", "1MiB", "--control-binary", "/nonexistent"}});
-  EXPECT_NE(daemon.process().Wait(), 0);
+  Daemon daemon({.control_binary = "/nonexistent/control"});
+  EXPECT_EQ(daemon.process().Wait(), 1);
+  EXPECT_THAT(daemon.process().Stderr(), HasSubstr("cannot execute control"));
 }
 
 TEST(DaemonTest, KeepsServingVmsAndRefusesProcessesWhenControlIsKilled) {
@@ -223,8 +224,8 @@ TEST(DaemonTest, KeepsServingVmsAndRefusesProcessesWhenControlIsKilled) {
   ASSERT_TRUE(daemon.WaitUntilReady()) << daemon.process().Stderr();
   IvshmemClient a = IvshmemClient::Connect(daemon.vm_socket(), 2);
   ASSERT_TRUE(ReadUntil([&] { return a.complete(); }, {&a}));
-  auto attached = Attach(daemon, kPatience);
-  // The fake control formats no region, so attaching may fail at that; the connection counts.
+  const auto attached = Attach(daemon, kPatience);
+  ASSERT_TRUE(attached.ok()) << attached.status().message();
   ASSERT_TRUE(daemon.WaitForEvent("attached 0 1"));
   daemon.Ask("crash");
   ASSERT_TRUE(WaitUntil(

@@ -3,6 +3,7 @@
 //
 //   events               every event so far, one a line
 //   evict-peer R ID      evict-node R CONNECTION
+//   ring R PEER VECTOR   rings that doorbell as the host
 //   crash                dies by SIGKILL
 //   hang                 never reads again
 //
@@ -13,17 +14,21 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <span>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "broker/keeper_protocol.h"
 #include "transport/fd_passing.h"
+#include "transport/region.h"
 #include "transport/unique_fd.h"
 
 namespace ivmq::broker {
@@ -56,11 +61,13 @@ class FakeControl {
     if (got.bytes < 0) return true;
     if (got.bytes != sizeof event) return false;
     std::ostringstream line;
+    const size_t fd_count = fds.size();
     switch (event.kind) {
       case KeeperEventKind::kHello:
         line << "hello version=" << event.value << " last=" << event.number;
         break;
       case KeeperEventKind::kRealm:
+        if (!fds.empty()) Format(event, std::move(fds.front()));
         line << "realm " << event.realm << " " << event.name << " bytes=" << event.region_bytes
              << " vectors=" << event.vectors << " new=" << event.flag;
         ++realms_;
@@ -68,12 +75,14 @@ class FakeControl {
       case KeeperEventKind::kDoorbells:
         line << "doorbells " << event.realm << " " << event.peer << " first=" << event.value
              << " count=" << event.count;
+        for (UniqueFd& fd : fds) doorbells_[{event.realm, event.peer}].push_back(std::move(fd));
         break;
       case KeeperEventKind::kPeerConnected:
         line << "connected " << event.realm << " " << event.peer << " socket=" << event.index
              << " pid=" << event.pid;
         break;
       case KeeperEventKind::kPeerGone:
+        doorbells_.erase({event.realm, event.peer});
         line << "gone " << event.realm << " " << event.peer
              << " proof=" << static_cast<uint32_t>(event.proof);
         break;
@@ -98,7 +107,7 @@ class FakeControl {
         line << "done " << event.number << " flag=" << event.flag;
         break;
     }
-    line << " fds=" << fds.size() << "\n";
+    line << " fds=" << fd_count << "\n";
     log_ += line.str();
     if (event.kind == KeeperEventKind::kReady) AnswerRealms();
     if (event.kind == KeeperEventKind::kAdminConnected && !fds.empty()) {
@@ -110,6 +119,27 @@ class FakeControl {
     }
     if (event.kind == KeeperEventKind::kNodeGone) channels_.erase(event.connection);
     return true;
+  }
+
+  static void Format(const KeeperEvent& event, UniqueFd region) {
+    void* const memory =
+        mmap(nullptr, event.region_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region.get(), 0);
+    if (memory == MAP_FAILED) return;
+    transport::RegionParameters parameters;
+    parameters.realm_name = event.name;
+    std::copy(std::begin(event.uuid), std::end(event.uuid), parameters.uuid.begin());
+    parameters.vectors = event.vectors;
+    parameters.generation = event.generation;
+    [[maybe_unused]] const auto status =
+        transport::FormatRegion({static_cast<std::byte*>(memory), event.region_bytes}, parameters);
+    munmap(memory, event.region_bytes);
+  }
+
+  void Ring(uint32_t realm, uint32_t peer, uint64_t vector) {
+    const auto found = doorbells_.find({realm, peer});
+    if (found == doorbells_.end() || vector >= found->second.size()) return;
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t size = write(found->second[vector].get(), &one, sizeof one);
   }
 
   void AnswerRealms() {
@@ -154,6 +184,10 @@ class FakeControl {
       command.kind = KeeperCommandKind::kEvictNode;
       command.connection = which;
       Send(command);
+    } else if (verb == "ring") {
+      uint64_t vector = 0;
+      words >> vector;
+      Ring(command.realm, static_cast<uint32_t>(which), vector);
     } else if (verb == "crash") {
       raise(SIGKILL);
     } else if (verb == "hang") {
@@ -169,6 +203,7 @@ class FakeControl {
   std::string log_;
   uint32_t realms_ = 0;
   uint64_t number_ = 0;
+  std::map<std::pair<uint32_t, uint32_t>, std::vector<UniqueFd>> doorbells_;  // by realm and peer
   std::map<int, UniqueFd> operators_;
   std::map<uint64_t, UniqueFd> channels_;
 };

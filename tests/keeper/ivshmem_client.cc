@@ -15,14 +15,14 @@ namespace ivmq::broker {
 
 using transport::UniqueFd;
 
-IvshmemClient IvshmemClient::Connect(const std::string& path, uint32_t vectors) {
+IvshmemClient IvshmemClient::Connect(const std::string& path, uint32_t vectors, Keep keep) {
   auto socket = transport::ConnectUnix(path, transport::UnixSocketType::kStream,
                                        std::chrono::steady_clock::now() + std::chrono::seconds(20));
   if (!socket.ok()) {
     std::fprintf(stderr, "%s\n", socket.status().message().c_str());
     std::abort();
   }
-  return IvshmemClient(std::move(socket).value(), vectors);
+  return IvshmemClient(std::move(socket).value(), vectors, keep);
 }
 
 size_t IvshmemClient::Read(size_t limit) {
@@ -67,9 +67,9 @@ void IvshmemClient::Take(int64_t value, UniqueFd fd) {
 
 void IvshmemClient::TakeVector(uint32_t peer, UniqueFd fd) {
   if (gone_.contains(peer)) Violate("ID " + std::to_string(peer) + " came back");
-  std::vector<UniqueFd>& vectors = known_[peer];
-  if (vectors.size() >= vectors_) Violate("too many vectors of peer " + std::to_string(peer));
-  vectors.push_back(std::move(fd));
+  Peer& known = known_[peer];
+  if (++known.count > vectors_) Violate("too many vectors of peer " + std::to_string(peer));
+  if (keep_ == Keep::kAllVectors || peer == id_) known.vectors.push_back(std::move(fd));
 }
 
 void IvshmemClient::TakeGone(uint32_t peer) {
@@ -79,7 +79,7 @@ void IvshmemClient::TakeGone(uint32_t peer) {
     return Violate("disconnect of " + std::to_string(peer) +
                    (gone_.contains(peer) ? " for the second time" : ", which was never announced"));
   }
-  if (found->second.size() != vectors_) {
+  if (found->second.count != vectors_) {
     Violate("disconnect of " + std::to_string(peer) + " in the middle of its vectors");
   }
   known_.erase(found);
@@ -95,20 +95,21 @@ void IvshmemClient::Violate(const std::string& what) {
 
 std::set<uint32_t> IvshmemClient::peers() const {
   std::set<uint32_t> ids;
-  for (const auto& [id, vectors] : known_) {
-    if (id != id_ && vectors.size() == vectors_) ids.insert(id);
+  for (const auto& [id, peer] : known_) {
+    if (id != id_ && peer.count == vectors_) ids.insert(id);
   }
   return ids;
 }
 
 bool IvshmemClient::complete() const {
   const auto own = known_.find(static_cast<uint32_t>(id_));
-  return id_ >= 0 && own != known_.end() && own->second.size() == vectors_;
+  return id_ >= 0 && own != known_.end() && own->second.count == vectors_;
 }
 
 int IvshmemClient::vector(uint32_t peer, uint32_t index) const {
   const auto found = known_.find(peer);
-  return found == known_.end() || index >= found->second.size() ? -1 : found->second[index].get();
+  if (found == known_.end() || index >= found->second.vectors.size()) return -1;
+  return found->second.vectors[index].get();
 }
 
 }  // namespace ivmq::broker

@@ -19,11 +19,15 @@ class IvshmemClient {
   // One message as it came: its value and whether an fd was beside it.
   using Message = std::pair<int64_t, bool>;
 
-  IvshmemClient(transport::UniqueFd socket, uint32_t vectors)
-      : socket_(std::move(socket)), vectors_(vectors) {}
+  // Hundreds of clients with all doorbells of one another would need a great many files.
+  enum class Keep { kAllVectors, kOwnVectors };
+
+  IvshmemClient(transport::UniqueFd socket, uint32_t vectors, Keep keep = Keep::kAllVectors)
+      : socket_(std::move(socket)), vectors_(vectors), keep_(keep) {}
 
   // Connects to a path; aborts the test program if that fails.
-  static IvshmemClient Connect(const std::string& path, uint32_t vectors);
+  static IvshmemClient Connect(const std::string& path, uint32_t vectors,
+                               Keep keep = Keep::kAllVectors);
 
   // Reads what is there, at most `limit` messages; returns how many.
   size_t Read(size_t limit = SIZE_MAX);
@@ -37,7 +41,7 @@ class IvshmemClient {
   std::set<uint32_t> peers() const;
   // All own vectors have come.
   bool complete() const;
-  // -1 if there is none.
+  // -1 if it did not come or was not kept.
   int vector(uint32_t peer, uint32_t index) const;
   const std::vector<Message>& log() const { return log_; }
 
@@ -45,6 +49,11 @@ class IvshmemClient {
   void Close() { socket_.Reset(); }
 
  private:
+  struct Peer {
+    uint32_t count = 0;  // of its vectors so far
+    std::vector<transport::UniqueFd> vectors;
+  };
+
   void Take(int64_t value, transport::UniqueFd fd);
   void TakeVector(uint32_t peer, transport::UniqueFd fd);
   void TakeGone(uint32_t peer);
@@ -52,11 +61,12 @@ class IvshmemClient {
 
   transport::UniqueFd socket_;
   uint32_t vectors_;
+  Keep keep_;
   bool at_eof_ = false;
   int64_t version_ = -1;
   int64_t id_ = -1;
   transport::UniqueFd region_;
-  std::map<uint32_t, std::vector<transport::UniqueFd>> known_;
+  std::map<uint32_t, Peer> known_;
   std::set<uint32_t> gone_;
   std::vector<Message> log_;
   std::string violation_;
