@@ -1,0 +1,53 @@
+#include "sdk/agent/flags.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+namespace ivmq::agent {
+namespace {
+
+std::string DefaultNodeSocket() {
+  if (::geteuid() == 0) return "/run/ivmq/node.sock";
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): before there are threads
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  return runtime != nullptr ? std::string(runtime) + "/ivmq/node.sock" : "/run/ivmq/node.sock";
+}
+
+std::string CheckDevice(const std::string& device) {
+  if (device == "auto" || device.rfind("vfio:", 0) == 0 || device.rfind("pci:", 0) == 0) return {};
+  return "expected auto, vfio:BDF or pci:BDF (BDF like 0000:00:02.0), found '" + device + "'";
+}
+
+}  // namespace
+
+bool ParseFlags(int argc, char** argv, Flags* flags, int* exit_code) {
+  flags->node_socket = DefaultNodeSocket();
+  CLI::App app(
+      "Lends this machine's ivshmem device to its processes and carries their sessions to ivmqd on "
+      "the host.",
+      "ivmq-agent");
+  app.set_version_flag("--version", "ivmq-agent " IVMQ_VERSION);
+  app.add_option("--device", flags->device,
+                 "auto: the first ivshmem device, by vfio where that works. vfio:BDF: with "
+                 "interrupts. pci:BDF: through sysfs, receives by polling")
+      ->check(CLI::Validator(CheckDevice, ""))
+      ->capture_default_str();
+  app.add_flag("--bind", flags->bind, "give the device to the vfio-pci driver first");
+  app.add_option("--node-socket", flags->node_socket, "where processes attach")
+      ->capture_default_str();
+  std::string level = "info";
+  app.add_option("--log-level", level, "debug, info, warning or error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    *exit_code = app.exit(error) == 0 ? 0 : 2;
+    return false;
+  }
+  return ParseLogLevel(level, &flags->log_level);
+}
+
+}  // namespace ivmq::agent

@@ -1,0 +1,77 @@
+#ifndef IVMQ_SDK_AGENT_PROCESS_H_
+#define IVMQ_SDK_AGENT_PROCESS_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "sdk/agent/control_client.h"
+#include "sdk/agent/event_loop.h"
+#include "transport/attach_server.h"
+#include "transport/frame_channel.h"
+
+namespace ivmq::agent {
+
+// One process that has attached: passes the frames of its control channel on as one Session call,
+// and control's events back, with back-pressure both ways. Adds what only the agent knows: who the
+// process is, and that it has died.
+//
+//   attached ──► channel open ──► died: what it wrote is passed on, then `exited` ──► finished
+//                    └─ call or channel broken: the channel is closed, the death still awaited
+//
+// Threads: the loop's. The loop must outlive it.
+class Process {
+ public:
+  // `on_finished` is called once, from the loop, after Died(): nothing is left to do.
+  Process(EventLoop* loop, transport::AttachServer::Client client, bool interrupts,
+          std::function<void()> on_finished);
+  ~Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  // Starts the session. REQUIRES: not started before, or disconnected since.
+  void Connect(ControlClient* control, uint64_t session_nonce);
+  // The stream to control broke: ends the session without proof of anything. The process reads an
+  // end-of-file on its channel; its links go on.
+  void Disconnect();
+  // Proof of its death came.
+  void Died();
+
+  uint64_t connection_id() const { return client_.connection_id; }
+  int32_t pid() const { return client_.process.pid; }
+  bool has_died() const { return died_; }
+  bool connected() const { return call_ != nullptr; }
+
+ private:
+  void OnChannel(uint32_t events);
+  void PassRequests();
+  bool PassRequest(const std::string& payload);
+  void PassEvent(const v1::NodeEvent& event);
+  void OnCallEnd(const transport::Status& status);
+  void WatchChannel();
+  void CloseChannel();
+  void SayExited();
+  void Finish();
+
+  // Constant after construction.
+  EventLoop* const loop_;
+  const bool interrupts_;
+  const std::function<void()> on_finished_;
+
+  transport::AttachServer::Client client_;  // without its channel
+  std::optional<transport::FrameChannel> channel_;
+  bool channel_ended_ = false;  // nothing more comes from it
+  uint64_t watch_ = 0;
+  uint32_t watched_events_ = 0;
+  std::unique_ptr<SessionCall> call_;
+  uint64_t session_nonce_ = 0;
+  bool died_ = false;
+  bool said_exited_ = false;
+  bool finished_ = false;
+  EventLoop::TimerId finish_timer_;
+};
+
+}  // namespace ivmq::agent
+
+#endif  // IVMQ_SDK_AGENT_PROCESS_H_

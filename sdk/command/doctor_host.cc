@@ -1,0 +1,186 @@
+#include "sdk/command/doctor_host.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <system_error>
+
+#include "sdk/command/doctor_machine.h"
+
+namespace ivmq::command {
+namespace {
+
+// "socket,path=/x,id=a": the first part under "", a part without '=' as key with value "on".
+std::map<std::string, std::string> ParseOptions(const std::string& text) {
+  std::map<std::string, std::string> options;
+  size_t begin = 0;
+  bool first = true;
+  while (begin <= text.size()) {
+    // ",," stands for a comma in a value; paths with commas are rare enough to be shown cut.
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string part = text.substr(begin, end - begin);
+    const size_t equals = part.find('=');
+    if (equals != std::string::npos) {
+      options[part.substr(0, equals)] = part.substr(equals + 1);
+    } else {
+      options[first ? "" : part] = first ? part : "on";
+    }
+    first = false;
+    begin = end + 1;
+  }
+  return options;
+}
+
+int ToInt(const std::string& text, int otherwise) {
+  int value = otherwise;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+bool SaysReconnect(const std::map<std::string, std::string>& chardev) {
+  const auto found = chardev.find("reconnect");
+  const auto found_ms = chardev.find("reconnect-ms");
+  return (found != chardev.end() && found->second != "0") ||
+         (found_ms != chardev.end() && found_ms->second != "0");
+}
+
+// -smp N, -smp cpus=N,maxcpus=M, -smp sockets=…: whether more than one CPU may ever be there.
+bool AllowsSecondCpu(const std::string& smp) {
+  const auto options = ParseOptions(smp);
+  int product = 1;
+  for (const auto& [key, value] : options) {
+    const int count = ToInt(value, 1);
+    if (key.empty() || key == "cpus" || key == "maxcpus") {
+      if (count > 1) return true;
+    } else {
+      product *= std::max(1, count);
+    }
+  }
+  return product > 1;
+}
+
+std::vector<std::string> ArgumentsOf(const std::string& cmdline) {
+  std::vector<std::string> arguments;
+  size_t begin = 0;
+  while (begin < cmdline.size()) {
+    const size_t end = std::min(cmdline.find('\0', begin), cmdline.size());
+    arguments.push_back(cmdline.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return arguments;
+}
+
+void ExamineQemu(int pid, const QemuCommandLine& qemu, const std::vector<v1::Realm>& realms,
+                 Findings* findings) {
+  const std::string name = fmt::format("QEMU {}", pid);
+  std::set<uint32_t> vectors;
+  uint64_t peers = 0;
+  for (const v1::Realm& realm : realms) {
+    vectors.insert(realm.vectors());
+    peers = std::max<uint64_t>(peers, realm.peers_connected());
+  }
+  uint64_t files = 256;
+  bool good = true;
+  for (const QemuCommandLine::Device& device : qemu.devices) {
+    if (device.is_plain) {
+      good = false;
+      findings->Warn(name, "an ivshmem-plain device: it has no doorbells and no peer ID",
+                     "use -device ivshmem-doorbell,chardev=…,vectors=…");
+      continue;
+    }
+    files += (peers + 1) * static_cast<uint64_t>(device.vectors);
+    if (device.reconnects) {
+      good = false;
+      findings->Fail(name, fmt::format("chardev {} has reconnect=", device.chardev),
+                     "QEMU hangs at start with it: take reconnect= away");
+    }
+    if (!vectors.empty() && vectors.count(static_cast<uint32_t>(device.vectors)) == 0) {
+      good = false;
+      findings->Fail(name,
+                     fmt::format("vectors={} of chardev {}, but realms have {}", device.vectors,
+                                 device.chardev, fmt::join(vectors, ", ")),
+                     fmt::format("start it with vectors={}", *vectors.begin()));
+    }
+  }
+  if (qemu.emulates && qemu.one_possible_cpu) {
+    good = false;
+    findings->Fail(name, "emulates (TCG) with -smp 1: the guest's atomics are no atomics then",
+                   "-smp 1,maxcpus=2, or -accel kvm");
+  }
+  if (good) {
+    findings->Ok(name, fmt::format("{} ivshmem device{}, {}", qemu.devices.size(),
+                                   qemu.devices.size() == 1 ? "" : "s",
+                                   qemu.emulates ? "emulation (TCG)" : "KVM"));
+  }
+  ExamineFileLimit("QEMU", pid, files, findings);
+}
+
+}  // namespace
+
+QemuCommandLine ParseQemu(const std::vector<std::string>& arguments) {
+  QemuCommandLine qemu;
+  std::map<std::string, std::map<std::string, std::string>> chardevs;
+  std::vector<std::map<std::string, std::string>> devices;
+  bool second_cpu = false;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    std::string flag = arguments[i];
+    if (flag.rfind("--", 0) == 0) flag.erase(0, 1);
+    if (flag == "-enable-kvm") qemu.emulates = false;
+    if (i + 1 == arguments.size()) break;
+    const std::string& value = arguments[i + 1];
+    if (flag == "-chardev") {
+      auto options = ParseOptions(value);
+      chardevs[options["id"]] = options;
+    } else if (flag == "-device" && value.rfind("ivshmem", 0) == 0) {
+      devices.push_back(ParseOptions(value));
+    } else if (flag == "-accel" || flag == "-machine" || flag == "-M") {
+      const bool other = value.find("kvm") != std::string::npos &&
+                         (flag == "-accel" || value.find("accel=") != std::string::npos);
+      if (other) qemu.emulates = false;
+    } else if (flag == "-smp") {
+      second_cpu = AllowsSecondCpu(value);
+    }
+  }
+  qemu.one_possible_cpu = !second_cpu;
+  for (auto& options : devices) {
+    QemuCommandLine::Device device;
+    device.is_plain = options[""] == "ivshmem-plain";
+    device.chardev = options["chardev"];
+    if (options.count("vectors") > 0) device.vectors = ToInt(options["vectors"], 1);
+    auto& chardev = chardevs[device.chardev];
+    device.socket = chardev["path"];
+    device.reconnects = SaysReconnect(chardev);
+    qemu.devices.push_back(device);
+  }
+  return qemu;
+}
+
+void ExamineQemus(const std::vector<v1::Realm>& realms, Findings* findings) {
+  std::error_code error;
+  size_t unreadable = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const int pid = ToInt(entry.path().filename().string(), 0);
+    if (pid <= 0) continue;
+    const std::string name = ReadFile(entry.path() / "comm");
+    if (name.rfind("qemu", 0) != 0 && name.rfind("kvm", 0) != 0) continue;
+    const std::vector<std::string> arguments = ArgumentsOf(ReadFile(entry.path() / "cmdline"));
+    if (arguments.empty()) {
+      ++unreadable;
+      continue;
+    }
+    const QemuCommandLine qemu = ParseQemu(arguments);
+    if (!qemu.devices.empty()) ExamineQemu(pid, qemu, realms, findings);
+  }
+  if (unreadable > 0) {
+    findings->Warn("QEMU", fmt::format("{} whose command line cannot be read", unreadable),
+                   "run ivmq doctor as root");
+  }
+}
+
+}  // namespace ivmq::command

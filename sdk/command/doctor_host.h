@@ -1,0 +1,34 @@
+#ifndef IVMQ_SDK_COMMAND_DOCTOR_HOST_H_
+#define IVMQ_SDK_COMMAND_DOCTOR_HOST_H_
+
+#include <string>
+#include <vector>
+
+#include "ivmq/v1/admin.pb.h"
+#include "sdk/command/findings.h"
+
+namespace ivmq::command {
+
+// What of a QEMU's command line matters to ivmq.
+struct QemuCommandLine {
+  struct Device {
+    std::string chardev;
+    std::string socket;  // of the chardev; empty if it is none we can read
+    bool reconnects = false;
+    int vectors = 1;        // QEMU's own default
+    bool is_plain = false;  // ivshmem-plain: no doorbells
+  };
+  std::vector<Device> devices;
+  bool emulates = true;           // TCG: no KVM was asked for
+  bool one_possible_cpu = false;  // -smp 1 without maxcpus, or no -smp at all
+};
+
+// `arguments`: argv as /proc/PID/cmdline has it. Devices are those of ivshmem alone.
+QemuCommandLine ParseQemu(const std::vector<std::string>& arguments);
+
+// Every QEMU of this machine with an ivshmem device whose command line can be read.
+void ExamineQemus(const std::vector<v1::Realm>& realms, Findings* findings);
+
+}  // namespace ivmq::command
+
+#endif  // IVMQ_SDK_COMMAND_DOCTOR_HOST_H_

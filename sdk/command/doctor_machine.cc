@@ -1,0 +1,59 @@
+#include "sdk/command/doctor_machine.h"
+
+#include <fmt/core.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <thread>
+
+namespace ivmq::command {
+namespace {
+
+// A process needs a dozen, and on a host one for each link.
+constexpr uint64_t kFilesOfNode = 1024;
+// QEMU's rule of thumb: 300 a client (peers times vectors, and room in flight).
+constexpr uint64_t kFilesOfDaemon = 4096;
+
+}  // namespace
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void ExamineMachine(bool guest, Findings* findings) {
+  const unsigned cpus = std::max(1U, std::thread::hardware_concurrency());
+  findings->Expect(
+      cpus > 1 || guest, "processors", fmt::format("{}", cpus),
+      "with one processor nobody can spin: expect the latency of a wake-up for each message");
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    findings->Expect(files.rlim_cur >= kFilesOfNode, "file limit",
+                     fmt::format("{} open files for this shell's processes", files.rlim_cur),
+                     fmt::format("ulimit -n {}", kFilesOfNode));
+  }
+}
+
+void ExamineFileLimit(const std::string& what, pid_t pid, uint64_t needed, Findings* findings) {
+  std::istringstream limits(ReadFile(fmt::format("/proc/{}/limits", pid)));
+  const std::string title = "Max open files";
+  const uint64_t wanted = needed == 0 ? kFilesOfDaemon : needed;
+  for (std::string line; std::getline(limits, line);) {
+    if (line.rfind(title, 0) != 0) continue;
+    std::istringstream values(line.substr(title.size()));
+    uint64_t soft = 0;
+    if (!(values >> soft)) return;  // "unlimited"
+    findings->Expect(soft >= wanted, "file limit",
+                     fmt::format("{} open files for {} (pid {})", soft, what, pid),
+                     fmt::format("give it at least {}: LimitNOFILE= in its unit, or ulimit -n "
+                                 "before it starts",
+                                 wanted));
+    return;
+  }
+}
+
+}  // namespace ivmq::command

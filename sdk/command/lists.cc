@@ -1,0 +1,118 @@
+#include "sdk/command/lists.h"
+
+#include <unistd.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "sdk/command/admin_client.h"
+#include "sdk/command/discovery.h"
+#include "sdk/command/output.h"
+#include "sdk/command/tables.h"
+
+namespace ivmq::command {
+namespace {
+
+using transport::Result;
+using transport::Status;
+
+int Fail(const Status& status) {
+  Complain(status.message());
+  return kFailed;
+}
+
+// Prints `elements` as the table that T is, or as JSON.
+template <class T, class Elements>
+void Print(const Elements& elements, bool json) {
+  T table;
+  for (const auto& element : elements) {
+    if (json) {
+      PrintLine(ToJsonLine(element));
+    } else {
+      table.Add(element);
+    }
+  }
+  if (!json) table.Print();
+}
+
+template <class Realms>
+void PrintTroubles(const Realms& realms, bool json) {
+  if (json) return;  // `ivmq realms` has the figures
+  for (const v1::Realm& realm : realms) {
+    const std::string troubles = RealmTroubles(realm);
+    if (!troubles.empty()) PrintLine(troubles);
+  }
+}
+
+// Asks, then prints what `print` picks from the answer.
+template <class Response>
+int Show(const Result<Response>& response, const std::function<void(const Response&)>& print) {
+  if (!response.ok()) return Fail(response.status());
+  print(response.value());
+  return kDone;
+}
+
+int ListByAdmin(const CommandLine& line) {
+  const Result<std::unique_ptr<AdminClient>> admin = AdminClient::Connect(line.admin_socket);
+  if (!admin.ok()) return Fail(admin.status());
+  AdminClient& client = *admin.value();
+  const bool json = line.json;
+  switch (line.subcommand) {
+    case Subcommand::kRealms:
+      return Show<v1::ListRealmsResponse>(client.ListRealms(), [&](const auto& response) {
+        Print<RealmTable>(response.realms(), json);
+        PrintTroubles(response.realms(), json);
+      });
+    case Subcommand::kPeers:
+      return Show<v1::ListPeersResponse>(client.ListPeers(line.realm), [&](const auto& response) {
+        Print<PeerTable>(response.peers(), json);
+        PrintTroubles(response.realms(), json);
+      });
+    case Subcommand::kNodes:
+      return Show<v1::ListNodesResponse>(client.ListNodes(line.realm), [&](const auto& response) {
+        Print<NodeTable>(response.nodes(), json);
+      });
+    case Subcommand::kTopics:
+      return Show<v1::ListTopicsResponse>(client.ListTopics(line.realm), [&](const auto& response) {
+        Print<TopicTable>(response.topics(), json);
+      });
+    default:
+      return Show<v1::ListLinksResponse>(
+          client.ListLinks(line.realm, line.topic),
+          [&](const auto& response) { Print<LinkTable>(response.links(), json); });
+  }
+}
+
+int ListByNode(const CommandLine& line) {
+  if (!line.realm.empty()) {
+    Complain("--realm needs ivmqd's admin socket: a node socket belongs to one realm");
+    return kMisused;
+  }
+  const Result<Snapshot> snapshot = TakeSnapshot(line.node_socket);
+  if (!snapshot.ok()) return Fail(snapshot.status());
+  if (line.subcommand == Subcommand::kPeers) {
+    Print<PeerTable>(snapshot.value().peers, line.json);
+  } else if (line.subcommand == Subcommand::kNodes) {
+    Print<NodeTable>(snapshot.value().nodes, line.json);
+  } else {
+    Print<TopicTable>(snapshot.value().topics, line.json);
+  }
+  return kDone;
+}
+
+}  // namespace
+
+bool UsesNodeSocket(const CommandLine& line) {
+  if (line.admin_socket_given) return false;
+  return !line.node_socket.empty() || ::access(line.admin_socket.c_str(), F_OK) != 0;
+}
+
+int RunList(const CommandLine& line) {
+  const bool by_node = line.subcommand == Subcommand::kPeers ||
+                       line.subcommand == Subcommand::kNodes ||
+                       line.subcommand == Subcommand::kTopics;
+  return by_node && UsesNodeSocket(line) ? ListByNode(line) : ListByAdmin(line);
+}
+
+}  // namespace ivmq::command

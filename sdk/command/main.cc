@@ -1,0 +1,44 @@
+#include "sdk/command/command_line.h"
+#include "sdk/command/doctor.h"
+#include "sdk/command/interrupt.h"
+#include "sdk/command/lists.h"
+#include "sdk/command/pub.h"
+#include "sdk/command/sub.h"
+#include "sdk/command/watch.h"
+
+namespace ivmq::command {
+namespace {
+
+int Run(const CommandLine& line) {
+  switch (line.subcommand) {
+    case Subcommand::kPub:
+      return RunPub(line);
+    case Subcommand::kSub:
+      return RunSub(line);
+    case Subcommand::kWatch:
+      return RunWatch(line);
+    case Subcommand::kEvictNode:
+    case Subcommand::kEvictPeer:
+      return RunEvict(line);
+    case Subcommand::kDoctor:
+      return RunDoctor(line);
+    case Subcommand::kRealms:
+    case Subcommand::kPeers:
+    case Subcommand::kNodes:
+    case Subcommand::kTopics:
+    case Subcommand::kLinks:
+      break;
+  }
+  return RunList(line);
+}
+
+}  // namespace
+}  // namespace ivmq::command
+
+int main(int argc, char** argv) {
+  ivmq::command::Interrupt::Prepare();
+  ivmq::command::CommandLine line;
+  int exit_code = 0;
+  if (!ivmq::command::ParseCommandLine(argc, argv, &line, &exit_code)) return exit_code;
+  return ivmq::command::Run(line);
+}

@@ -1,0 +1,41 @@
+#ifndef IVMQ_SDK_COMMAND_OUTPUT_H_
+#define IVMQ_SDK_COMMAND_OUTPUT_H_
+
+#include <string>
+#include <string_view>
+
+namespace google::protobuf {
+class Message;
+}  // namespace google::protobuf
+
+namespace ivmq::command {
+
+// What the shell gets to see.
+inline constexpr int kDone = 0;
+inline constexpr int kFailed = 1;
+inline constexpr int kMisused = 2;
+
+// One line on stdout, flushed. When nobody reads any more (`ivmq sub | head`) the process ends,
+// quietly and with kDone; when the line cannot be written for another reason, with kFailed.
+void PrintLine(std::string_view line);
+
+// "ivmq: message" on stderr.
+void Complain(std::string_view message);
+
+// `text` in quotes, as JSON. Bytes that are no UTF-8 become U+FFFD.
+std::string JsonString(std::string_view text);
+// One line: field names as in the .proto, fields with their default value included; 64-bit
+// integers are strings, as everywhere in protobuf's JSON.
+std::string ToJsonLine(const google::protobuf::Message& message);
+
+// True if every byte belongs to a printable character of UTF-8 (tab counts, line ends do not).
+bool IsPrintableUtf8(std::string_view text);
+
+// "512 B", "64 KiB", "256 MiB": exact where it is short, else with one decimal.
+std::string HumanBytes(double bytes);
+// "12s", "3m 20s", "2h 5m", "4d 3h".
+std::string HumanDuration(uint64_t milliseconds);
+
+}  // namespace ivmq::command
+
+#endif  // IVMQ_SDK_COMMAND_OUTPUT_H_

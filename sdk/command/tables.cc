@@ -1,0 +1,167 @@
+#include "sdk/command/tables.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cctype>
+#include <vector>
+
+#include "sdk/command/output.h"
+
+namespace ivmq::command {
+namespace {
+
+constexpr Table::Align kRight = Table::Align::kRight;
+
+std::string At(const std::string& node, uint32_t peer_id) {
+  return fmt::format("{}@{}", node, peer_id);
+}
+
+// How far a node's figures can be trusted.
+std::string Marked(uint64_t value, bool answered) {
+  return fmt::format("{}{}", value, answered ? "" : "*");
+}
+
+}  // namespace
+
+std::string StateText(const std::string& state_name) {
+  if (state_name.empty() || state_name == "STATE_UNSPECIFIED") return "-";
+  std::string text = state_name;
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+RealmTable::RealmTable()
+    : table_({{"REALM"},
+              {"REGION", kRight},
+              {"VECTORS", kRight},
+              {"IN USE", kRight},
+              {"ORPHANED", kRight},
+              {"PEERS", kRight},
+              {"LAST ID", kRight},
+              {"REFUSED", kRight}}) {}
+
+void RealmTable::Add(const v1::Realm& realm) {
+  table_.Add({realm.name(), HumanBytes(static_cast<double>(realm.region_bytes())),
+              std::to_string(realm.vectors()),
+              HumanBytes(static_cast<double>(realm.arena_used_bytes())),
+              HumanBytes(static_cast<double>(realm.arena_orphaned_bytes())),
+              fmt::format("{}/{}", realm.peers_connected(), realm.peer_slots()),
+              std::to_string(realm.last_peer_id()),
+              std::to_string(realm.refused_ids_exhausted() + realm.refused_too_many_peers() +
+                             realm.refused_out_of_fds())});
+}
+
+std::string RealmTroubles(const v1::Realm& realm) {
+  std::string troubles;
+  const auto say = [&](uint64_t count, const char* what) {
+    if (count == 0) return;
+    troubles += fmt::format("{}{} {}", troubles.empty() ? "" : "; ", count, what);
+  };
+  say(realm.refused_ids_exhausted(), "VMs refused: all 65535 IDs were given out, restart ivmqd");
+  say(realm.refused_too_many_peers(), "VMs refused: the peer table is full, use a larger region");
+  say(realm.refused_out_of_fds(), "VMs refused: ivmqd is out of file descriptors, raise the limit");
+  if (realm.arena_orphaned_bytes() > 0) {
+    troubles += fmt::format("{}{} orphaned: never used again before ivmqd restarts",
+                            troubles.empty() ? "" : "; ",
+                            HumanBytes(static_cast<double>(realm.arena_orphaned_bytes())));
+  }
+  return troubles.empty() ? troubles : fmt::format("realm {}: {}", realm.name(), troubles);
+}
+
+PeerTable::PeerTable()
+    : table_({{"PEER", kRight},
+              {"REALM"},
+              {"STATE"},
+              {"NODES", kRight},
+              {"WAKES BY"},
+              {"QEMU PID", kRight},
+              {"UP", kRight},
+              {"LAST BEAT", kRight},
+              {"SOCKET"}}) {}
+
+void PeerTable::Add(const v1::Peer& peer) {
+  const bool host = peer.peer_id() == 0;
+  const bool greeted = !peer.boot_id().empty();
+  const auto unless = [](bool absent, std::string text) { return absent ? "-" : text; };
+  table_.Add({std::to_string(peer.peer_id()), peer.realm(),
+              host ? "host" : StateText(v1::Peer::State_Name(peer.state())),
+              std::to_string(peer.nodes()),
+              unless(!host && !greeted, host || peer.interrupts() ? "interrupts" : "polling"),
+              unless(peer.pid() == 0, std::to_string(peer.pid())),
+              unless(peer.connected_ms() == 0, HumanDuration(peer.connected_ms())),
+              unless(host || !greeted, fmt::format("{} ms", peer.heartbeat_age_ms())),
+              unless(peer.socket().empty(), peer.socket())});
+}
+
+NodeTable::NodeTable()
+    : table_({{"NODE", kRight},
+              {"NAME"},
+              {"REALM"},
+              {"PEER", kRight},
+              {"PID", kRight},
+              {"STATE"},
+              {"PUBS", kRight},
+              {"SUBS", kRight},
+              {"UP", kRight},
+              {"SDK"}}) {}
+
+void NodeTable::Add(const v1::Node& node) {
+  table_.Add({std::to_string(node.node_id()), node.name(), node.realm(),
+              std::to_string(node.peer_id()), node.pid() == 0 ? "-" : std::to_string(node.pid()),
+              StateText(v1::Node::State_Name(node.state())), std::to_string(node.publishers()),
+              std::to_string(node.subscribers()),
+              node.connected_ms() == 0 ? "-" : HumanDuration(node.connected_ms()),
+              node.sdk_version().empty() ? "-" : node.sdk_version()});
+}
+
+TopicTable::TopicTable()
+    : table_(
+          {{"TOPIC"}, {"REALM"}, {"TYPE"}, {"PUBS", kRight}, {"SUBS", kRight}, {"LINKS", kRight}}) {
+}
+
+void TopicTable::Add(const v1::Topic& topic) {
+  table_.Add({topic.name(), topic.realm(), topic.type_name().empty() ? "bytes" : topic.type_name(),
+              std::to_string(topic.publishers()), std::to_string(topic.subscribers()),
+              std::to_string(topic.links())});
+}
+
+LinkTable::LinkTable()
+    : table_({{"LINK", kRight},
+              {"TOPIC"},
+              {"PUBLISHER"},
+              {"SUBSCRIBER"},
+              {"STATE"},
+              {"PUBLISHED", kRight},
+              {"DELIVERED", kRight},
+              {"RING USED", kRight},
+              {"BELLS", kRight},
+              {"FULL", kRight}}) {}
+
+void LinkTable::Add(const v1::Link& link) {
+  const v1::LinkCounters& counters = link.counters();
+  const bool known = link.has_counters();
+  const bool publisher = counters.publisher_answered();
+  const bool subscriber = counters.subscriber_answered();
+  if (known && (!publisher || !subscriber)) has_old_figures_ = true;
+  const auto figure = [&](std::string text) { return known ? std::move(text) : std::string("-"); };
+  std::string state = StateText(v1::Link::State_Name(link.state()));
+  if (!link.reason().empty()) state += ": " + link.reason();
+  table_.Add(
+      {std::to_string(link.link_id()), link.topic(),
+       At(link.publisher_node(), link.publisher_peer_id()),
+       At(link.subscriber_node(), link.subscriber_peer_id()), state,
+       figure(Marked(counters.published(), publisher)),
+       figure(Marked(counters.delivered(), subscriber)),
+       figure(fmt::format("{}/{}", HumanBytes(static_cast<double>(counters.ring_used_bytes())),
+                          HumanBytes(static_cast<double>(link.ring_bytes())))),
+       figure(std::to_string(counters.doorbells())), figure(std::to_string(counters.full()))});
+}
+
+void LinkTable::Print() const {
+  table_.Print();
+  if (has_old_figures_) PrintLine("* last known: that process did not answer in time");
+}
+
+}  // namespace ivmq::command

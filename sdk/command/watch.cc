@@ -1,0 +1,148 @@
+#include "sdk/command/watch.h"
+
+#include <fmt/chrono.h>
+#include <fmt/core.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "sdk/command/admin_client.h"
+#include "sdk/command/discovery.h"
+#include "sdk/command/interrupt.h"
+#include "sdk/command/lists.h"
+#include "sdk/command/output.h"
+#include "sdk/command/tables.h"
+#include "transport/unique_fd.h"
+
+namespace ivmq::command {
+namespace {
+
+using transport::Result;
+using transport::Status;
+
+const char* KindText(v1::DiscoveryEvent::Kind kind) {
+  switch (kind) {
+    case v1::DiscoveryEvent::ADDED:
+      return "+";
+    case v1::DiscoveryEvent::CHANGED:
+      return "~";
+    case v1::DiscoveryEvent::REMOVED:
+      return "-";
+    default:
+      return "?";
+  }
+}
+
+std::string SubjectText(const v1::DiscoveryEvent& event) {
+  switch (event.subject_case()) {
+    case v1::DiscoveryEvent::kPeer:
+      return fmt::format("peer {}: {}", event.peer().peer_id(),
+                         StateText(v1::Peer::State_Name(event.peer().state())));
+    case v1::DiscoveryEvent::kNode:
+      return fmt::format("node {} {} (peer {}): {}, {} publishers, {} subscribers",
+                         event.node().node_id(), event.node().name(), event.node().peer_id(),
+                         StateText(v1::Node::State_Name(event.node().state())),
+                         event.node().publishers(), event.node().subscribers());
+    case v1::DiscoveryEvent::kTopic:
+      return fmt::format("topic {} ({}): {} publishers, {} subscribers", event.topic().name(),
+                         event.topic().type_name().empty() ? "bytes" : event.topic().type_name(),
+                         event.topic().publishers(), event.topic().subscribers());
+    case v1::DiscoveryEvent::kLink:
+      return fmt::format("link {} {}: {}@{} to {}@{}, {}{}{}", event.link().link_id(),
+                         event.link().topic(), event.link().publisher_node(),
+                         event.link().publisher_peer_id(), event.link().subscriber_node(),
+                         event.link().subscriber_peer_id(),
+                         StateText(v1::Link::State_Name(event.link().state())),
+                         event.link().reason().empty() ? "" : ": ", event.link().reason());
+    default:
+      return "something that this command does not know; is ivmqd newer?";
+  }
+}
+
+void PrintEvent(const v1::DiscoveryEvent& event, bool json) {
+  if (json) return PrintLine(ToJsonLine(event));
+  const auto now = std::chrono::system_clock::now();
+  const std::string time = fmt::format("{:%H:%M:%S}", fmt::localtime(now));
+  if (event.kind() == v1::DiscoveryEvent::SNAPSHOT_DONE) {
+    return PrintLine(time + " = that is all there was; changes follow");
+  }
+  PrintLine(fmt::format("{} {} {}", time, KindText(event.kind()), SubjectText(event)));
+}
+
+int WatchByNode(const CommandLine& line) {
+  if (line.watch.links) {
+    Complain("--links needs ivmqd's admin socket, which is on the host");
+    return kMisused;
+  }
+  const transport::UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
+  const Interrupt interrupt([&stop] {
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(stop.get(), &one, sizeof(one));
+  });
+  const Status status =
+      WatchDiscovery(line.node_socket, line.watch, stop.get(),
+                     [&](const v1::DiscoveryEvent& event) { PrintEvent(event, line.json); });
+  if (status.ok()) return kDone;
+  Complain(status.message());
+  return kFailed;
+}
+
+}  // namespace
+
+int RunWatch(const CommandLine& line) {
+  if (UsesNodeSocket(line)) return WatchByNode(line);
+  const Result<std::unique_ptr<AdminClient>> admin = AdminClient::Connect(line.admin_socket);
+  if (!admin.ok()) {
+    Complain(admin.status().message());
+    return kFailed;
+  }
+  const Interrupt interrupt([&admin] { admin.value()->Cancel(); });
+  const Status status =
+      admin.value()->Watch(line.realm, line.watch,
+                           [&](const v1::DiscoveryEvent& event) { PrintEvent(event, line.json); });
+  if (interrupt.happened()) return kDone;
+  Complain(status.ok() ? "ivmqd ended the watch" : status.message());
+  return kFailed;
+}
+
+int RunEvict(const CommandLine& line) {
+  const Result<std::unique_ptr<AdminClient>> admin = AdminClient::Connect(line.admin_socket);
+  if (!admin.ok()) {
+    Complain(admin.status().message());
+    return kFailed;
+  }
+  std::string realm = line.realm;
+  if (line.subcommand == Subcommand::kEvictPeer && realm.empty()) {
+    const auto realms = admin.value()->ListRealms();
+    if (!realms.ok()) {
+      Complain(realms.status().message());
+      return kFailed;
+    }
+    if (realms.value().realms_size() != 1) {
+      Complain(fmt::format("ivmqd serves {} realms: say which with --realm",
+                           realms.value().realms_size()));
+      return kMisused;
+    }
+    realm = realms.value().realms(0).name();
+  }
+  const bool is_node = line.subcommand == Subcommand::kEvictNode;
+  const Status status = is_node
+                            ? admin.value()->EvictNode(line.evict_id)
+                            : admin.value()->EvictPeer(realm, static_cast<uint32_t>(line.evict_id));
+  if (!status.ok()) {
+    Complain(status.message());
+    return kFailed;
+  }
+  if (line.json) {
+    PrintLine(
+        fmt::format(R"({{"evicted":"{}","id":"{}"}})", is_node ? "node" : "peer", line.evict_id));
+  } else {
+    PrintLine(fmt::format("evicted {} {}", is_node ? "node" : "peer", line.evict_id));
+  }
+  return kDone;
+}
+
+}  // namespace ivmq::command
