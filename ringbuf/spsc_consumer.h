@@ -49,7 +49,7 @@ struct ConsumerOptions {
 // that TryRead() may wait for about a hundred nanoseconds when it has caught up with a busy
 // producer.
 template <class Atomics = StdAtomics>
-class SpscConsumer {
+class alignas(kCacheLineBytes) SpscConsumer {
  public:
   // REQUIRES: a ring fresh from InitializeRing() or one that a producer has written to since, never
   // read by another consumer, checked by ValidateRing().
@@ -168,9 +168,17 @@ class SpscConsumer {
     return ReadResult::kEmpty;
   }
 
-  // We are at or beyond the last known tail: loads it anew. False if it is nonsense.
+  // We are at or beyond the last known tail: loads it anew. False if it is nonsense. When we have
+  // just caught up with a busy producer, the line of the next header is the one that it is writing
+  // now; it gets a moment to publish more before we take that line away. After that, and as long as
+  // the tail stands still, headers are polled as they come, which is fastest for a single record.
   bool CatchUp() {
     if (!LoadTail()) return false;
+    for (int i = 0; patient_ && position_ >= tail_ && i < kPausesForHint; ++i) {
+      Atomics::Pause();
+      if (!LoadTail()) return false;
+    }
+    patient_ = position_ < tail_;
     return true;
   }
 
@@ -214,6 +222,7 @@ class SpscConsumer {
 
   // The producer's tail when last loaded and found plausible.
   uint64_t tail_ = 0;
+  bool patient_ = false;  // the tail has moved since we last waited for it
   bool corrupt_ = false;
 };
 
