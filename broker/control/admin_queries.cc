@@ -1,0 +1,135 @@
+#include "broker/control/admin_queries.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/control/describe.h"
+#include "broker/control/ring_usage.h"
+#include "broker/control/topic_name.h"
+#include "broker/control/version.h"
+
+namespace ivmq::control {
+namespace {
+
+v1::Realm DescribeRealm(const Realm& realm) {
+  const RealmState& state = realm.state;
+  const Arena& arena = state.ledger.arena();
+  v1::Realm out;
+  out.set_name(state.name);
+  out.set_region_bytes(state.info.region_bytes);
+  out.set_vectors(state.info.vectors);
+  out.set_uuid(UuidText(state.info.uuid));
+  out.set_generation(state.info.generation);
+  out.set_arena_bytes(arena.total_bytes());
+  out.set_arena_used_bytes(arena.used_bytes());
+  out.set_arena_orphaned_bytes(arena.orphaned_bytes());
+  out.set_peer_slots(state.info.peer_slots);
+  out.set_peers_connected(static_cast<uint32_t>(state.peers.size() - 1));  // without the host
+  out.set_refused_ids_exhausted(realm.refused_ids_exhausted);
+  out.set_refused_too_many_peers(realm.refused_too_many_peers);
+  out.set_refused_out_of_fds(realm.refused_out_of_fds);
+  out.set_last_peer_id(realm.last_peer_id);
+  return out;
+}
+
+void AddLinks(const RealmState& state, const std::string& topic, v1::ListLinksResponse* response) {
+  for (const auto& [id, link] : state.directory.links()) {
+    if (!topic.empty() && link.topic != topic) continue;
+    v1::Link* out = response->add_links();
+    *out = DescribeLink(link, state.name);
+    v1::LinkCounters* counters = out->mutable_counters();
+    *counters = link.counters;
+    const RingUsage usage =
+        ReadRingUsage(state.device->region(), link.ring_offset, link.ring_bytes);
+    counters->set_ring_used_bytes(usage.used_bytes);
+    // Of a side that does not answer the ring itself knows more than its last word.
+    if (!counters->publisher_answered()) {
+      counters->set_published(std::max(counters->published(), usage.records_published));
+    }
+    if (!counters->subscriber_answered()) {
+      counters->set_delivered(std::max(counters->delivered(), usage.records_released));
+    }
+  }
+  for (const Refusals::Record& record : state.refusals.records()) {
+    if (topic.empty() || record.link.topic() == topic) *response->add_links() = record.link;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Realm*>> AdminQueries::Select(const std::string& name) const {
+  std::vector<Realm*> selected;
+  std::string names;
+  for (const auto& [index, realm] : *realms_) {
+    if (name.empty() || realm->state.name == name) selected.push_back(realm.get());
+    names += (names.empty() ? "" : ", ") + realm->state.name;
+  }
+  if (selected.empty() && !name.empty()) {
+    return absl::NotFoundError(
+        fmt::format("there is no realm {}; there are: {}", Quoted(name), names));
+  }
+  return selected;
+}
+
+void AdminQueries::ListRealms(v1::ListRealmsResponse* response) const {
+  for (const auto& [index, realm] : *realms_) *response->add_realms() = DescribeRealm(*realm);
+  response->set_daemon_version(kDaemonVersion);
+}
+
+absl::Status AdminQueries::ListPeers(const std::string& name,
+                                     v1::ListPeersResponse* response) const {
+  const auto realms = Select(name);
+  if (!realms.ok()) return realms.status();
+  for (const Realm* realm : *realms) {
+    for (const auto& [id, peer] : realm->state.peers) {
+      *response->add_peers() = DescribePeer(peer, realm->state.directory, realm->state.name);
+    }
+    *response->add_realms() = DescribeRealm(*realm);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AdminQueries::ListNodes(const std::string& name,
+                                     v1::ListNodesResponse* response) const {
+  const auto realms = Select(name);
+  if (!realms.ok()) return realms.status();
+  for (const Realm* realm : *realms) {
+    for (const auto& [id, node] : realm->state.directory.nodes()) {
+      *response->add_nodes() = DescribeNode(node, realm->state.directory, realm->state.name);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AdminQueries::ListTopics(const std::string& name,
+                                      v1::ListTopicsResponse* response) const {
+  const auto realms = Select(name);
+  if (!realms.ok()) return realms.status();
+  for (const Realm* realm : *realms) {
+    const Directory& directory = realm->state.directory;
+    for (const auto& [topic_name, topic] : directory.topics()) {
+      *response->add_topics() = DescribeTopic(topic_name, topic, directory, realm->state.name);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void AdminQueries::ListLinks(const v1::ListLinksRequest& request, v1::ListLinksResponse* response,
+                             std::function<void(absl::Status)> done) const {
+  const auto realms = Select(request.realm());
+  if (!realms.ok()) return done(realms.status());
+  // One more than there are surveys, so that `done` cannot come before all were started.
+  auto left = std::make_shared<size_t>(realms->size() + 1);
+  auto finish = [left, realms = *realms, topic = request.topic(), response,
+                 done = std::move(done)] {
+    if (--*left != 0) return;
+    for (const Realm* realm : realms) AddLinks(realm->state, topic, response);
+    done(absl::OkStatus());
+  };
+  for (Realm* realm : *realms) realm->survey.Start(request.topic(), finish);
+  finish();
+}
+
+}  // namespace ivmq::control

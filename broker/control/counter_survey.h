@@ -1,0 +1,49 @@
+#ifndef IVMQ_BROKER_CONTROL_COUNTER_SURVEY_H_
+#define IVMQ_BROKER_CONTROL_COUNTER_SURVEY_H_
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "broker/control/realm_state.h"
+#include "broker/keeper/event_loop.h"
+
+namespace ivmq::control {
+
+// Asks nodes for their counters and waits for the answers, but not for long. One thread, the
+// loop's.
+class CounterSurvey {
+ public:
+  static constexpr std::chrono::milliseconds kPatience{500};
+
+  CounterSurvey(broker::EventLoop* loop, RealmState* state) : loop_(loop), state_(state) {}
+
+  // Asks every node that is a side of a link of `topic` (empty: of any). `done` is called once:
+  // when all have answered, after kPatience, or at once if there is nobody to ask.
+  void Start(const std::string& topic, std::function<void()> done);
+  // A node answered; `request_id` is that of the question.
+  void OnAnswer(uint64_t node_id, uint64_t request_id);
+  // A node left: nobody waits for it any more.
+  void OnLeft(uint64_t node_id);
+
+ private:
+  struct Question {
+    std::set<uint64_t> waiting_for;
+    std::function<void()> done;
+    std::unique_ptr<broker::Timer> timer;
+  };
+  void Finish(uint64_t request_id);
+
+  broker::EventLoop* const loop_;
+  RealmState* const state_;
+  uint64_t next_request_ = 1;
+  std::map<uint64_t, Question> questions_;
+};
+
+}  // namespace ivmq::control
+
+#endif  // IVMQ_BROKER_CONTROL_COUNTER_SURVEY_H_

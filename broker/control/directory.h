@@ -1,0 +1,122 @@
+#ifndef IVMQ_BROKER_CONTROL_DIRECTORY_H_
+#define IVMQ_BROKER_CONTROL_DIRECTORY_H_
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "broker/control/link_lifecycle.h"
+#include "broker/control/ready_bytes.h"
+#include "ivmq/v1/discovery.pb.h"
+
+namespace ivmq::control {
+
+using Clock = std::chrono::steady_clock;
+
+class EventSink;
+
+// A process that said hello.
+struct Node {
+  uint64_t id = 0;  // also its name as a holder of memory
+  std::string name;
+  std::string sdk_version;
+  uint32_t peer_id = 0;
+  int32_t pid = 0;
+  uint32_t uid = 0;
+  uint32_t vector = 0;
+  bool polls = false;
+  uint64_t wake_offset = 0;
+  Clock::time_point since;
+  bool online = true;         // false: DETACHED
+  EventSink* sink = nullptr;  // of its session; null when it has none
+  std::set<uint64_t> endpoints;
+  std::set<uint64_t> links;
+};
+
+// A publisher or a subscriber.
+struct Endpoint {
+  uint64_t id = 0;
+  uint64_t node_id = 0;
+  bool publishes = false;
+  std::string topic;
+  std::string type_name;
+  uint64_t ring_bytes = 0;  // 0: no wish
+  std::set<uint64_t> links;
+};
+
+struct Topic {
+  std::set<uint64_t> publishers;
+  std::set<uint64_t> subscribers;
+};
+
+struct LinkSide {
+  uint64_t endpoint_id = 0;
+  uint64_t node_id = 0;
+  std::string node_name;  // copies: a link can outlive its nodes
+  uint32_t peer_id = 0;
+  uint64_t wake_offset = 0;
+};
+
+struct Link {
+  uint64_t id = 0;
+  std::string topic;
+  LinkSide publisher;
+  LinkSide subscriber;
+  uint64_t ring_offset = 0;
+  uint64_t ring_bytes = 0;  // data capacity
+  ReadyPlace consumer_ready;
+  ReadyPlace producer_ready;
+  LinkProgress progress;
+  std::string detail;  // what the side said that found nonsense
+  v1::LinkCounters counters;
+
+  const LinkSide& side(bool publisher_side) const {
+    return publisher_side ? publisher : subscriber;
+  }
+};
+
+// What exists in a realm: nodes, endpoints, topics and links, each found by its ID or name, and
+// each topic knowing its own. Only books: it tells nobody and owns no memory of the region. One
+// thread. Pointers stay valid until the thing they point to is removed.
+class Directory {
+ public:
+  Node* AddNode(Node node);
+  Node* FindNode(uint64_t id);
+  // REQUIRES: it has no endpoints.
+  void RemoveNode(uint64_t id);
+
+  Endpoint* AddEndpoint(Endpoint endpoint);
+  Endpoint* FindEndpoint(uint64_t id);
+  // Links stay, they only lose their endpoint. A topic without endpoints is gone.
+  void RemoveEndpoint(uint64_t id);
+
+  Link* AddLink(Link link);
+  Link* FindLink(uint64_t id);
+  void RemoveLink(uint64_t id);
+
+  const Topic* FindTopic(std::string_view name) const;
+  // Links whose two endpoints are still registered.
+  uint32_t LinksOf(const Topic& topic) const;
+  // The protobuf type of a topic: that of its first publisher or subscriber that names one.
+  std::string TypeOf(const Topic& topic) const;
+
+  const std::map<uint64_t, Node>& nodes() const { return nodes_; }
+  const std::map<uint64_t, Endpoint>& endpoints() const { return endpoints_; }
+  const std::map<uint64_t, Link>& links() const { return links_; }
+  const std::map<std::string, Topic, std::less<>>& topics() const { return topics_; }
+
+ private:
+  void DropTopicIfEmpty(const std::string& name);
+
+  std::map<uint64_t, Node> nodes_;
+  std::map<uint64_t, Endpoint> endpoints_;
+  std::map<uint64_t, Link> links_;
+  std::map<std::string, Topic, std::less<>> topics_;
+};
+
+}  // namespace ivmq::control
+
+#endif  // IVMQ_BROKER_CONTROL_DIRECTORY_H_

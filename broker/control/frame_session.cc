@@ -1,0 +1,94 @@
+#include "broker/control/frame_session.h"
+
+#include <sys/epoll.h>
+
+#include <utility>
+
+#include "broker/control/log.h"
+
+namespace ivmq::control {
+
+using transport::Code;
+using transport::FrameChannel;
+using transport::Result;
+using transport::Status;
+
+FrameSession::FrameSession(broker::EventLoop* loop, Realm* realm, const Origin& origin,
+                           transport::UniqueFd channel)
+    : loop_(loop),
+      origin_(origin),
+      session_(realm, this, origin),
+      channel_(std::move(channel), kMaxQueuedBytes),
+      lost_(loop),
+      watch_(loop, channel_.fd(), EPOLLIN, [this](uint32_t events) { OnReady(events); }) {}
+
+void FrameSession::OnReady(uint32_t events) {
+  if ((events & EPOLLOUT) != 0) {
+    const Status flushed = channel_.Flush();
+    if (!flushed.ok()) return Break(flushed.message(), kGrace);
+    AfterWrite();
+  }
+  if (!broken_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) ReadFrames();
+}
+
+void FrameSession::ReadFrames() {
+  for (int i = 0; i < kFramesPerTurn && !broken_; ++i) {
+    FrameChannel::Frame frame;
+    const Result<bool> got = channel_.Receive(&frame);
+    if (!got.ok()) {
+      const bool orderly = got.status().code() == Code::kUnavailable;
+      return Break(got.status().message(), orderly ? kGrace : std::chrono::milliseconds(0));
+    }
+    if (!got.value()) return;
+    if (closing_) continue;
+    v1::NodeRequest request;
+    if (!request.ParseFromString(frame.payload)) {
+      return Break("a frame that is no NodeRequest", std::chrono::milliseconds(0));
+    }
+    session_.Handle(request);
+  }
+}
+
+void FrameSession::Send(const v1::NodeEvent& event, std::span<const int> fds) {
+  if (broken_ || closing_) return;
+  event.SerializeToString(&encoded_);
+  const Status sent = channel_.Send(encoded_, fds);
+  if (!sent.ok()) {
+    const bool full = sent.code() == Code::kResourceExhausted;
+    return Break(sent.message(), full ? std::chrono::milliseconds(0) : kGrace);
+  }
+  AfterWrite();
+}
+
+void FrameSession::Close() {
+  if (broken_) return;
+  closing_ = true;
+  AfterWrite();
+}
+
+void FrameSession::AfterWrite() {
+  if (channel_.wants_write()) return watch_.SetEvents(EPOLLIN | EPOLLOUT);
+  if (!closing_) return watch_.SetEvents(EPOLLIN);
+  Break("closed", kGrace);
+}
+
+void FrameSession::Break(const std::string& why, std::chrono::milliseconds grace) {
+  if (broken_) return;
+  broken_ = true;
+  LogDebug("process {} (connection {}): session ended: {}", origin_.pid, origin_.connection_id,
+           why);
+  watch_.Reset();
+  // Moved out, so that the socket closes at the end of the call and the other side sees it.
+  const FrameChannel closed = std::move(channel_);
+  // Not from here: a caller may be walking over the very links that this ends.
+  lost_.Set(grace, [this] { session_.Leave(SideEvent::kLost); });
+}
+
+void FrameSession::OnGone(SideEvent how) {
+  broken_ = true;
+  watch_.Reset();
+  lost_.Reset();
+  session_.Leave(how);
+}
+
+}  // namespace ivmq::control

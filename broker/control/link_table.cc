@@ -1,0 +1,241 @@
+#include "broker/control/link_table.h"
+
+#include <span>
+#include <string>
+#include <utility>
+
+#include "broker/control/check.h"
+#include "broker/control/describe.h"
+#include "broker/control/event_sink.h"
+#include "broker/control/matchmaker.h"
+#include "broker/control/topic_name.h"
+#include "ringbuf/ring_layout.h"
+#include "transport/region.h"
+
+namespace ivmq::control {
+namespace {
+
+// Processors fetch lines in pairs, and the descriptor's layout counts on it.
+constexpr uint64_t kRingAlignment = alignof(ringbuf::RingDescriptor);
+
+LinkSide SideOf(const Endpoint& endpoint, const Node& node) {
+  return {endpoint.id, node.id, node.name, node.peer_id, node.wake_offset};
+}
+
+void FillAddress(const LinkSide& side, const ReadyPlace& ready, const Node* node,
+                 v1::WakeAddress* address) {
+  address->set_wake_offset(side.wake_offset);
+  address->set_ready_offset(ready.offset);
+  address->set_peer_id(side.peer_id);
+  if (node == nullptr) return;
+  address->set_vector(node->vector);
+  address->set_polls(node->polls);
+}
+
+}  // namespace
+
+absl::StatusOr<uint64_t> LinkTable::Create(const Endpoint& publisher, const Endpoint& subscriber) {
+  const Node* from = state_->directory.FindNode(publisher.node_id);
+  const Node* to = state_->directory.FindNode(subscriber.node_id);
+  IVMQ_CHECK(from != nullptr && to != nullptr);
+  Link link;
+  link.topic = publisher.topic;
+  link.publisher = SideOf(publisher, *from);
+  link.subscriber = SideOf(subscriber, *to);
+  link.ring_bytes = AgreedRingBytes(publisher, subscriber);
+  if (absl::Status status = AllocateMemory(&link, from->id, to->id); !status.ok()) return status;
+  link.id = state_->ids->Next();
+  link.counters.set_link_id(link.id);
+  return state_->directory.AddLink(std::move(link))->id;
+}
+
+absl::Status LinkTable::AllocateMemory(Link* link, uint64_t publisher_node,
+                                       uint64_t subscriber_node) {
+  MemoryLedger& ledger = state_->ledger;
+  const uint64_t bytes = ringbuf::RingBytes(link->ring_bytes);
+  const absl::StatusOr<uint64_t> ring = ledger.Allocate(bytes, kRingAlignment, publisher_node);
+  if (!ring.ok()) return ring.status();
+  absl::StatusOr<ReadyPlace> consumer = state_->ready.Acquire(subscriber_node, publisher_node);
+  if (!consumer.ok()) {
+    ledger.Release(*ring, publisher_node);
+    return consumer.status();
+  }
+  absl::StatusOr<ReadyPlace> producer = state_->ready.Acquire(publisher_node, subscriber_node);
+  if (!producer.ok()) {
+    ledger.Release(consumer->line, publisher_node);
+    ledger.Release(consumer->line, subscriber_node);
+    state_->ready.Free(subscriber_node, publisher_node, *consumer);
+    ledger.Release(*ring, publisher_node);
+    return producer.status();
+  }
+  link->ring_offset = *ring;
+  link->consumer_ready = *consumer;
+  link->producer_ready = *producer;
+  ledger.Hold(*ring, subscriber_node);
+  ledger.Hold(link->subscriber.wake_offset, publisher_node);
+  ledger.Hold(link->publisher.wake_offset, subscriber_node);
+  std::byte* memory =
+      transport::CheckedRange(state_->device->region(), *ring, bytes, kRingAlignment);
+  IVMQ_CHECK(memory != nullptr);
+  ringbuf::InitializeRing(memory, link->ring_bytes);
+  return absl::OkStatus();
+}
+
+void LinkTable::ReleaseSide(const Link& link, bool publisher_side) {
+  const uint64_t holder = link.side(publisher_side).node_id;
+  MemoryLedger& ledger = state_->ledger;
+  ledger.Release(link.ring_offset, holder);
+  ledger.Release(link.consumer_ready.line, holder);
+  ledger.Release(link.producer_ready.line, holder);
+  ledger.Release(link.side(!publisher_side).wake_offset, holder);
+}
+
+void LinkTable::FreeReadyBytes(const Link& link) {
+  const uint64_t publisher = link.publisher.node_id;
+  const uint64_t subscriber = link.subscriber.node_id;
+  state_->ready.Free(subscriber, publisher, link.consumer_ready);
+  state_->ready.Free(publisher, subscriber, link.producer_ready);
+}
+
+void LinkTable::Cancel(uint64_t link_id) {
+  const Link* link = state_->directory.FindLink(link_id);
+  IVMQ_CHECK(link != nullptr);
+  ReleaseSide(*link, true);
+  ReleaseSide(*link, false);
+  FreeReadyBytes(*link);
+  state_->directory.RemoveLink(link_id);
+}
+
+void LinkTable::Announce(uint64_t link_id) {
+  const Link* link = state_->directory.FindLink(link_id);
+  IVMQ_CHECK(link != nullptr);
+  SendLinkUp(*link, false);
+  SendLinkUp(*link, true);
+  state_->Tell(v1::DiscoveryEvent::ADDED, *link);
+}
+
+void LinkTable::SendLinkUp(const Link& link, bool publishes) {
+  const LinkSide& side = link.side(publishes);
+  const LinkSide& other = link.side(!publishes);
+  const Node* node = state_->directory.FindNode(side.node_id);
+  if (node == nullptr || node->sink == nullptr) return;
+  v1::NodeEvent event;
+  v1::LinkUp* up = event.mutable_link_up();
+  up->set_link_id(link.id);
+  up->set_endpoint_id(side.endpoint_id);
+  up->set_publishes(publishes);
+  up->set_ring_offset(link.ring_offset);
+  up->set_ring_capacity(link.ring_bytes);
+  FillAddress(link.subscriber, link.consumer_ready,
+              state_->directory.FindNode(link.subscriber.node_id), up->mutable_consumer());
+  FillAddress(link.publisher, link.producer_ready,
+              state_->directory.FindNode(link.publisher.node_id), up->mutable_producer());
+  up->set_topic(link.topic);
+  up->set_other_node_id(other.node_id);
+  up->set_other_node(other.node_name);
+  up->set_other_peer_id(other.peer_id);
+  const v1::WakeAddress& rung = publishes ? up->consumer() : up->producer();
+  const int doorbell = side.peer_id == 0 ? state_->DoorbellFd(rung.peer_id(), rung.vector()) : -1;
+  up->set_doorbell_fds(doorbell >= 0 ? 1 : 0);
+  node->sink->Send(event, std::span<const int>(&doorbell, doorbell >= 0 ? 1 : 0));
+}
+
+void LinkTable::SendDown(const Link& link, bool to_publisher) {
+  const Node* node = state_->directory.FindNode(link.side(to_publisher).node_id);
+  if (node == nullptr || node->sink == nullptr) return;
+  v1::NodeEvent event;
+  event.mutable_link_down()->set_link_id(link.id);
+  event.mutable_link_down()->set_reason(link.progress.down);
+  node->sink->Send(event, {});
+}
+
+void LinkTable::OnSide(uint64_t link_id, bool publisher_side, SideEvent event) {
+  Link* link = state_->directory.FindLink(link_id);
+  if (link == nullptr) return;
+  const v1::Link::State before = StateOf(link->progress);
+  const LinkActions actions = Apply(event, publisher_side, &link->progress);
+  if (actions.tell_ready) {
+    const Node* node = state_->directory.FindNode(link->subscriber.node_id);
+    v1::NodeEvent ready;
+    ready.mutable_link_ready()->set_link_id(link_id);
+    if (node != nullptr && node->sink != nullptr) node->sink->Send(ready, {});
+  }
+  if (actions.tell_other_down) SendDown(*link, !publisher_side);
+  if (actions.release_side) ReleaseSide(*link, publisher_side);
+  if (actions.over) {
+    Forget(link_id);
+  } else if (StateOf(link->progress) != before) {
+    state_->Tell(v1::DiscoveryEvent::CHANGED, *link);
+  }
+}
+
+void LinkTable::Forget(uint64_t link_id) {
+  const Link link = *state_->directory.FindLink(link_id);
+  FreeReadyBytes(link);
+  state_->directory.RemoveLink(link_id);
+  // What was quarantined stays to be seen for a while.
+  const bool kept = link.progress.quarantined &&
+                    (state_->directory.FindEndpoint(link.publisher.endpoint_id) != nullptr ||
+                     state_->directory.FindEndpoint(link.subscriber.endpoint_id) != nullptr);
+  if (kept) {
+    Refusals::Record record{DescribeLink(link, state_->name), link.publisher.endpoint_id,
+                            link.subscriber.endpoint_id};
+    *record.link.mutable_counters() = link.counters;
+    state_->refusals.Add(std::move(record));
+  } else {
+    state_->Tell(v1::DiscoveryEvent::REMOVED, link);
+  }
+  state_->TellTopic(link.topic);
+}
+
+void LinkTable::OnNode(uint64_t link_id, uint64_t node_id, SideEvent event) {
+  for (const bool publisher_side : {true, false}) {
+    const Link* link = state_->directory.FindLink(link_id);
+    if (link != nullptr && link->side(publisher_side).node_id == node_id) {
+      OnSide(link_id, publisher_side, event);
+    }
+  }
+}
+
+void LinkTable::OnWord(uint64_t link_id, uint64_t node_id, uint64_t endpoint_id, SideEvent event) {
+  const Link* link = state_->directory.FindLink(link_id);
+  if (link == nullptr) return;
+  for (const bool publisher_side : {true, false}) {
+    const LinkSide& side = link->side(publisher_side);
+    if (side.node_id != node_id) continue;
+    const SideState state = publisher_side ? link->progress.publisher : link->progress.subscriber;
+    const bool attaches = event == SideEvent::kAttached;
+    const bool meant = endpoint_id != 0 ? side.endpoint_id == endpoint_id
+                                        : (attaches ? state == SideState::kTold : IsActive(state));
+    if (meant) return OnSide(link_id, publisher_side, event);
+  }
+}
+
+void LinkTable::OnCorrupt(uint64_t link_id, uint64_t node_id, uint64_t endpoint_id,
+                          const std::string& detail) {
+  Link* link = state_->directory.FindLink(link_id);
+  if (link == nullptr) return;
+  if (link->publisher.node_id != node_id && link->subscriber.node_id != node_id) return;
+  if (link->detail.empty()) link->detail = Quoted(detail);
+  OnWord(link_id, node_id, endpoint_id, SideEvent::kCorrupt);
+}
+
+void LinkTable::Record(uint64_t node_id, const v1::LinkCounters& counters, bool answered) {
+  Link* link = state_->directory.FindLink(counters.link_id());
+  if (link == nullptr) return;
+  v1::LinkCounters& kept = link->counters;
+  if (link->publisher.node_id == node_id) {
+    kept.set_published(counters.published());
+    kept.set_published_bytes(counters.published_bytes());
+    kept.set_doorbells(counters.doorbells());
+    kept.set_full(counters.full());
+    if (answered) kept.set_publisher_answered(true);
+  }
+  if (link->subscriber.node_id == node_id) {
+    kept.set_delivered(counters.delivered());
+    kept.set_delivered_bytes(counters.delivered_bytes());
+    if (answered) kept.set_subscriber_answered(true);
+  }
+}
+
+}  // namespace ivmq::control

@@ -1,0 +1,54 @@
+#ifndef IVMQ_BROKER_CONTROL_LINK_TABLE_H_
+#define IVMQ_BROKER_CONTROL_LINK_TABLE_H_
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "broker/control/link_lifecycle.h"
+#include "broker/control/realm_state.h"
+#include "ivmq/v1/control.pb.h"
+
+namespace ivmq::control {
+
+// Makes links, tells both sides, and takes their memory back when both have let go of it (the
+// rules are link_lifecycle's). One thread. The state must outlive it.
+class LinkTable {
+ public:
+  explicit LinkTable(RealmState* state) : state_(state) {}
+
+  // Allocates ring and ready bytes and enters the link into the books; nobody is told as yet.
+  // RESOURCE_EXHAUSTED as Arena::Allocate(); nothing is changed then.
+  // REQUIRES: both endpoints' nodes are online.
+  absl::StatusOr<uint64_t> Create(const Endpoint& publisher, const Endpoint& subscriber);
+  // Takes back a link that nobody was told of.
+  void Cancel(uint64_t link_id);
+  // LinkUp to both sides.
+  void Announce(uint64_t link_id);
+
+  // Something happened on one side. Harmless for links that are over.
+  void OnSide(uint64_t link_id, bool publisher_side, SideEvent event);
+  // The same for whichever sides of the link that node is.
+  void OnNode(uint64_t link_id, uint64_t node_id, SideEvent event);
+  // What a node said of a link. `endpoint_id` names the side; with 0 the node's only one, or the
+  // first that is still active where it is both. Nothing happens if the node is no side of it.
+  void OnWord(uint64_t link_id, uint64_t node_id, uint64_t endpoint_id, SideEvent event);
+  // `detail` is what the node said it found; cut to a line.
+  void OnCorrupt(uint64_t link_id, uint64_t node_id, uint64_t endpoint_id,
+                 const std::string& detail);
+  // Takes the figures of those sides of the link that node is; `answered`: it was asked for them.
+  void Record(uint64_t node_id, const v1::LinkCounters& counters, bool answered);
+
+ private:
+  absl::Status AllocateMemory(Link* link, uint64_t publisher_node, uint64_t subscriber_node);
+  void ReleaseSide(const Link& link, bool publisher_side);
+  void FreeReadyBytes(const Link& link);
+  void SendLinkUp(const Link& link, bool publishes);
+  void SendDown(const Link& link, bool to_publisher);
+  void Forget(uint64_t link_id);
+
+  RealmState* const state_;
+};
+
+}  // namespace ivmq::control
+
+#endif  // IVMQ_BROKER_CONTROL_LINK_TABLE_H_

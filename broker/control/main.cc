@@ -1,0 +1,33 @@
+// ivmqd-control: the child of ivmqd that knows who talks to whom. Started by ivmqd only.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "broker/control/control.h"
+#include "broker/control/log.h"
+#include "broker/keeper/event_loop.h"
+#include "broker/keeper_protocol.h"
+
+int main() {
+  using ivmq::broker::kControlSocketFd;
+  struct stat about {};
+  if (fstat(kControlSocketFd, &about) != 0 || !S_ISSOCK(about.st_mode)) {
+    std::fprintf(stderr, "ivmqd-control: is started by ivmqd only; start that instead\n");
+    return 2;
+  }
+  fcntl(kControlSocketFd, F_SETFD, FD_CLOEXEC);
+  std::signal(SIGPIPE, SIG_IGN);
+  // The keeper ends us by closing our socket; a signal to the process group is meant for it alone.
+  std::signal(SIGINT, SIG_IGN);
+  std::signal(SIGTERM, SIG_IGN);
+
+  ivmq::broker::EventLoop loop;
+  ivmq::control::Control control(&loop, ivmq::transport::UniqueFd(kControlSocketFd));
+  loop.Run();
+  // Everything of value is the keeper's: there is nothing to put in order.
+  std::_Exit(control.failure().empty() ? 0 : 1);
+}

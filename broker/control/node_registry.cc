@@ -1,0 +1,239 @@
+#include "broker/control/node_registry.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "broker/control/check.h"
+#include "broker/control/matchmaker.h"
+#include "broker/control/topic_name.h"
+#include "transport/region.h"
+#include "transport/region_layout.h"
+
+namespace ivmq::control {
+namespace {
+
+std::string_view Prefix(const std::string& text, size_t bytes) {
+  return std::string_view(text).substr(0, bytes);
+}
+
+}  // namespace
+
+absl::StatusOr<const Node*> NodeRegistry::AddNode(NewNode wish) {
+  if (absl::Status status = ValidateNodeName(wish.name); !status.ok()) return status;
+  const uint32_t peer_id = wish.origin.peer_id;
+  const auto& nodes = state_->directory.nodes();
+  const auto there = static_cast<size_t>(std::count_if(
+      nodes.begin(), nodes.end(), [&](const auto& n) { return n.second.peer_id == peer_id; }));
+  const size_t most = peer_id == 0 ? kMaxNodesOnHost : kMaxNodesPerGuest;
+  if (there >= most) {
+    return absl::ResourceExhaustedError(
+        fmt::format("peer {} has {} nodes, at most {} are allowed", peer_id, there, most));
+  }
+  const uint64_t id = state_->ids->Next();
+  const absl::StatusOr<uint64_t> wake =
+      state_->ledger.Allocate(sizeof(transport::WakeBlock), transport::kCacheLineBytes, id);
+  if (!wake.ok()) return wake.status();
+  std::byte* block = transport::CheckedRange(
+      state_->device->region(), *wake, sizeof(transport::WakeBlock), transport::kCacheLineBytes);
+  IVMQ_CHECK(block != nullptr);
+  new (block) transport::WakeBlock{};
+  Node node;
+  node.id = id;
+  node.name = std::move(wish.name);
+  // For people only: whatever it says must not break a table.
+  node.sdk_version = IsPrintableUtf8(Prefix(wish.sdk_version, kMaxNodeNameBytes))
+                         ? Prefix(wish.sdk_version, kMaxNodeNameBytes)
+                         : "";
+  node.peer_id = peer_id;
+  node.pid = wish.origin.pid;
+  node.uid = wish.origin.uid;
+  node.vector = wish.origin.vector;
+  node.polls = wish.origin.polls;
+  node.wake_offset = *wake;
+  node.since = Clock::now();
+  node.sink = wish.sink;
+  const Node* added = state_->directory.AddNode(std::move(node));
+  state_->Tell(v1::DiscoveryEvent::ADDED, *added);
+  return added;
+}
+
+void NodeRegistry::Leave(uint64_t node_id, SideEvent how) {
+  Node* node = state_->directory.FindNode(node_id);
+  if (node == nullptr) return;
+  node->sink = nullptr;
+  const bool was_online = std::exchange(node->online, false);
+  const std::vector<uint64_t> link_ids(node->links.begin(), node->links.end());
+  for (const uint64_t link_id : link_ids) links_.OnNode(link_id, node_id, how);
+  RemoveEndpoints(node_id);
+  RemoveRefusalsOfNode(node_id);
+  if (how == SideEvent::kLost || how == SideEvent::kEvicted) {
+    if (was_online) state_->Tell(v1::DiscoveryEvent::CHANGED, *node);
+    return;
+  }
+  if (how == SideEvent::kUnprovable) {
+    state_->ledger.OrphanAll(node_id);
+  } else {
+    state_->ledger.ReleaseAll(node_id);
+  }
+  state_->Tell(v1::DiscoveryEvent::REMOVED, *node);
+  state_->directory.RemoveNode(node_id);
+}
+
+void NodeRegistry::LeaveAll(uint32_t peer_id, SideEvent how) {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, node] : state_->directory.nodes()) {
+    if (node.peer_id == peer_id) ids.push_back(id);
+  }
+  for (const uint64_t id : ids) Leave(id, how);
+}
+
+void NodeRegistry::RemoveEndpoints(uint64_t node_id) {
+  const Node* node = state_->directory.FindNode(node_id);
+  const std::vector<uint64_t> ids(node->endpoints.begin(), node->endpoints.end());
+  for (const uint64_t id : ids) {
+    const std::string topic = state_->directory.FindEndpoint(id)->topic;
+    state_->directory.RemoveEndpoint(id);
+    state_->refusals.RemoveEndpoint(id, [&](const Refusals::Record& record) {
+      state_->TellLink(v1::DiscoveryEvent::REMOVED, record.link);
+    });
+    state_->TellTopic(topic);
+  }
+}
+
+void NodeRegistry::RemoveRefusalsOfNode(uint64_t node_id) {
+  state_->refusals.RemoveNode(node_id, [&](const Refusals::Record& record) {
+    state_->TellLink(v1::DiscoveryEvent::REMOVED, record.link);
+  });
+}
+
+absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish) {
+  if (absl::Status status = ValidateTopic(wish.topic); !status.ok()) return status;
+  if (absl::Status status = ValidateTypeName(wish.type_name); !status.ok()) return status;
+  if (absl::Status status = ValidateQos(wish.qos); !status.ok()) return status;
+  Node* node = state_->directory.FindNode(wish.node_id);
+  IVMQ_CHECK(node != nullptr && node->online);
+  if (node->endpoints.size() >= kMaxEndpointsPerNode) {
+    return absl::ResourceExhaustedError(
+        fmt::format("node {} has {} publishers and subscribers, at most {} are allowed",
+                    Quoted(node->name), node->endpoints.size(), kMaxEndpointsPerNode));
+  }
+  Endpoint newcomer;
+  newcomer.node_id = wish.node_id;
+  newcomer.publishes = wish.publishes;
+  newcomer.topic = std::move(wish.topic);
+  newcomer.type_name = std::move(wish.type_name);
+  newcomer.ring_bytes = wish.qos.ring_bytes();
+
+  std::vector<uint64_t> others;
+  const Topic* topic = state_->directory.FindTopic(newcomer.topic);
+  const bool topic_is_new = topic == nullptr;
+  if (!topic_is_new) {
+    const auto& ids = newcomer.publishes ? topic->subscribers : topic->publishers;
+    others.assign(ids.begin(), ids.end());
+  }
+  if (absl::Status status = CheckFits(newcomer, others); !status.ok()) return status;
+  newcomer.id = state_->ids->Next();
+  const Endpoint* added = state_->directory.AddEndpoint(std::move(newcomer));
+  const absl::StatusOr<std::vector<uint64_t>> links = CreateLinks(*added, others);
+  if (!links.ok()) {
+    state_->directory.RemoveEndpoint(added->id);
+    return links.status();
+  }
+  if (topic_is_new) {
+    state_->TellTopicAdded(added->topic);
+  } else {
+    state_->TellTopic(added->topic);
+  }
+  for (const uint64_t link_id : *links) links_.Announce(link_id);
+  state_->Tell(v1::DiscoveryEvent::CHANGED, *node);
+  return Registered{added->id, static_cast<uint32_t>(links->size())};
+}
+
+absl::Status NodeRegistry::CheckFits(const Endpoint& newcomer,
+                                     const std::vector<uint64_t>& others) {
+  absl::Status first;
+  const Node& node = *state_->directory.FindNode(newcomer.node_id);
+  for (const uint64_t id : others) {
+    const Endpoint& other = *state_->directory.FindEndpoint(id);
+    const Node& other_node = *state_->directory.FindNode(other.node_id);
+    const absl::Status fits = newcomer.publishes ? Fits(newcomer, node, other, other_node)
+                                                 : Fits(other, other_node, newcomer, node);
+    if (fits.ok()) continue;
+    TellRefused(newcomer, other, fits);
+    if (first.ok()) first = fits;
+  }
+  return first;
+}
+
+void NodeRegistry::TellRefused(const Endpoint& newcomer, const Endpoint& other,
+                               const absl::Status& why) {
+  const Node& node = *state_->directory.FindNode(newcomer.node_id);
+  const Node& other_node = *state_->directory.FindNode(other.node_id);
+  const Node& publisher = newcomer.publishes ? node : other_node;
+  const Node& subscriber = newcomer.publishes ? other_node : node;
+  Refusals::Record record;
+  record.endpoint_id = other.id;
+  record.link.set_link_id(state_->ids->Next());
+  record.link.set_realm(state_->name);
+  record.link.set_topic(newcomer.topic);
+  record.link.set_publisher_node_id(publisher.id);
+  record.link.set_publisher_node(publisher.name);
+  record.link.set_publisher_peer_id(publisher.peer_id);
+  record.link.set_subscriber_node_id(subscriber.id);
+  record.link.set_subscriber_node(subscriber.name);
+  record.link.set_subscriber_peer_id(subscriber.peer_id);
+  record.link.set_state(v1::Link::REFUSED);
+  record.link.set_reason(std::string(why.message()));
+  state_->TellLink(v1::DiscoveryEvent::ADDED, state_->refusals.Add(std::move(record)).link);
+
+  if (other_node.sink == nullptr) return;
+  v1::NodeEvent event;
+  v1::LinkRefused* refused = event.mutable_link_refused();
+  refused->set_endpoint_id(other.id);
+  refused->set_topic(newcomer.topic);
+  refused->set_reason(std::string(why.message()));
+  refused->set_other_node(node.name);
+  other_node.sink->Send(event, {});
+}
+
+absl::StatusOr<std::vector<uint64_t>> NodeRegistry::CreateLinks(
+    const Endpoint& newcomer, const std::vector<uint64_t>& others) {
+  std::vector<uint64_t> made;
+  for (const uint64_t id : others) {
+    const Endpoint& other = *state_->directory.FindEndpoint(id);
+    const absl::StatusOr<uint64_t> link =
+        newcomer.publishes ? links_.Create(newcomer, other) : links_.Create(other, newcomer);
+    if (!link.ok()) {
+      for (const uint64_t link_id : made) links_.Cancel(link_id);
+      return link.status();
+    }
+    made.push_back(*link);
+  }
+  return made;
+}
+
+absl::Status NodeRegistry::Unregister(uint64_t node_id, uint64_t endpoint_id) {
+  const Endpoint* endpoint = state_->directory.FindEndpoint(endpoint_id);
+  if (endpoint == nullptr || endpoint->node_id != node_id) {
+    return absl::NotFoundError(
+        fmt::format("this node has no publisher or subscriber {}", endpoint_id));
+  }
+  const bool publishes = endpoint->publishes;
+  const std::string topic = endpoint->topic;
+  const std::vector<uint64_t> link_ids(endpoint->links.begin(), endpoint->links.end());
+  for (const uint64_t link_id : link_ids) links_.OnSide(link_id, publishes, SideEvent::kClosed);
+  state_->directory.RemoveEndpoint(endpoint_id);
+  state_->refusals.RemoveEndpoint(endpoint_id, [&](const Refusals::Record& record) {
+    state_->TellLink(v1::DiscoveryEvent::REMOVED, record.link);
+  });
+  state_->TellTopic(topic);
+  if (const Node* node = state_->directory.FindNode(node_id)) {
+    state_->Tell(v1::DiscoveryEvent::CHANGED, *node);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ivmq::control

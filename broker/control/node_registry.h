@@ -1,0 +1,91 @@
+#ifndef IVMQ_BROKER_CONTROL_NODE_REGISTRY_H_
+#define IVMQ_BROKER_CONTROL_NODE_REGISTRY_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "broker/control/event_sink.h"
+#include "broker/control/link_table.h"
+#include "broker/control/realm_state.h"
+
+namespace ivmq::control {
+
+// A process as the keeper, or the agent of its guest, vouches for it.
+struct Origin {
+  uint32_t peer_id = 0;
+  int32_t pid = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint64_t start_time = 0;
+  uint32_t vector = 0;
+  bool polls = false;
+  uint64_t connection_id = 0;
+};
+
+// Nodes, their publishers and subscribers, and how they come and go. One thread; the state must
+// outlive it.
+class NodeRegistry {
+ public:
+  static constexpr size_t kMaxEndpointsPerNode = 4096;
+  static constexpr size_t kMaxNodesPerGuest = 4096;
+  static constexpr size_t kMaxNodesOnHost = 65536;
+
+  explicit NodeRegistry(RealmState* state) : state_(state), links_(state) {}
+
+  struct NewNode {
+    Origin origin;
+    std::string name;
+    std::string sdk_version;
+    EventSink* sink = nullptr;
+  };
+  // INVALID_ARGUMENT, RESOURCE_EXHAUSTED.
+  absl::StatusOr<const Node*> AddNode(NewNode node);
+
+  // How a node leaves:
+  //   kClosed      it said goodbye: it touches nothing any more
+  //   kDied        it is proven dead; also for one that was lost before
+  //   kLost, kEvicted   its session ended and proves nothing: it becomes DETACHED
+  //   kUnprovable  no proof will ever come: its memory is orphaned and it is forgotten
+  // In any case it has no session afterwards. Harmless for a node that is not there.
+  void Leave(uint64_t node_id, SideEvent how);
+  // The same for all nodes of a peer.
+  void LeaveAll(uint32_t peer_id, SideEvent how);
+
+  struct NewEndpoint {
+    uint64_t node_id = 0;
+    bool publishes = false;
+    std::string topic;
+    std::string type_name;
+    v1::Qos qos;
+  };
+  struct Registered {
+    uint64_t endpoint_id = 0;
+    uint32_t links = 0;
+  };
+  // Registers, links with all that is there, and tells both sides of each link, or changes
+  // nothing: INVALID_ARGUMENT, RESOURCE_EXHAUSTED, or FAILED_PRECONDITION for one that does not
+  // fit what is there; the latter is told (LinkRefused). REQUIRES: the node is online.
+  absl::StatusOr<Registered> Register(NewEndpoint wish);
+  // NOT_FOUND if it is not one of the node's.
+  absl::Status Unregister(uint64_t node_id, uint64_t endpoint_id);
+
+  LinkTable* links() { return &links_; }
+
+ private:
+  void RemoveEndpoints(uint64_t node_id);
+  void RemoveRefusalsOfNode(uint64_t node_id);
+  absl::Status CheckFits(const Endpoint& newcomer, const std::vector<uint64_t>& others);
+  void TellRefused(const Endpoint& newcomer, const Endpoint& other, const absl::Status& why);
+  absl::StatusOr<std::vector<uint64_t>> CreateLinks(const Endpoint& newcomer,
+                                                    const std::vector<uint64_t>& others);
+
+  RealmState* const state_;
+  LinkTable links_;
+};
+
+}  // namespace ivmq::control
+
+#endif  // IVMQ_BROKER_CONTROL_NODE_REGISTRY_H_

@@ -1,0 +1,326 @@
+#include "broker/control/peer_watch.h"
+
+#include <fmt/core.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "broker/control/check.h"
+#include "broker/control/describe.h"
+#include "broker/control/log.h"
+#include "broker/control/status_convert.h"
+#include "broker/control/stream_memory.h"
+#include "transport/region.h"
+
+namespace ivmq::control {
+
+using broker::GoneProof;
+using transport::PeerEntry;
+using transport::PeerState;
+using transport::UniqueFd;
+
+PeerWatch::PeerWatch(broker::EventLoop* loop, TaskQueue* tasks, Realm* realm, Hooks hooks)
+    : loop_(loop),
+      tasks_(tasks),
+      realm_(realm),
+      state_(&realm->state),
+      hooks_(std::move(hooks)),
+      slots_(realm->state.info.peer_slots, Slot::kFree) {}
+
+PeerWatch::~PeerWatch() { *alive_ = false; }
+
+absl::StatusOr<std::unique_ptr<PeerWatch>> PeerWatch::Create(broker::EventLoop* loop,
+                                                             TaskQueue* tasks, Realm* realm,
+                                                             Hooks hooks) {
+  std::unique_ptr<PeerWatch> watch(new PeerWatch(loop, tasks, realm, std::move(hooks)));
+  const absl::StatusOr<uint64_t> wake = realm->state.ledger.Allocate(
+      sizeof(transport::WakeBlock), transport::kCacheLineBytes, realm->state.ids->Next());
+  // In a region of an unknown past there is none, and no agent is accepted.
+  if (wake.ok()) {
+    auto node = transport::NodeWake::Open(realm->state.device, *wake, 0);
+    if (!node.ok()) return ToAbsl(node.status());
+    watch->control_wake_offset_ = *wake;
+    watch->wake_ = std::move(node).value();
+  }
+  const int vector = realm->state.device->vector_fd(0);
+  // Shared with the host's processes on that vector: edge-triggered, never read.
+  watch->rung_ = broker::FdWatch(loop, vector, EPOLLIN | EPOLLET,
+                                 [w = watch.get()](uint32_t) { w->ScanHellos(); });
+  return watch;
+}
+
+PeerEntry* PeerWatch::EntryOf(const Peer& peer) const {
+  if (!peer.slot) return nullptr;
+  return transport::PeerEntryAt(state_->device->region(), state_->info, *peer.slot);
+}
+
+uint32_t PeerWatch::free_slots() const {
+  return static_cast<uint32_t>(std::count(slots_.begin(), slots_.end(), Slot::kFree));
+}
+
+void PeerWatch::OnDoorbells(uint32_t peer, std::vector<UniqueFd> fds) {
+  std::vector<UniqueFd>& known = early_doorbells_[peer];
+  std::move(fds.begin(), fds.end(), std::back_inserter(known));
+}
+
+void PeerWatch::OnConnected(const broker::KeeperEvent& event) {
+  Peer peer;
+  peer.id = event.peer;
+  peer.pid = event.pid;
+  peer.uid = event.uid;
+  peer.socket = event.name[0] != '\0'
+                    ? std::string(event.name, strnlen(event.name, sizeof(event.name)))
+                    : fmt::format("vm-socket {}", event.index);
+  peer.since = Clock::now();
+  if (auto doorbells = early_doorbells_.extract(event.peer); !doorbells.empty()) {
+    for (UniqueFd& fd : doorbells.mapped()) {
+      peer.doorbells.push_back(std::make_shared<const UniqueFd>(std::move(fd)));
+    }
+  }
+  realm_->last_peer_id = std::max(realm_->last_peer_id, event.peer);
+  const auto slot = std::find(slots_.begin(), slots_.end(), Slot::kFree);
+  if (slot == slots_.end()) {
+    LogWarning("realm \"{}\": no room in the peer table for peer {} (pid {}); disconnecting it",
+               state_->name, event.peer, event.pid);
+    hooks_.on_no_slot(event.peer);
+  } else {
+    *slot = Slot::kUsed;
+    peer.slot = static_cast<uint32_t>(slot - slots_.begin());
+    PeerEntry* entry = new (EntryOf(peer)) PeerEntry{};
+    entry->peer_id.store(event.peer, std::memory_order_relaxed);
+    // release: pairs with the agent's acquire when it looks for its entry.
+    entry->state.store(static_cast<uint32_t>(PeerState::kConnected), std::memory_order_release);
+  }
+  LogInfo("realm \"{}\": peer {} connected (pid {}, uid {})", state_->name, peer.id, peer.pid,
+          peer.uid);
+  const auto [added, is_new] = state_->peers.insert_or_assign(event.peer, std::move(peer));
+  state_->Tell(v1::DiscoveryEvent::ADDED, added->second);
+}
+
+void PeerWatch::OnGone(uint32_t peer_id, GoneProof proof) {
+  early_doorbells_.erase(peer_id);
+  const auto found = state_->peers.find(peer_id);
+  if (found == state_->peers.end() || peer_id == 0) return;
+  Peer& peer = found->second;
+  const bool proven = proof != GoneProof::kClosedByUs;
+  LogInfo("realm \"{}\": peer {} {}", state_->name, peer_id,
+          proven ? "is gone" : "was disconnected; its memory is not used again");
+  if (peer.agent) StopStream(&*peer.agent);
+  if (proven) {
+    realm_->registry.LeaveAll(peer_id, SideEvent::kDied);
+    FreeAgents(&peer);
+  } else {
+    realm_->registry.LeaveAll(peer_id, peer.evicted ? SideEvent::kEvicted : SideEvent::kLost);
+    realm_->registry.LeaveAll(peer_id, SideEvent::kUnprovable);
+    if (peer.agent) state_->ledger.OrphanAll(peer.agent->holder);
+    for (const Agent& agent : peer.earlier_agents) state_->ledger.OrphanAll(agent.holder);
+  }
+  if (PeerEntry* entry = EntryOf(peer)) {
+    entry->state.store(static_cast<uint32_t>(PeerState::kFree), std::memory_order_release);
+    entry->peer_id.store(0, std::memory_order_release);
+    slots_[*peer.slot] = proven ? Slot::kFree : Slot::kRetired;
+  }
+  state_->Tell(v1::DiscoveryEvent::REMOVED, peer);
+  state_->peers.erase(found);
+}
+
+void PeerWatch::FreeAgents(Peer* peer) {
+  if (peer->agent) FreeStream(state_, peer->agent->holder, peer->agent->memory);
+  peer->agent.reset();
+  for (const Agent& agent : peer->earlier_agents) FreeStream(state_, agent.holder, agent.memory);
+  peer->earlier_agents.clear();
+}
+
+void PeerWatch::OnTick() {
+  auto* header = transport::HeaderOf(state_->device->region());
+  header->heartbeat.store(++heartbeat_, std::memory_order_release);
+  ScanHellos();
+  for (auto& [id, peer] : state_->peers) CheckHeartbeat(&peer);
+}
+
+void PeerWatch::ScanHellos() {
+  if (wake_ == nullptr) return;
+  for (auto& [id, peer] : state_->peers) {
+    Hello hello;
+    if (ReadHello(peer, &hello)) OnHello(&peer, hello);
+  }
+}
+
+bool PeerWatch::ReadHello(const Peer& peer, Hello* hello) const {
+  const PeerEntry* entry = EntryOf(peer);
+  if (entry == nullptr) return false;
+  // acquire: pairs with the agent's release, after it has written the fields.
+  hello->number = entry->hello.load(std::memory_order_acquire);
+  const uint64_t known = peer.agent ? peer.agent->hello : 0;
+  if (hello->number == known || hello->number == 0) return false;
+  hello->boot_id = {entry->boot_id[0].load(std::memory_order_relaxed),
+                    entry->boot_id[1].load(std::memory_order_relaxed)};
+  hello->nonce = entry->nonce.load(std::memory_order_relaxed);
+  hello->interrupts = entry->interrupts.load(std::memory_order_relaxed) != 0;
+  hello->layout_version = entry->layout_version.load(std::memory_order_relaxed);
+  hello->vectors = entry->vectors.load(std::memory_order_acquire);
+  return entry->hello.load(std::memory_order_relaxed) == hello->number;
+}
+
+void PeerWatch::OnHello(Peer* peer, const Hello& hello) {
+  if (!IsAcceptable(peer, hello)) return;
+  const bool is_known = peer->agent && peer->agent->stream != 0 &&
+                        peer->agent->boot_id == hello.boot_id && peer->agent->nonce == hello.nonce;
+  if (!is_known) {
+    EndAgents(peer, hello);
+    if (const absl::Status started = StartAgent(peer, hello); !started.ok()) {
+      LogWarning("realm \"{}\": peer {}: no stream for its agent: {}", state_->name, peer->id,
+                 started.ToString());
+      peer->accepted_at = Clock::now();  // tried again at the next tick
+      return;
+    }
+  }
+  peer->agent->hello = hello.number;
+  // release: pairs with the agent's acquire before it reads the places.
+  EntryOf(*peer)->accepted_hello.store(hello.number, std::memory_order_release);
+  RingAgent(*peer);
+}
+
+bool PeerWatch::IsAcceptable(Peer* peer, const Hello& hello) {
+  if (Clock::now() - peer->accepted_at < kAcceptInterval)
+    return false;  // the next tick looks again
+  std::string why;
+  if (hello.layout_version != transport::kLayoutVersion) {
+    why = fmt::format("it understands layout version {}, this daemon {}", hello.layout_version,
+                      transport::kLayoutVersion);
+  } else if (peer->doorbells.empty()) {
+    why = "it has no vectors";
+  } else if (peer->earlier_agents.size() >= kMaxEarlierAgents && peer->agent &&
+             peer->agent->boot_id == hello.boot_id && peer->agent->nonce != hello.nonce) {
+    why = fmt::format("it was restarted {} times since the guest booted; reboot the guest",
+                      peer->earlier_agents.size());
+  }
+  if (why.empty()) return true;
+  if (std::exchange(peer->refused_hello, hello.number) != hello.number) {
+    LogWarning("realm \"{}\": peer {}: its agent is refused: {}", state_->name, peer->id, why);
+  }
+  return false;
+}
+
+void PeerWatch::EndAgents(Peer* peer, const Hello& hello) {
+  if (!peer->agent) return;
+  StopStream(&*peer->agent);
+  if (peer->agent->boot_id != hello.boot_id) {
+    LogInfo("realm \"{}\": peer {} has rebooted", state_->name, peer->id);
+    realm_->registry.LeaveAll(peer->id, SideEvent::kDied);
+    FreeAgents(peer);
+    return;
+  }
+  LogInfo("realm \"{}\": peer {}: its agent was restarted", state_->name, peer->id);
+  realm_->registry.LeaveAll(peer->id, SideEvent::kLost);
+  peer->earlier_agents.push_back(*std::exchange(peer->agent, std::nullopt));
+}
+
+absl::Status PeerWatch::StartAgent(Peer* peer, const Hello& hello) {
+  Agent agent;
+  agent.holder = state_->ids->Next();
+  agent.boot_id = hello.boot_id;
+  agent.nonce = hello.nonce;
+  agent.interrupts = hello.interrupts;
+  while (agent.session_nonce == 0) {
+    IVMQ_CHECK(getrandom(&agent.session_nonce, sizeof(agent.session_nonce), 0) ==
+               sizeof(agent.session_nonce));
+  }
+  absl::StatusOr<StreamMemory> memory = AllocateStream(state_, agent.holder, control_wake_offset_);
+  if (!memory.ok()) return memory.status();
+  agent.memory = *memory;
+  if (absl::Status started = StartStream(peer, &agent); !started.ok()) {
+    LetGoOfStream(state_, agent.memory);
+    FreeStream(state_, agent.holder, agent.memory);  // nobody was told of it
+    return started;
+  }
+  PeerEntry* entry = EntryOf(*peer);
+  transport::StoreStreamPlaces(agent.memory.places, entry);
+  entry->session_nonce.store(agent.session_nonce, std::memory_order_relaxed);
+  entry->state.store(static_cast<uint32_t>(PeerState::kGreeted), std::memory_order_release);
+  LogInfo("realm \"{}\": peer {}: agent accepted, boot {}, {}", state_->name, peer->id,
+          BootIdText(agent.boot_id), agent.interrupts ? "interrupts" : "polling");
+  peer->accepted_at = Clock::now();
+  peer->heartbeat = entry->heartbeat.load(std::memory_order_relaxed);
+  peer->heartbeat_at = Clock::now();
+  peer->agent = agent;
+  SetState(peer, v1::Peer::READY);
+  return absl::OkStatus();
+}
+
+absl::Status PeerWatch::StartStream(Peer* peer, Agent* agent) {
+  if (streams_ == nullptr) {
+    auto loop = transport::StreamLoop::Start(wake_);
+    if (!loop.ok()) return ToAbsl(loop.status());
+    streams_ = std::move(loop).value();
+  }
+  transport::StreamOptions options;
+  options.side = transport::StreamSide::kControl;
+  options.stream_id = peer->id;
+  options.other_polls = !agent->interrupts;
+  auto links = transport::OpenStream(state_->device, agent->memory.places, options,
+                                     transport::Doorbell::Eventfd(peer->doorbells[0]));
+  if (!links.ok()) return ToAbsl(links.status());
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+    return absl::ResourceExhaustedError(fmt::format("socketpair: {}", std::strerror(errno)));
+  }
+  UniqueFd near_end(ends[0]);
+  // Called on the stream loop's thread.
+  auto on_closed = [this, alive = alive_, id = peer->id,
+                    holder = agent->holder](const transport::Status& status) {
+    tasks_->Post([this, alive, id, holder, status] {
+      if (*alive) OnStreamClosed(id, holder, status);
+    });
+  };
+  agent->stream = streams_->Add(UniqueFd(ends[1]), std::move(links).value(), std::move(on_closed));
+  hooks_.on_stream(std::move(near_end), AgentKey{state_->index, peer->id, agent->holder});
+  return absl::OkStatus();
+}
+
+void PeerWatch::StopStream(Agent* agent) {
+  if (agent->stream != 0) streams_->Remove(std::exchange(agent->stream, 0));
+  LetGoOfStream(state_, agent->memory);
+}
+
+void PeerWatch::OnStreamClosed(uint32_t peer_id, uint64_t holder, const transport::Status& status) {
+  const auto found = state_->peers.find(peer_id);
+  if (found == state_->peers.end()) return;
+  Peer& peer = found->second;
+  if (!peer.agent || peer.agent->holder != holder || peer.agent->stream == 0) return;
+  LogWarning("realm \"{}\": peer {}: the stream of its agent ended: {}", state_->name, peer_id,
+             status.ok() ? "closed" : status.message());
+  StopStream(&*peer.agent);
+  realm_->registry.LeaveAll(peer_id, SideEvent::kLost);
+  SetState(&peer, v1::Peer::CONNECTED);
+}
+
+void PeerWatch::RingAgent(const Peer& peer) const {
+  if (!peer.doorbells.empty()) transport::Doorbell::Eventfd(peer.doorbells[0]).Ring();
+}
+
+void PeerWatch::CheckHeartbeat(Peer* peer) {
+  const PeerEntry* entry = EntryOf(*peer);
+  if (entry == nullptr || !peer->agent || peer->agent->stream == 0) return;
+  const uint64_t beat = entry->heartbeat.load(std::memory_order_relaxed);
+  if (beat != peer->heartbeat) {
+    peer->heartbeat = beat;
+    peer->heartbeat_at = Clock::now();
+    return SetState(peer, v1::Peer::READY);
+  }
+  if (Clock::now() - peer->heartbeat_at > kSuspectAfter) SetState(peer, v1::Peer::SUSPECT);
+}
+
+void PeerWatch::SetState(Peer* peer, v1::Peer::State state) {
+  if (std::exchange(peer->state, state) != state) {
+    state_->Tell(v1::DiscoveryEvent::CHANGED, *peer);
+  }
+}
+
+}  // namespace ivmq::control

@@ -1,0 +1,108 @@
+#ifndef IVMQ_BROKER_CONTROL_PEER_WATCH_H_
+#define IVMQ_BROKER_CONTROL_PEER_WATCH_H_
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "broker/control/agent_streams.h"
+#include "broker/control/realm.h"
+#include "broker/control/task_queue.h"
+#include "broker/keeper/event_loop.h"
+#include "broker/keeper_protocol.h"
+#include "transport/stream_loop.h"
+#include "transport/unique_fd.h"
+#include "transport/wake.h"
+
+namespace ivmq::control {
+
+// Watches the machines of a realm: gives each its entry in the peer table, finds the hello of its
+// agent there, sets up the agent's stream, and sees whether the agent's heart beats. Everything in
+// the entries is hostile: each word is loaded once and checked.
+// One thread, the loop's; one StreamLoop thread beside it once there is an agent.
+class PeerWatch {
+ public:
+  static constexpr std::chrono::seconds kSuspectAfter{3};
+  // Between two accepted hellos of a peer, so that a mad agent cannot keep control busy.
+  static constexpr std::chrono::milliseconds kAcceptInterval{100};
+  // Agents of one boot that were never proven dead; each holds its stream's memory.
+  static constexpr size_t kMaxEarlierAgents = 64;
+
+  struct Hooks {
+    // A new stream: the near end of its socket, and whose it is.
+    std::function<void(transport::UniqueFd, const AgentKey&)> on_stream;
+    // No room in the peer table for this one: disconnect it.
+    std::function<void(uint32_t peer)> on_no_slot;
+  };
+  // RESOURCE_EXHAUSTED when the region has no room for control's own WakeBlock.
+  static absl::StatusOr<std::unique_ptr<PeerWatch>> Create(broker::EventLoop* loop,
+                                                           TaskQueue* tasks, Realm* realm,
+                                                           Hooks hooks);
+  ~PeerWatch();
+  PeerWatch(const PeerWatch&) = delete;
+  PeerWatch& operator=(const PeerWatch&) = delete;
+
+  // From the keeper. Doorbells come first and in order.
+  void OnDoorbells(uint32_t peer, std::vector<transport::UniqueFd> fds);
+  void OnConnected(const broker::KeeperEvent& event);
+  void OnGone(uint32_t peer, broker::GoneProof proof);
+
+  // Once a second: control's own heartbeat, everyone else's, and hellos whose doorbell was lost.
+  void OnTick();
+  // Looks for new hellos.
+  void ScanHellos();
+
+  // VMs that can be connected at once.
+  uint32_t free_slots() const;
+
+ private:
+  struct Hello {
+    uint64_t number = 0;
+    BootId boot_id{};
+    uint64_t nonce = 0;
+    bool interrupts = false;
+    uint32_t layout_version = 0;
+    uint32_t vectors = 0;
+  };
+
+  PeerWatch(broker::EventLoop* loop, TaskQueue* tasks, Realm* realm, Hooks hooks);
+  transport::PeerEntry* EntryOf(const Peer& peer) const;
+  // False if there is no new hello, or it is being written right now.
+  bool ReadHello(const Peer& peer, Hello* hello) const;
+  void OnHello(Peer* peer, const Hello& hello);
+  bool IsAcceptable(Peer* peer, const Hello& hello);
+  // What the peer's agents before this hello leave behind.
+  void EndAgents(Peer* peer, const Hello& hello);
+  absl::Status StartAgent(Peer* peer, const Hello& hello);
+  absl::Status StartStream(Peer* peer, Agent* agent);
+  void StopStream(Agent* agent);
+  void OnStreamClosed(uint32_t peer, uint64_t holder, const transport::Status& status);
+  void FreeAgents(Peer* peer);
+  void RingAgent(const Peer& peer) const;
+  void CheckHeartbeat(Peer* peer);
+  void SetState(Peer* peer, v1::Peer::State state);
+
+  broker::EventLoop* const loop_;
+  TaskQueue* const tasks_;
+  Realm* const realm_;
+  RealmState* const state_;
+  const Hooks hooks_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is still posted
+
+  uint64_t control_wake_offset_ = 0;
+  std::shared_ptr<transport::NodeWake> wake_;
+  uint64_t heartbeat_ = 0;
+  enum class Slot : uint8_t { kFree, kUsed, kRetired };  // retired: its last agent may still write
+  std::vector<Slot> slots_;
+  std::map<uint32_t, std::vector<transport::UniqueFd>> early_doorbells_;
+  std::unique_ptr<transport::StreamLoop> streams_;
+  broker::FdWatch rung_;
+};
+
+}  // namespace ivmq::control
+
+#endif  // IVMQ_BROKER_CONTROL_PEER_WATCH_H_

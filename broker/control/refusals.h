@@ -1,0 +1,65 @@
+#ifndef IVMQ_BROKER_CONTROL_REFUSALS_H_
+#define IVMQ_BROKER_CONTROL_REFUSALS_H_
+
+#include <cstdint>
+#include <deque>
+
+#include "ivmq/v1/discovery.pb.h"
+
+namespace ivmq::control {
+
+// Links that do not exist and why: refused for not fitting, or quarantined and let go of by both
+// sides. Kept so that operators see them: the last 256, each until one of its parties goes.
+// One thread.
+class Refusals {
+ public:
+  static constexpr size_t kKept = 256;
+
+  struct Record {
+    v1::Link link;
+    uint64_t endpoint_id = 0;        // the record goes with it
+    uint64_t other_endpoint_id = 0;  // and with it; 0: was never registered
+  };
+
+  // Replaces what was recorded of the same two nodes and endpoint. Returns the record.
+  const Record& Add(Record record);
+  // Both call `gone` for what they remove.
+  template <class Gone>
+  void RemoveEndpoint(uint64_t endpoint_id, Gone gone) {
+    RemoveIf(
+        [&](const Record& r) {
+          return r.endpoint_id == endpoint_id || r.other_endpoint_id == endpoint_id;
+        },
+        gone);
+  }
+  template <class Gone>
+  void RemoveNode(uint64_t node_id, Gone gone) {
+    RemoveIf(
+        [&](const Record& r) {
+          return r.link.publisher_node_id() == node_id || r.link.subscriber_node_id() == node_id;
+        },
+        gone);
+  }
+
+  const std::deque<Record>& records() const { return records_; }
+
+ private:
+  template <class Matches, class Gone>
+  void RemoveIf(Matches matches, Gone gone) {
+    std::deque<Record> kept;
+    for (Record& record : records_) {
+      if (matches(record)) {
+        gone(record);
+      } else {
+        kept.push_back(std::move(record));
+      }
+    }
+    records_ = std::move(kept);
+  }
+
+  std::deque<Record> records_;  // oldest first
+};
+
+}  // namespace ivmq::control
+
+#endif  // IVMQ_BROKER_CONTROL_REFUSALS_H_

@@ -1,0 +1,147 @@
+#include "broker/control/topic_name.h"
+
+#include <fmt/core.h>
+
+#include <cstdint>
+#include <string>
+
+namespace ivmq::control {
+namespace {
+
+// Decodes one character at `*at` and moves on; false for what is no valid UTF-8 (overlong forms
+// and surrogates included).
+bool DecodeUtf8(std::string_view text, size_t* at, uint32_t* character) {
+  const auto byte = [&](size_t index) { return static_cast<uint8_t>(text[index]); };
+  const uint8_t first = byte(*at);
+  size_t length = 1;
+  uint32_t value = first;
+  uint32_t smallest = 0;
+  if (first >= 0x80) {
+    if ((first & 0xe0) == 0xc0) {
+      length = 2, value = first & 0x1f, smallest = 0x80;
+    } else if ((first & 0xf0) == 0xe0) {
+      length = 3, value = first & 0x0f, smallest = 0x800;
+    } else if ((first & 0xf8) == 0xf0) {
+      length = 4, value = first & 0x07, smallest = 0x10000;
+    } else {
+      return false;
+    }
+  }
+  if (text.size() - *at < length) return false;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(*at + i) & 0xc0) != 0x80) return false;
+    value = value << 6 | (byte(*at + i) & 0x3f);
+  }
+  if (value < smallest || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) return false;
+  *at += length;
+  *character = value;
+  return true;
+}
+
+bool IsPrintable(uint32_t character) {
+  if (character < 0x20 || (character >= 0x7f && character < 0xa0)) return false;  // C0, DEL, C1
+  if (character == 0x2028 || character == 0x2029) return false;  // line and paragraph separators
+  if (character >= 0xfdd0 && character <= 0xfdef) return false;  // noncharacters
+  return (character & 0xfffe) != 0xfffe;
+}
+
+bool IsIdentifier(std::string_view token) {
+  if (token.empty() || (token[0] >= '0' && token[0] <= '9')) return false;
+  for (const char c : token) {
+    const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (!ok && c != '_') return false;
+  }
+  return true;
+}
+
+// Calls `visit(token, number from 1)` until it returns an error.
+template <class Visit>
+absl::Status ForEachToken(std::string_view name, Visit visit) {
+  size_t begin = 0;
+  for (size_t number = 1;; ++number) {
+    const size_t dot = name.find('.', begin);
+    const std::string_view token = name.substr(begin, dot - begin);
+    if (absl::Status status = visit(token, number); !status.ok()) return status;
+    if (dot == std::string_view::npos) return absl::OkStatus();
+    begin = dot + 1;
+  }
+}
+
+constexpr const char* kTopicRule =
+    "a topic is 1 to 255 bytes of printable UTF-8: tokens separated by single dots, without "
+    "wildcards, as in \"camera.front\"";
+
+}  // namespace
+
+bool IsPrintableUtf8(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    uint32_t character = 0;
+    if (!DecodeUtf8(text, &at, &character) || !IsPrintable(character)) return false;
+  }
+  return true;
+}
+
+std::string Quoted(std::string_view text) {
+  constexpr size_t kLongest = 64;
+  std::string quoted = "\"";
+  for (const char c : text.substr(0, kLongest)) {
+    if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+      quoted += c;
+    } else {
+      quoted += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
+    }
+  }
+  quoted += text.size() > kLongest ? "\"..." : "\"";
+  return quoted;
+}
+
+absl::Status ValidateTopic(std::string_view topic) {
+  if (topic.empty()) {
+    return absl::InvalidArgumentError(fmt::format("the topic is empty; {}", kTopicRule));
+  }
+  if (topic.size() > kMaxTopicBytes) {
+    return absl::InvalidArgumentError(
+        fmt::format("topic {} has {} bytes; {}", Quoted(topic), topic.size(), kTopicRule));
+  }
+  return ForEachToken(topic, [&](std::string_view token, size_t number) {
+    std::string what;
+    if (token.empty()) {
+      what = fmt::format("token {} is empty", number);
+    } else if (token.find_first_of("*>") != std::string_view::npos) {
+      what = fmt::format("token {}, {}, has a wildcard", number, Quoted(token));
+    } else if (!IsPrintableUtf8(token)) {
+      what = fmt::format("token {}, {}, is not printable UTF-8", number, Quoted(token));
+    } else {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(
+        fmt::format("topic {}: {}; {}", Quoted(topic), what, kTopicRule));
+  });
+}
+
+absl::Status ValidateTypeName(std::string_view type_name) {
+  if (type_name.empty()) return absl::OkStatus();
+  if (type_name.size() > kMaxTypeNameBytes) {
+    return absl::InvalidArgumentError(fmt::format("type name {} has {} bytes; at most {}",
+                                                  Quoted(type_name), type_name.size(),
+                                                  kMaxTypeNameBytes));
+  }
+  return ForEachToken(type_name, [&](std::string_view token, size_t number) {
+    if (IsIdentifier(token)) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        fmt::format("type name {}: part {}, {}, is no identifier; a full protobuf type name is "
+                    "expected, as in \"acme.Frame\", or none for bytes",
+                    Quoted(type_name), number, Quoted(token)));
+  });
+}
+
+absl::Status ValidateNodeName(std::string_view name) {
+  if (!name.empty() && name.size() <= kMaxNodeNameBytes && IsPrintableUtf8(name)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("node name {} has {} bytes; 1 to {} bytes of printable UTF-8 are allowed",
+                  Quoted(name), name.size(), kMaxNodeNameBytes));
+}
+
+}  // namespace ivmq::control
