@@ -50,14 +50,6 @@ Status SendMessage(int socket, const AttachMessage& message, std::span<const int
   return Status();
 }
 
-Result<std::pair<UniqueFd, UniqueFd>> NewChannelPair() {
-  std::array<int, 2> ends{};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
-    return ErrnoStatus(errno, "cannot create a control channel");
-  }
-  return std::pair(UniqueFd(ends[0]), UniqueFd(ends[1]));
-}
-
 }  // namespace
 
 AttachServer::AttachServer(UniqueFd listener, std::shared_ptr<const Device> device, Options options,
@@ -99,6 +91,14 @@ Status AttachServer::Start() {
   return Status();
 }
 
+Result<AttachServer::ChannelEnds> AttachServer::NewChannelEnds() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
+    return ErrnoStatus(errno, "cannot create a control channel");
+  }
+  return ChannelEnds{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
 int AttachServer::fd() const { return epoll_.get(); }
 
 void AttachServer::Process() {
@@ -118,6 +118,12 @@ void AttachServer::Process() {
 
 void AttachServer::AcceptSome() {
   for (int i = 0; i < kAcceptsPerProcess; ++i) {
+    // First the fds that a newcomer needs: one that is accepted is served.
+    if (!spare_channel_.ours) {
+      Result<ChannelEnds> ends = NewChannelEnds();
+      if (!ends.ok()) return PauseAccepting();
+      spare_channel_ = std::move(ends).value();
+    }
     UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket) {
       Greet(std::move(socket));
@@ -161,23 +167,19 @@ void AttachServer::Greet(UniqueFd socket) {
   }
   Result<PeerProcess> process = PeerOf(socket.get());
   if (!process.ok()) return SendRefusal(socket.get(), process.status());
-  Result<std::pair<UniqueFd, UniqueFd>> channel = NewChannelPair();
-  if (!channel.ok()) {
-    // UNAVAILABLE, so that the client tries again.
-    SendRefusal(socket.get(), Status(Code::kUnavailable, channel.status().message()));
-    return PauseAccepting();
-  }
   const uint64_t id = next_connection_id_;
   const uint32_t vector = LeastLoadedVector();
   // Watched before it is greeted: its end must not be missed.
   Status status = Watch(epoll_.get(), socket.get(), EPOLLIN | EPOLLRDHUP, id);
-  if (status.ok()) status = SendWelcome(socket.get(), id, vector, channel.value().second.get());
+  if (status.ok()) status = SendWelcome(socket.get(), id, vector, spare_channel_.theirs.get());
   if (!status.ok()) return SendRefusal(socket.get(), status);
 
+  ChannelEnds channel = std::move(spare_channel_);
+  channel.theirs.Reset();  // it lives in the client alone
   ++next_connection_id_;
   ++load_[vector - options_.first_vector];
   clients_.emplace(id, Connection{std::move(socket), vector});
-  callbacks_.on_attached(Client{id, process.value(), vector, std::move(channel.value().first)});
+  callbacks_.on_attached(Client{id, process.value(), vector, std::move(channel.ours)});
 }
 
 Status AttachServer::SendWelcome(int socket, uint64_t connection_id, uint32_t vector,
@@ -234,18 +236,18 @@ Result<UniqueFd> AttachServer::NewChannel(uint64_t connection_id) {
   if (found == clients_.end()) {
     return Status(Code::kNotFound, "no connection " + std::to_string(connection_id));
   }
-  Result<std::pair<UniqueFd, UniqueFd>> channel = NewChannelPair();
+  Result<ChannelEnds> channel = NewChannelEnds();
   if (!channel.ok()) return channel.status();
   AttachMessage message = NewMessage(AttachKind::kChannel);
   message.fd_count = 1;
   message.connection_id = connection_id;
-  const int theirs = channel.value().second.get();
+  const int theirs = channel.value().theirs.get();
   const Status sent = SendMessage(found->second.socket.get(), message, std::span(&theirs, 1));
   if (!sent.ok()) {
     return Status(sent.code() == Code::kUnavailable ? Code::kResourceExhausted : sent.code(),
                   sent.message());
   }
-  return std::move(channel.value().first);
+  return std::move(channel.value().ours);
 }
 
 uint32_t AttachServer::LeastLoadedVector() const {

@@ -85,9 +85,15 @@ class AttachServer {
     uint32_t vector = 0;
   };
 
+  struct ChannelEnds {
+    UniqueFd ours;
+    UniqueFd theirs;
+  };
+
   AttachServer(UniqueFd listener, std::shared_ptr<const Device> device, Options options,
                Callbacks callbacks);
   Status Start();
+  static Result<ChannelEnds> NewChannelEnds();
   void AcceptSome();
   void PauseAccepting();
   void ResumeAccepting();
@@ -105,6 +111,7 @@ class AttachServer {
   UniqueFd epoll_;
   UniqueFd timer_;  // armed while accepting is paused
   bool accepting_ = false;
+  ChannelEnds spare_channel_;  // for the next client
   Status refusal_;
   uint64_t next_connection_id_;
   std::unordered_map<uint64_t, Connection> clients_;

@@ -46,8 +46,8 @@ Status CheckWelcome(const AttachMessage& welcome, size_t fd_count) {
     return Wrong("vectors", "1 to 256", welcome.vectors);
   }
   if (welcome.vector >= welcome.vectors) return Wrong("vector", "below vectors", welcome.vector);
-  if (welcome.peer_id > 0xffff || host != (welcome.peer_id == 0)) {
-    return Wrong("peer_id", host ? "0" : "1 to 65535", welcome.peer_id);
+  if (welcome.peer_id > 0xffff || (!host && welcome.peer_id == 0)) {
+    return Wrong("peer_id", host ? "0 to 65535" : "1 to 65535", welcome.peer_id);
   }
   const size_t expected = DeviceFds(welcome.region_access) + (welcome.has_wake_fd != 0 ? 1 : 0);
   if (fd_count != expected) return Wrong("fds", std::to_string(expected), fd_count);

@@ -160,7 +160,7 @@ TEST_F(AttachClientTest, RefusesWelcomesThatContradictThemselves) {
       {"doorbell_page_offset", [](AttachMessage& m) { m.doorbell_page_offset = 4096; }},
       {"vectors", [](AttachMessage& m) { m.vectors = 257; }},
       {"vector", [](AttachMessage& m) { m.vector = 4; }},
-      {"peer_id", [](AttachMessage& m) { m.peer_id = 3; }},
+      {"peer_id", [](AttachMessage& m) { m.peer_id = 0x10000; }},
       {"fds", [](AttachMessage& m) { m.has_wake_fd = 0; }},
       {"generation", [](AttachMessage& m) { m.generation = 99; }},
       {"another realm", [](AttachMessage& m) { m.realm_uuid[3] ^= 1; }},

@@ -204,7 +204,8 @@ TEST_F(AttachTest, RefusesMoreClientsThanItsLimit) {
 
 TEST_F(AttachTest, SurvivesTheOpenFileLimitWithoutSpinning) {
   TestDaemon daemon(host_, Options());
-  Attached before = LocalRealm::Must(Attach(daemon.path(), Soon()));
+  const Attached before = LocalRealm::Must(Attach(daemon.path(), Soon()));
+  ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.attached_count == 1; }));
   UniqueFd newcomer(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
