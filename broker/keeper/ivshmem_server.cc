@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <utility>
 
@@ -64,7 +65,10 @@ IvshmemServer::~IvshmemServer() = default;
 
 void IvshmemServer::Refuse(RefusalReason reason) {
   const uint32_t count = ++refused_[static_cast<size_t>(reason)];
-  LogWarning("VM connection refused ({} so far): {}", count, Describe(reason));
+  // A client that tries again and again must not fill the log.
+  if (std::has_single_bit(count)) {
+    LogWarning("VM connection refused ({} so far): {}", count, Describe(reason));
+  }
   observer_->OnPeerRefused(reason, count);
 }
 

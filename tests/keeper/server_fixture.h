@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -20,12 +22,16 @@ namespace ivmq::broker {
 
 // What an IvshmemServer told its owner.
 struct RecordingObserver : IvshmemObserver {
-  void OnPeerConnected(const PeerInfo& peer) override { connected.push_back(peer); }
+  void OnPeerConnected(const PeerInfo& peer) override {
+    connected.push_back(peer);
+    if (!keep_vectors) connected.back().vectors.reset();
+  }
   void OnPeerGone(uint32_t id, GoneProof proof) override { gone.emplace_back(id, proof); }
   void OnPeerRefused(RefusalReason reason, uint32_t count) override {
     refused.emplace_back(reason, count);
   }
 
+  bool keep_vectors = true;
   std::vector<PeerInfo> connected;
   std::vector<std::pair<uint32_t, GoneProof>> gone;
   std::vector<std::pair<RefusalReason, uint32_t>> refused;
@@ -36,14 +42,14 @@ class ServerFixture : public testing::Test {
  protected:
   static constexpr uint64_t kRegionBytes = 1 << 20;
 
-  explicit ServerFixture(uint64_t open_files = 1 << 20) : budget_(open_files) {}
+  ServerFixture() { budget_.emplace(1 << 20); }
 
   void StartServer(IvshmemServer::Options options) {
     vectors_ = options.vectors;
     if (!region_) region_ = transport::CreateRegionMemfd("test", kRegionBytes, false).value();
     host_ = std::make_shared<const std::vector<transport::UniqueFd>>(
         transport::CreateEventfds(options.vectors).value());
-    server_ = std::make_unique<IvshmemServer>(&loop_, &budget_, options, region_.get(), host_,
+    server_ = std::make_unique<IvshmemServer>(&loop_, &*budget_, options, region_.get(), host_,
                                               &observer_);
   }
 
@@ -68,8 +74,18 @@ class ServerFixture : public testing::Test {
     }
   }
 
+  // Runs the server until `done`, for a minute at most.
+  bool RunUntil(const std::function<bool()>& done) {
+    const auto deadline = EventLoop::Clock::now() + std::chrono::minutes(1);
+    while (!done()) {
+      if (EventLoop::Clock::now() >= deadline) return false;
+      loop_.RunOnce(std::chrono::milliseconds(1));
+    }
+    return true;
+  }
+
   EventLoop loop_;
-  FdBudget budget_;
+  std::optional<FdBudget> budget_;  // a test may replace it before StartServer()
   transport::UniqueFd region_;
   PeerVectors host_;
   RecordingObserver observer_;

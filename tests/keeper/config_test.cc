@@ -1,0 +1,177 @@
+#include "broker/keeper/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/keeper/daemon.h"
+
+namespace ivmq::broker {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using transport::Code;
+
+const Machine kMachine = {.available_bytes = uint64_t{1} << 30, .socket_directory = "/run/ivmq"};
+
+ConfigText WithSize(const std::string& size) {
+  ConfigText text;
+  text.realm.size = size;
+  return text;
+}
+
+transport::Result<ConfigText> ReadText(const std::string& toml) {
+  const TemporaryDirectory directory;
+  std::ofstream(directory / "ivmqd.toml") << toml;
+  return ReadConfigFile(directory / "ivmqd.toml");
+}
+
+TEST(SizeTextTest, ReadsBytesAndBinaryUnits) {
+  EXPECT_EQ(ParseSize("1048576").value(), 1048576u);
+  EXPECT_EQ(ParseSize("64KiB").value(), 65536u);
+  EXPECT_EQ(ParseSize("256MiB").value(), uint64_t{256} << 20);
+  EXPECT_EQ(ParseSize("2GiB").value(), uint64_t{2} << 30);
+  EXPECT_EQ(ParseSize("17179869183GiB").value(), uint64_t{17179869183} << 30);
+}
+
+TEST(SizeTextTest, RefusesEverythingElse) {
+  for (const char* text : {"", "MiB", "1 MiB", "1MB", "1mib", "-1", "0x100", "1.5GiB", "1MiBx",
+                           "17179869184GiB", "18446744073709551616"}) {
+    EXPECT_FALSE(ParseSize(text).ok()) << text;
+  }
+}
+
+TEST(SizeTextTest, WritesWhatItReads) {
+  for (const char* text : {"1MiB", "3MiB", "64KiB", "2GiB"}) {
+    EXPECT_EQ(FormatSize(ParseSize(text).value()), text);
+  }
+  EXPECT_EQ(FormatSize(1000), "1000 B");
+  EXPECT_EQ(FormatSize(0), "0 B");
+}
+
+TEST(ConfigTest, DefaultsAreThoseThatTheSdkTries) {
+  const auto config = Resolve({}, kMachine);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  ASSERT_EQ(config.value().realms.size(), 1u);
+  const RealmConfig& realm = config.value().realms[0];
+  EXPECT_EQ(realm.name, "default");
+  EXPECT_EQ(realm.region_bytes, uint64_t{256} << 20);
+  EXPECT_EQ(realm.vectors, 8u);
+  EXPECT_THAT(realm.vm_sockets, ElementsAre("/run/ivmq/vm.sock"));
+  EXPECT_EQ(realm.node_socket, "/run/ivmq/node.sock");
+  EXPECT_EQ(config.value().admin_socket, "/run/ivmq/admin.sock");
+  EXPECT_EQ(config.value().socket_mode, 0660u);
+}
+
+TEST(ConfigTest, FurtherRealmsHaveTheirNameInTheirSockets) {
+  ConfigText text;
+  text.realms.resize(2);
+  text.realms[0].name = "default";
+  text.realms[1].name = "lab";
+  const auto config = Resolve(text, {.available_bytes = 0, .socket_directory = "/s"});
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config.value().realms[1].node_socket, "/s/lab-node.sock");
+  EXPECT_THAT(config.value().realms[1].vm_sockets, ElementsAre("/s/lab-vm.sock"));
+}
+
+TEST(ConfigTest, SizeIsAPowerOfTwoOfAtLeastOneMebibyteAndAtMostTheMemory) {
+  EXPECT_TRUE(Resolve(WithSize("1MiB"), kMachine).ok());
+  EXPECT_TRUE(Resolve(WithSize("1GiB"), kMachine).ok());
+  EXPECT_THAT(Resolve(WithSize("1048575"), kMachine).status().message(), HasSubstr("at least"));
+  EXPECT_THAT(Resolve(WithSize("1048577"), kMachine).status().message(), HasSubstr("power of two"));
+  EXPECT_THAT(Resolve(WithSize("2GiB"), kMachine).status().message(), HasSubstr("1024 MiB are"));
+  EXPECT_TRUE(Resolve(WithSize("2GiB"), {.available_bytes = 0, .socket_directory = "/s"}).ok());
+}
+
+TEST(ConfigTest, AllRealmsTogetherMustFitIntoTheMemory) {
+  ConfigText text;
+  text.realms.resize(2);
+  text.realms[0].name = "a";
+  text.realms[1].name = "b";
+  text.realms[0].size = text.realms[1].size = "1GiB";
+  EXPECT_THAT(Resolve(text, kMachine).status().message(), HasSubstr("more than there is memory"));
+  text.realms[0].size = text.realms[1].size = "512MiB";
+  EXPECT_TRUE(Resolve(text, kMachine).ok());
+}
+
+TEST(ConfigTest, VectorsAreOneTo256) {
+  ConfigText text;
+  for (const int64_t good : {1, 256}) {
+    text.realm.vectors = good;
+    EXPECT_TRUE(Resolve(text, kMachine).ok()) << good;
+  }
+  for (const int64_t bad : {int64_t{-1}, int64_t{0}, int64_t{257}, int64_t{1} << 40}) {
+    text.realm.vectors = bad;
+    EXPECT_EQ(Resolve(text, kMachine).status().code(), Code::kInvalidArgument) << bad;
+  }
+}
+
+TEST(ConfigTest, RealmNamesAreShortPlainAndUnique) {
+  ConfigText text;
+  text.realm.name = std::string(63, 'x');
+  EXPECT_TRUE(Resolve(text, kMachine).ok());
+  for (const std::string& bad : {std::string(64, 'x'), std::string("a b"), std::string(".hidden"),
+                                 std::string("ä"), std::string("a/b")}) {
+    text.realm.name = bad;
+    EXPECT_FALSE(Resolve(text, kMachine).ok()) << bad;
+  }
+  ConfigText twice;
+  twice.realms.resize(2);
+  twice.realms[0].name = twice.realms[1].name = "x";
+  twice.realms[0].size = twice.realms[1].size = "1MiB";
+  twice.realms[1].vm_sockets = {"/s/vm"};
+  twice.realms[1].node_socket = "/s/node";
+  EXPECT_THAT(Resolve(twice, kMachine).status().message(), HasSubstr("given twice"));
+}
+
+TEST(ConfigTest, FlagsLieOverTheFile) {
+  auto file = ReadText("realm = 'lab'\nsize = '2MiB'\nvectors = 4\nvm-socket = '/s/vm'\n");
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  ConfigText flags;
+  flags.realm.vectors = 16;
+  flags.realm.vm_sockets = {"/s/a", "/s/b"};
+  const auto merged = Merge(file.value(), flags);
+  ASSERT_TRUE(merged.ok());
+  const auto config = Resolve(merged.value(), kMachine);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config.value().realms[0].name, "lab");
+  EXPECT_EQ(config.value().realms[0].region_bytes, uint64_t{2} << 20);
+  EXPECT_EQ(config.value().realms[0].vectors, 16u);
+  EXPECT_THAT(config.value().realms[0].vm_sockets, ElementsAre("/s/a", "/s/b"));
+}
+
+TEST(ConfigTest, FlagsOfARealmAndRealmTablesExcludeEachOther) {
+  auto file = ReadText("[[realm]]\nname = 'a'\n");
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  ConfigText flags;
+  flags.admin_socket = "/s/admin";
+  EXPECT_TRUE(Merge(file.value(), flags).ok());
+  flags.realm.size = "1MiB";
+  EXPECT_EQ(Merge(file.value(), flags).status().code(), Code::kInvalidArgument);
+}
+
+TEST(ConfigTest, MistakesInAFileAreNamedWithLineAndColumn) {
+  const struct {
+    const char* toml;
+    const char* message;
+  } kCases[] = {
+      {"size = ", "ivmqd.toml:1:"},
+      {"\nsizes = '1MiB'\n", "ivmqd.toml:2:9: unknown key \"sizes\""},
+      {"vectors = 'many'", "vectors must be a number"},
+      {"size = true", "size must be a text"},
+      {"realm = 3", "realm must be a name"},
+      {"[[realm]]\nsize = '1MiB'", "needs a name"},
+      {"[[realm]]\nname = 'a'\nadmin-socket = '/s'", "unknown key \"admin-socket\" in [[realm]]"},
+      {"vectors = 2\n[[realm]]\nname = 'a'", "belong into them"},
+  };
+  for (const auto& test : kCases) {
+    const auto text = ReadText(test.toml);
+    ASSERT_FALSE(text.ok()) << test.toml;
+    EXPECT_THAT(text.status().message(), HasSubstr(test.message)) << test.toml;
+  }
+}
+
+}  // namespace
+}  // namespace ivmq::broker
