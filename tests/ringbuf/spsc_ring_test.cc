@@ -1,0 +1,377 @@
+// Both ends in one thread: the bounds of records, batches, room, releases and wake-ups.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ringbuf/spsc_consumer.h"
+#include "ringbuf/spsc_producer.h"
+#include "tests/ringbuf/guarded_ring.h"
+#include "tests/ringbuf/self_checking_record.h"
+
+namespace ivmq::ringbuf {
+namespace {
+
+constexpr uint64_t kCapacity = kMinCapacity;
+
+std::span<const std::byte> Bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+class SpscRingTest : public testing::Test {
+ protected:
+  // Writes and publishes one record.
+  WriteResult Write(std::string_view text, uint8_t flags = 0) {
+    const WriteResult result = producer_.TryWrite(Bytes(text), flags);
+    producer_.Publish();
+    return result;
+  }
+
+  // Reads and releases one record; "(empty)" or "(corrupt)" if there is none.
+  std::string Read() {
+    RecordView view;
+    const ReadResult result = consumer_.TryRead(&view);
+    if (result == ReadResult::kEmpty) return "(empty)";
+    if (result == ReadResult::kCorrupt) return "(corrupt)";
+    std::string text(reinterpret_cast<const char*>(view.data), view.size);
+    consumer_.Release();
+    return text;
+  }
+
+  // Fills the ring with records of `bytes`; how many fitted.
+  int Fill(size_t bytes) {
+    const std::string text(bytes, 'x');
+    int count = 0;
+    while (Write(text) == WriteResult::kOk) ++count;
+    return count;
+  }
+
+  GuardedRing ring_{kCapacity};
+  SpscProducer<> producer_{ring_.view()};
+  SpscConsumer<> consumer_{ring_.view()};
+};
+
+TEST_F(SpscRingTest, StartsEmpty) {
+  EXPECT_EQ(Read(), "(empty)");
+  EXPECT_TRUE(producer_.AllConsumed());
+  EXPECT_EQ(producer_.records(), 0u);
+}
+
+TEST_F(SpscRingTest, CarriesRecordsInOrderWithFlagsAndSequence) {
+  ASSERT_EQ(Write("one", kFlagExtension), WriteResult::kOk);
+  ASSERT_EQ(Write("", 0x7E), WriteResult::kOk);
+  RecordView view;
+  ASSERT_EQ(consumer_.TryRead(&view), ReadResult::kOk);
+  EXPECT_EQ(view.size, 3u);
+  EXPECT_EQ(view.flags, kFlagExtension);
+  EXPECT_EQ(view.sequence, 0u);
+  ASSERT_EQ(consumer_.TryRead(&view), ReadResult::kOk);
+  EXPECT_EQ(view.size, 0u);
+  EXPECT_EQ(view.flags, 0x7E);
+  EXPECT_EQ(view.sequence, 1u);
+  EXPECT_EQ(consumer_.TryRead(&view), ReadResult::kEmpty);
+}
+
+TEST_F(SpscRingTest, MasksTheFlagThatIsItsOwn) {
+  ASSERT_EQ(Write("x", 0xFF), WriteResult::kOk);
+  RecordView view;
+  ASSERT_EQ(consumer_.TryRead(&view), ReadResult::kOk);
+  EXPECT_EQ(view.flags, 0x7F);
+}
+
+TEST_F(SpscRingTest, AcceptsTheLargestRecordAndRefusesOneByteMore) {
+  const uint64_t max = MaxInlineRecord(kCapacity);
+  EXPECT_EQ(Write(std::string(max, 'a')), WriteResult::kOk);
+  EXPECT_EQ(Write(std::string(max + 1, 'a')), WriteResult::kTooLarge);
+  EXPECT_FALSE(producer_.HasRoom(max + 1));
+  EXPECT_TRUE(producer_.ArmSpace(max + 1));
+  EXPECT_EQ(Read(), std::string(max, 'a'));
+  EXPECT_EQ(Read(), "(empty)");
+}
+
+TEST_F(SpscRingTest, TheLargestRecordFitsWhateverThePositionAfterADrain) {
+  for (uint64_t capacity : {kMinCapacity, uint64_t{32768}, uint64_t{65536}}) {
+    GuardedRing ring(capacity);
+    SpscProducer<> producer(ring.view());
+    SpscConsumer<> consumer(ring.view());
+    const std::string largest(MaxInlineRecord(capacity), 'L');
+    RecordView view;
+    for (uint64_t step = 0; step < capacity / 8 + 8; ++step) {
+      ASSERT_EQ(producer.TryWrite({}, 0), WriteResult::kOk);
+      ASSERT_EQ(producer.TryWrite(Bytes(largest)), WriteResult::kOk);
+      producer.Publish();
+      ASSERT_EQ(consumer.TryRead(&view), ReadResult::kOk);
+      ASSERT_EQ(consumer.TryRead(&view), ReadResult::kOk);
+      ASSERT_EQ(view.size, largest.size());
+      ASSERT_EQ(std::memcmp(view.data, largest.data(), largest.size()), 0);
+      consumer.Release();
+      ASSERT_EQ(consumer.TryRead(&view), ReadResult::kEmpty);
+    }
+  }
+}
+
+TEST_F(SpscRingTest, AlignsPayloadsOf4KiBAndMoreToACacheLine) {
+  GuardedRing ring(65536);
+  SpscProducer<> producer(ring.view());
+  SpscConsumer<> consumer(ring.view());
+  RecordView view;
+  for (int i = 0; i < 200; ++i) {
+    const size_t size = i % 2 == 0 ? kAlignedPayloadBytes - 1 : kAlignedPayloadBytes + 3;
+    std::byte* payload = nullptr;
+    ASSERT_EQ(producer.TryClaim(size, 0, &payload), WriteResult::kOk);
+    const uintptr_t alignment = i % 2 == 0 ? 8 : kCacheLineBytes;
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(payload) % alignment, 0u);
+    payload[0] = payload[size - 1] = std::byte{7};
+    producer.Commit();
+    producer.Publish();
+    ASSERT_EQ(consumer.TryRead(&view), ReadResult::kOk);
+    EXPECT_EQ(view.data, payload);
+    EXPECT_EQ(view.size, size);
+    consumer.Release();
+  }
+}
+
+TEST_F(SpscRingTest, RejectsAWriteWhenFullAndTakesItAfterARelease) {
+  // 56 bytes and a header are 64; 8 bytes stay free, so the last slot cannot be used.
+  EXPECT_EQ(Fill(56), static_cast<int>(kCapacity / 64) - 1);
+  EXPECT_FALSE(producer_.HasRoom(56));
+  EXPECT_TRUE(producer_.HasRoom(48));  // 56 with its header, and the 8 that stay free
+  EXPECT_EQ(Read(), std::string(56, 'x'));
+  EXPECT_FALSE(producer_.HasRoom(56)) << "a release is reported in steps of an eighth";
+  consumer_.PublishHead();
+  EXPECT_TRUE(producer_.HasRoom(56));
+  EXPECT_EQ(Write(std::string(56, 'y')), WriteResult::kOk);
+  EXPECT_EQ(Write(std::string(56, 'z')), WriteResult::kFull);
+}
+
+TEST_F(SpscRingTest, HasRoomNeverPromisesWhatAClaimRefuses) {
+  uint64_t random = 42;
+  for (int i = 0; i < 200'000; ++i) {
+    random = Mix(random);
+    const size_t size = random % (MaxInlineRecord(kCapacity) + 1);
+    const bool room = producer_.HasRoom(size);
+    std::byte* payload = nullptr;
+    ASSERT_EQ(producer_.TryClaim(size, 0, &payload) == WriteResult::kOk, room) << i;
+    if (room) {
+      if ((random >> 40) % 4 == 0) {
+        producer_.Abort();
+      } else {
+        producer_.Commit();
+      }
+    } else {
+      const std::string drained = Read();
+      ASSERT_NE(drained, "(corrupt)");
+      if (drained == "(empty)") {
+        ASSERT_TRUE(producer_.HasRoom(size)) << i;
+      }
+    }
+  }
+}
+
+TEST_F(SpscRingTest, StagedRecordsAppearTogetherAtPublish) {
+  ASSERT_EQ(producer_.TryWrite(Bytes("a")), WriteResult::kOk);
+  ASSERT_EQ(producer_.TryWrite(Bytes("b")), WriteResult::kOk);
+  EXPECT_EQ(Read(), "(empty)");
+  EXPECT_EQ(producer_.records(), 2u);
+  EXPECT_EQ(producer_.published_records(), 0u);
+  producer_.Publish();
+  EXPECT_EQ(Read(), "a");
+  EXPECT_EQ(Read(), "b");
+  EXPECT_EQ(Read(), "(empty)");
+}
+
+TEST_F(SpscRingTest, ABatchPublishesItselfAtItsBounds) {
+  GuardedRing ring(65536);
+  SpscProducer<> producer(ring.view());
+  for (uint64_t i = 1; i < internal::kBatchRecords; ++i) {
+    ASSERT_EQ(producer.TryWrite({}), WriteResult::kOk);
+    ASSERT_EQ(producer.published_records(), 0u);
+  }
+  ASSERT_EQ(producer.TryWrite({}), WriteResult::kOk);
+  EXPECT_EQ(producer.published_records(), internal::kBatchRecords);
+  const std::string half(internal::kBatchBytes / 2, 'h');
+  ASSERT_EQ(producer.TryWrite(Bytes(half)), WriteResult::kOk);
+  EXPECT_EQ(producer.published_records(), internal::kBatchRecords);
+  ASSERT_EQ(producer.TryWrite(Bytes(half)), WriteResult::kOk);
+  EXPECT_EQ(producer.published_records(), internal::kBatchRecords + 2);
+}
+
+TEST_F(SpscRingTest, AnAbortedClaimLeavesNoTrace) {
+  std::byte* payload = nullptr;
+  ASSERT_EQ(producer_.TryClaim(100, 0, &payload), WriteResult::kOk);
+  std::memset(payload, 0xFF, 100);
+  producer_.Abort();
+  producer_.Publish();
+  EXPECT_EQ(Read(), "(empty)");
+  ASSERT_EQ(Write("next"), WriteResult::kOk);
+  EXPECT_EQ(Read(), "next");
+  EXPECT_EQ(producer_.records(), 1u);
+}
+
+TEST_F(SpscRingTest, WhatWasPublishedIsReadAfterTheProducerDiesInAClaim) {
+  {
+    SpscProducer<> producer(ring_.view());
+    for (int i = 0; i < 5; ++i) ASSERT_EQ(producer.TryWrite(Bytes("kept")), WriteResult::kOk);
+    producer.Publish();
+    ASSERT_EQ(producer.TryWrite(Bytes("staged")), WriteResult::kOk);
+    std::byte* payload = nullptr;
+    ASSERT_EQ(producer.TryClaim(200, 0, &payload), WriteResult::kOk);
+    std::memset(payload, 0xFF, 200);
+  }
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(Read(), "kept");
+  EXPECT_EQ(Read(), "(empty)");
+}
+
+TEST_F(SpscRingTest, ReportsReleasesByTheEighthAndWhenEmpty) {
+  Fill(56);
+  const auto head = [&] { return ring_.view().descriptor->head.load(); };
+  for (uint64_t i = 1; i < kCapacity / 64 / 8; ++i) {
+    Read();
+    EXPECT_EQ(head(), 0u);
+  }
+  Read();
+  EXPECT_EQ(head(), kCapacity / 8);
+  while (Read() != "(empty)") {
+  }
+  EXPECT_EQ(head(), producer_.published_position());
+  EXPECT_EQ(ring_.view().descriptor->records_released.load(), producer_.records());
+}
+
+TEST_F(SpscRingTest, ReportsEveryReleaseIfAskedTo) {
+  SpscConsumer<> consumer(ring_.view(), {.publish_every_release = true});
+  ASSERT_EQ(Write("a"), WriteResult::kOk);
+  ASSERT_EQ(Write("b"), WriteResult::kOk);
+  RecordView view;
+  ASSERT_EQ(consumer.TryRead(&view), ReadResult::kOk);
+  EXPECT_EQ(producer_.RecordsInFlight(), 2u);
+  consumer.Release();
+  EXPECT_EQ(producer_.RecordsInFlight(), 1u);
+  EXPECT_EQ(producer_.BytesInFlight(), 16u);
+}
+
+TEST_F(SpscRingTest, UnreleasedRecordsStayUntouched) {
+  ASSERT_EQ(Write(std::string(56, 'k')), WriteResult::kOk);
+  RecordView kept;
+  ASSERT_EQ(consumer_.TryRead(&kept), ReadResult::kOk);
+  Fill(56);
+  RecordView view;
+  while (consumer_.TryRead(&view) == ReadResult::kOk) {
+  }
+  EXPECT_FALSE(producer_.HasRoom(56));
+  EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(kept.data), kept.size),
+            std::string(56, 'k'));
+  consumer_.Release();
+  EXPECT_EQ(Read(), "(empty)");
+  EXPECT_TRUE(producer_.AllConsumed());
+}
+
+TEST_F(SpscRingTest, TheFirstPublicationWakesAConsumerThatNeverArmed) {
+  EXPECT_FALSE(producer_.NeedsWake());
+  ASSERT_EQ(Write("first"), WriteResult::kOk);
+  EXPECT_TRUE(producer_.NeedsWake());
+  EXPECT_FALSE(producer_.NeedsWake());
+  ASSERT_EQ(Write("second"), WriteResult::kOk);
+  EXPECT_FALSE(producer_.NeedsWake());
+}
+
+TEST_F(SpscRingTest, ArmedMeansOneWakeUpForTheNextPublication) {
+  ASSERT_EQ(Write("a"), WriteResult::kOk);
+  EXPECT_TRUE(producer_.NeedsWake());
+  EXPECT_FALSE(consumer_.Arm()) << "there is something to read";
+  EXPECT_EQ(Read(), "a");
+  EXPECT_TRUE(consumer_.Arm());
+  EXPECT_FALSE(producer_.NeedsWake()) << "nothing was published since";
+  ASSERT_EQ(producer_.TryWrite(Bytes("b")), WriteResult::kOk);
+  EXPECT_FALSE(producer_.NeedsWake()) << "staged is not published";
+  producer_.Publish();
+  ASSERT_EQ(Write("c"), WriteResult::kOk);
+  EXPECT_TRUE(producer_.NeedsWake()) << "looked at after two flushes, crossed by the first";
+  ASSERT_EQ(Write("d"), WriteResult::kOk);
+  EXPECT_FALSE(producer_.NeedsWake());
+}
+
+TEST_F(SpscRingTest, AWakeUpIsDueWhenPaddingComesFirst) {
+  Fill(56);
+  while (Read() != "(empty)") {
+  }
+  ASSERT_TRUE(consumer_.Arm());
+  (void)producer_.NeedsWake();
+  // The last slot before the end is too short for this one.
+  ASSERT_EQ(Write(std::string(100, 'p')), WriteResult::kOk);
+  EXPECT_TRUE(producer_.NeedsWake());
+  EXPECT_FALSE(consumer_.Arm());
+  EXPECT_EQ(Read(), std::string(100, 'p'));
+}
+
+TEST_F(SpscRingTest, AWaitForRoomEndsWithOneWakeUp) {
+  EXPECT_TRUE(producer_.ArmSpace(56)) << "there is room";
+  Fill(56);
+  EXPECT_FALSE(producer_.ArmSpace(56));
+  EXPECT_FALSE(consumer_.NeedsSpaceWake());
+  Read();
+  EXPECT_FALSE(consumer_.NeedsSpaceWake()) << "not reported yet";
+  for (uint64_t i = 1; i < kCapacity / 64 / 8; ++i) Read();
+  EXPECT_TRUE(consumer_.NeedsSpaceWake());
+  EXPECT_FALSE(consumer_.NeedsSpaceWake());
+  EXPECT_TRUE(producer_.ArmSpace(56));
+  while (Read() != "(empty)") {
+  }
+  EXPECT_FALSE(consumer_.NeedsSpaceWake()) << "nobody waits any more";
+}
+
+TEST_F(SpscRingTest, AWaitForMuchRoomIsNotEndedByLittle) {
+  Fill(56);
+  EXPECT_FALSE(producer_.ArmSpace(512));
+  for (uint64_t i = 0; i < kCapacity / 64 / 8; ++i) Read();
+  EXPECT_FALSE(consumer_.NeedsSpaceWake());
+  EXPECT_FALSE(producer_.HasRoom(512));
+  for (uint64_t i = 0; i < kCapacity / 64 / 8; ++i) Read();
+  EXPECT_TRUE(consumer_.NeedsSpaceWake());
+  EXPECT_TRUE(producer_.HasRoom(512));
+}
+
+TEST_F(SpscRingTest, AFullRingPublishesWhatIsStaged) {
+  const std::string text(24, 's');
+  while (producer_.TryWrite(Bytes(text)) == WriteResult::kOk) {
+  }
+  EXPECT_EQ(producer_.published_records(), producer_.records());
+}
+
+TEST_F(SpscRingTest, MirrorsTheCountersOnDemand) {
+  ASSERT_EQ(Write("a"), WriteResult::kOk);
+  EXPECT_EQ(ring_.view().descriptor->records_published.load(), 0u);
+  producer_.MirrorCounters();
+  EXPECT_EQ(ring_.view().descriptor->records_published.load(), 1u);
+  EXPECT_EQ(ring_.view().descriptor->tail.load(), producer_.published_position());
+  EXPECT_EQ(Read(), "a");
+}
+
+TEST_F(SpscRingTest, CarriesAllSizesThroughManyLaps) {
+  const uint64_t max = MaxInlineRecord(kCapacity);
+  std::vector<std::byte> buffer(max);
+  uint64_t written = 0;
+  uint64_t read = 0;
+  RecordView view;
+  while (read < 100'000) {
+    const SelfCheckingRecord record(1, written, max);
+    record.Fill(buffer.data());
+    if (producer_.TryWrite({buffer.data(), record.size()}, record.flags()) == WriteResult::kOk) {
+      ++written;
+      continue;
+    }
+    while (consumer_.TryRead(&view) == ReadResult::kOk) {
+      ASSERT_EQ(view.sequence, read);
+      ASSERT_TRUE(SelfCheckingRecord(1, read, max).Matches(view)) << read;
+      ++read;
+      consumer_.Release();
+    }
+  }
+  EXPECT_FALSE(producer_.corrupt());
+  EXPECT_FALSE(consumer_.corrupt());
+}
+
+}  // namespace
+}  // namespace ivmq::ringbuf
