@@ -42,7 +42,7 @@ boot_members() { # NAME...
 # The address of the guest's ivshmem device.
 device_address() { # NAME
   guest_exec "$1" 'for device in /sys/bus/pci/devices/*; do
-    [ "$(cat $device/vendor)$(cat $device/device)" = 0x1af40x1110 ] && echo ${device##*/}
+    [ "$(cat $device/vendor)$(cat $device/device)" != 0x1af40x1110 ] || echo ${device##*/}
   done'
 }
 
