@@ -1,9 +1,12 @@
 #include "broker/control/admin_service.h"
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "broker/control/admin_watch.h"
+#include "broker/control/completion_thread.h"
 
 namespace ivmq::control {
 namespace {
@@ -12,101 +15,94 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
+using Service = v1::Admin::AsyncService;
+using Finish = std::function<void(absl::Status)>;
+
+// One call with one request and one answer; alive while an operation of it is under way.
+template <class Request, class Response>
+class UnaryCall {
+ public:
+  using RequestMethod = void (Service::*)(grpc::ServerContext*, Request*,
+                                          grpc::ServerAsyncResponseWriter<Response>*,
+                                          grpc::CompletionQueue*, grpc::ServerCompletionQueue*,
+                                          void*);
+  using Handler = std::function<void(const Request&, Response*, Finish)>;
+
+  // Takes the next call of the method that comes, and each after it.
+  static void Listen(Service* service, grpc::ServerCompletionQueue* queue, RequestMethod method,
+                     Handler handler) {
+    const auto call = std::make_shared<UnaryCall>();
+    (service->*method)(&call->context_, &call->request_, &call->writer_, queue, queue,
+                       CompletionThread::NewTag([=](bool ok) {
+                         if (!ok) return;  // the server shuts down
+                         Listen(service, queue, method, handler);
+                         handler(call->request_, &call->response_,
+                                 [call](const absl::Status& status) { Answer(call, status); });
+                       }));
+  }
+
+  UnaryCall() : writer_(&context_) {}
+
+ private:
+  static void Answer(const std::shared_ptr<UnaryCall>& call, const absl::Status& status) {
+    call->writer_.Finish(call->response_, ToGrpc(status),
+                         CompletionThread::NewTag([call](bool) {}));
+  }
+
+  grpc::ServerContext context_;
+  Request request_;
+  Response response_;
+  grpc::ServerAsyncResponseWriter<Response> writer_;
+};
+
+template <class Request, class Response>
+void Serve(Service* service, grpc::ServerCompletionQueue* queue,
+           typename UnaryCall<Request, Response>::RequestMethod method,
+           typename UnaryCall<Request, Response>::Handler handler) {
+  UnaryCall<Request, Response>::Listen(service, queue, method, std::move(handler));
+}
+
 }  // namespace
 
-// Request and response live until Finish(), which is called exactly once for each call.
-grpc::ServerUnaryReactor* AdminService::OnLoop(grpc::CallbackServerContext* context,
-                                               std::function<void(Finish)> work) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  tasks_->Post([reactor, work = std::move(work)] {
-    work([reactor](absl::Status status) { reactor->Finish(ToGrpc(status)); });
-  });
-  return reactor;
-}
-
-grpc::ServerUnaryReactor* AdminService::ListRealms(grpc::CallbackServerContext* context,
-                                                   const v1::ListRealmsRequest* /*request*/,
-                                                   v1::ListRealmsResponse* response) {
-  return OnLoop(context, [this, response](const Finish& finish) {
-    backend_->queries().ListRealms(response);
-    finish(absl::OkStatus());
-  });
-}
-
-grpc::ServerUnaryReactor* AdminService::ListPeers(grpc::CallbackServerContext* context,
-                                                  const v1::ListPeersRequest* request,
-                                                  v1::ListPeersResponse* response) {
-  return OnLoop(context, [this, request, response](const Finish& finish) {
-    finish(backend_->queries().ListPeers(request->realm(), response));
-  });
-}
-
-grpc::ServerUnaryReactor* AdminService::ListNodes(grpc::CallbackServerContext* context,
-                                                  const v1::ListNodesRequest* request,
-                                                  v1::ListNodesResponse* response) {
-  return OnLoop(context, [this, request, response](const Finish& finish) {
-    finish(backend_->queries().ListNodes(request->realm(), response));
-  });
-}
-
-grpc::ServerUnaryReactor* AdminService::ListTopics(grpc::CallbackServerContext* context,
-                                                   const v1::ListTopicsRequest* request,
-                                                   v1::ListTopicsResponse* response) {
-  return OnLoop(context, [this, request, response](const Finish& finish) {
-    finish(backend_->queries().ListTopics(request->realm(), response));
-  });
-}
-
-grpc::ServerUnaryReactor* AdminService::ListLinks(grpc::CallbackServerContext* context,
-                                                  const v1::ListLinksRequest* request,
-                                                  v1::ListLinksResponse* response) {
-  return OnLoop(context, [this, request, response](Finish finish) {
-    backend_->queries().ListLinks(*request, response, std::move(finish));
-  });
-}
-
-grpc::ServerUnaryReactor* AdminService::EvictNode(grpc::CallbackServerContext* context,
-                                                  const v1::EvictNodeRequest* request,
-                                                  v1::EvictNodeResponse* /*response*/) {
-  return OnLoop(context, [this, request](const Finish& finish) {
-    finish(backend_->EvictNode(request->node_id()));
-  });
-}
-
-grpc::ServerUnaryReactor* AdminService::EvictPeer(grpc::CallbackServerContext* context,
-                                                  const v1::EvictPeerRequest* request,
-                                                  v1::EvictPeerResponse* /*response*/) {
-  return OnLoop(context, [this, request](const Finish& finish) {
-    finish(backend_->EvictPeer(request->realm(), request->peer_id()));
-  });
-}
-
-grpc::ServerWriteReactor<v1::WatchResponse>* AdminService::Watch(
-    grpc::CallbackServerContext* /*context*/, const v1::WatchRequest* request) {
-  // The request does not outlive the call; what is posted may come after its end.
-  AdminWatch::Callbacks callbacks;
-  callbacks.on_cancel = [this](std::shared_ptr<AdminWatch> watch) {
-    tasks_->Post([watch = std::move(watch)] { watch->End(grpc::Status::CANCELLED); });
-  };
-  callbacks.on_done = [this](std::shared_ptr<AdminWatch> watch) {
-    tasks_->Post([this, watch = std::move(watch)] {
-      watch->End(grpc::Status::CANCELLED);
-      watches_.erase(watch);
-    });
-  };
-  std::shared_ptr<AdminWatch> watch = AdminWatch::Create(std::move(callbacks));
-  AdminWatch* reactor = watch.get();
-  tasks_->Post([this, watch = std::move(watch), request = *request] {
-    watches_.insert(watch);
-    watch->Begin(request, backend_->queries());
-  });
-  return reactor;
-}
-
-void AdminService::EndWatches() {
-  for (const std::shared_ptr<AdminWatch>& watch : watches_) {
-    watch->End(grpc::Status(grpc::StatusCode::UNAVAILABLE, "the daemon stops"));
-  }
+void ServeAdmin(Service* service, grpc::ServerCompletionQueue* queue, AdminBackend* backend) {
+  const AdminQueries* queries = &backend->queries();
+  Serve<v1::ListRealmsRequest, v1::ListRealmsResponse>(
+      service, queue, &Service::RequestListRealms,
+      [=](const auto& /*request*/, auto* response, const Finish& finish) {
+        queries->ListRealms(response);
+        finish(absl::OkStatus());
+      });
+  Serve<v1::ListPeersRequest, v1::ListPeersResponse>(
+      service, queue, &Service::RequestListPeers,
+      [=](const auto& request, auto* response, const Finish& finish) {
+        finish(queries->ListPeers(request.realm(), response));
+      });
+  Serve<v1::ListNodesRequest, v1::ListNodesResponse>(
+      service, queue, &Service::RequestListNodes,
+      [=](const auto& request, auto* response, const Finish& finish) {
+        finish(queries->ListNodes(request.realm(), response));
+      });
+  Serve<v1::ListTopicsRequest, v1::ListTopicsResponse>(
+      service, queue, &Service::RequestListTopics,
+      [=](const auto& request, auto* response, const Finish& finish) {
+        finish(queries->ListTopics(request.realm(), response));
+      });
+  Serve<v1::ListLinksRequest, v1::ListLinksResponse>(
+      service, queue, &Service::RequestListLinks,
+      [=](const auto& request, auto* response, Finish finish) {
+        queries->ListLinks(request, response, std::move(finish));
+      });
+  Serve<v1::EvictNodeRequest, v1::EvictNodeResponse>(
+      service, queue, &Service::RequestEvictNode,
+      [=](const auto& request, auto* /*response*/, const Finish& finish) {
+        finish(backend->EvictNode(request.node_id()));
+      });
+  Serve<v1::EvictPeerRequest, v1::EvictPeerResponse>(
+      service, queue, &Service::RequestEvictPeer,
+      [=](const auto& request, auto* /*response*/, const Finish& finish) {
+        finish(backend->EvictPeer(request.realm(), request.peer_id()));
+      });
+  AdminWatch::Listen(service, queue, queries);
 }
 
 }  // namespace ivmq::control

@@ -6,19 +6,27 @@
 
 namespace ivmq::control {
 
-std::shared_ptr<AdminWatch> AdminWatch::Create(Callbacks callbacks) {
-  std::shared_ptr<AdminWatch> watch(new AdminWatch(std::move(callbacks)));
-  watch->self_ = watch;
-  return watch;
+void AdminWatch::Listen(v1::Admin::AsyncService* service, grpc::ServerCompletionQueue* queue,
+                        const AdminQueries* queries) {
+  const std::shared_ptr<AdminWatch> watch(new AdminWatch(queries));
+  AdminWatch* call = watch.get();
+  call->WatchForEnd();
+  service->RequestWatch(&call->context_, &call->request_, &call->stream_, queue, queue,
+                        call->Tag([call, service, queue, queries](bool ok) {
+                          if (!ok) return call->ForgetEnd();  // the server shuts down
+                          Listen(service, queue, queries);
+                          call->Begin();
+                        }));
 }
 
-void AdminWatch::Begin(const v1::WatchRequest& request, const AdminQueries& queries) {
-  if (ended_) return;
-  const auto realms = queries.Select(request.realm());
+void AdminWatch::Begin() {
+  if (over_) return;
+  const auto realms = queries_->Select(request_.realm());
   if (!realms.ok()) {
-    return End(grpc::Status(grpc::StatusCode::NOT_FOUND, std::string(realms.status().message())));
+    const std::string why(realms.status().message());
+    return FinishCall(grpc::Status(grpc::StatusCode::NOT_FOUND, why), true);
   }
-  Interest interest{request.peers(), request.nodes(), request.topics(), request.links()};
+  Interest interest{request_.peers(), request_.nodes(), request_.topics(), request_.links()};
   if (!interest.peers && !interest.nodes && !interest.topics && !interest.links) {
     interest = {true, true, true, true};
   }
@@ -31,22 +39,21 @@ void AdminWatch::Begin(const v1::WatchRequest& request, const AdminQueries& quer
 }
 
 void AdminWatch::Tell(const v1::DiscoveryEvent& event) {
-  if (ended_) return;
   v1::WatchResponse response;
   *response.mutable_event() = event;
-  if (Push(std::move(response))) return;
+  if (Push(response)) return;
   // The feeds are left when the call is over, not here: a feed may be calling.
-  ended_ = true;
-  FinishNow(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                         "this watcher did not read for too long and has missed events; watch "
-                         "anew"));
+  FinishCall(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                          "this watcher did not read for too long and has missed events; watch "
+                          "anew"),
+             true);
 }
 
-void AdminWatch::End(grpc::Status status) {
-  ended_ = true;
+void AdminWatch::OnOver() {
+  over_ = true;
   for (const auto& [realm, id] : listening_) realm->state.feed.Remove(id);
   listening_.clear();
-  FinishNow(std::move(status));
+  FinishCall(grpc::Status::CANCELLED, true);
 }
 
 }  // namespace ivmq::control

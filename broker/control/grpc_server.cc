@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "broker/control/admin_service.h"
+#include "broker/control/completion_thread.h"
 #include "broker/control/session_service.h"
 
 namespace ivmq::control {
@@ -20,70 +21,81 @@ constexpr int kMaxCallsPerConnection = 8192;
 
 void SetNonBlocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
-std::unique_ptr<grpc::Server> Build(grpc::Service* service) {
+// A server that listens nowhere, and the thread that waits for it.
+struct Served {
+  std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<CompletionThread> thread;
+};
+
+Served StartServer(grpc::Service* service, TaskQueue* tasks) {
   grpc::ServerBuilder builder;
   builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsPerConnection);
-  return builder.BuildAndStart();
+  auto queue = builder.AddCompletionQueue();
+  Served served;
+  served.server = builder.BuildAndStart();
+  served.thread = std::make_unique<CompletionThread>(tasks, std::move(queue));
+  return served;
 }
 
 }  // namespace
 
 struct GrpcServer::Impl {
-  explicit Impl(const Parts& p)
-      : parts(p), admin_service(p.tasks, p.backend), session_service(p.tasks, p.realms, &streams) {}
+  explicit Impl(const Parts& p) : parts(p) {}
 
   const Parts parts;
   AgentStreams streams;
-  AdminService admin_service;
-  SessionService session_service;
-  std::unique_ptr<grpc::Server> admin;
-  std::unique_ptr<grpc::Server> sessions;
+  v1::Admin::AsyncService admin_service;
+  v1::Control::AsyncService session_service;
+  Served admin;
+  Served sessions;
 };
 
 GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Parts& parts) {
   auto impl = std::make_unique<Impl>(parts);
-  impl->admin = Build(&impl->admin_service);
-  impl->sessions = Build(&impl->session_service);
-  if (impl->admin == nullptr || impl->sessions == nullptr) {
+  impl->admin = StartServer(&impl->admin_service, parts.tasks);
+  impl->sessions = StartServer(&impl->session_service, parts.tasks);
+  if (impl->admin.server == nullptr || impl->sessions.server == nullptr) {
     return absl::InternalError("gRPC does not start");
   }
+  ServeAdmin(&impl->admin_service, impl->admin.thread->queue(), parts.backend);
+  ServeSessions({&impl->session_service, impl->sessions.thread->queue(), parts.tasks, parts.realms,
+                 &impl->streams});
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
 
 GrpcServer::~GrpcServer() {
-  impl_->admin_service.EndWatches();
   std::atomic<bool> done{false};
   std::thread stopper([&] {
     const auto now = std::chrono::system_clock::now();
-    impl_->admin->Shutdown(now);
-    impl_->sessions->Shutdown(now);
-    impl_->admin.reset();
-    impl_->sessions.reset();
+    for (Served* served : {&impl_->admin, &impl_->sessions}) {
+      served->server->Shutdown(now);
+      served->thread.reset();
+    }
     done.store(true, std::memory_order_release);  // Pairs with the acquire below.
     impl_->parts.tasks->Post([] {});
   });
+  // Calls end on the loop, and the server waits for them.
   while (!done.load(std::memory_order_acquire)) {
     impl_->parts.loop->RunOnce(std::chrono::milliseconds(100));
   }
   stopper.join();
-  // What the last calls posted at their end.
-  impl_->parts.loop->RunOnce(std::chrono::milliseconds(0));
+  impl_->parts.loop->RunOnce(std::chrono::milliseconds(0));  // what completed last
 }
 
 void GrpcServer::AddAdmin(transport::UniqueFd connection) {
   SetNonBlocking(connection.get());
-  grpc::AddInsecureChannelFromFd(impl_->admin.get(), connection.Release());
+  grpc::AddInsecureChannelFromFd(impl_->admin.server.get(), connection.Release());
 }
 
 void GrpcServer::AddAgent(transport::UniqueFd connection, const AgentKey& key) {
   SetNonBlocking(connection.get());
   // Before gRPC reads from it.
   impl_->streams.Set(connection.get(), key);
-  grpc::AddInsecureChannelFromFd(impl_->sessions.get(), connection.Release());
+  grpc::AddInsecureChannelFromFd(impl_->sessions.server.get(), connection.Release());
 }
 
 }  // namespace ivmq::control

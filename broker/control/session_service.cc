@@ -1,96 +1,92 @@
 #include "broker/control/session_service.h"
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "broker/control/guest_session.h"
+#include "broker/control/stream_call.h"
+
 namespace ivmq::control {
 namespace {
 
-grpc::Status ToGrpc(const absl::Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
-}
+constexpr size_t kMaxQueuedBytes = 4 << 20;
+
+using Stream = grpc::ServerAsyncReaderWriter<v1::NodeEvent, v1::NodeRequest>;
+
+// One Session call: one process in a guest.
+class SessionCall : public StreamCall<Stream, v1::NodeEvent>, public GuestSession::Carrier {
+ public:
+  static void Listen(const SessionServiceParts& parts) {
+    const std::shared_ptr<SessionCall> made(new SessionCall(parts));
+    SessionCall* call = made.get();
+    call->WatchForEnd();
+    parts.service->RequestSession(&call->context_, &call->stream_, parts.queue, parts.queue,
+                                  call->Tag([call, parts](bool ok) {
+                                    if (!ok) return call->ForgetEnd();  // the server shuts down
+                                    Listen(parts);
+                                    call->Begin();
+                                  }));
+  }
+
+  bool Push(const v1::NodeEvent& event) override {
+    if (StreamCall::Push(event)) return true;
+    // Not from here: the caller may be walking over the very links that this ends.
+    parts_.tasks->Post([this, self = shared_from_this()] {
+      if (session_) session_->OnBroken();
+      Finish(absl::ResourceExhaustedError("the agent did not read the events of this node"));
+    });
+    return false;
+  }
+
+  void Finish(const absl::Status& status) override {
+    const auto code = static_cast<grpc::StatusCode>(status.code());
+    FinishCall(grpc::Status(code, std::string(status.message())), !status.ok());
+  }
+
+ private:
+  explicit SessionCall(const SessionServiceParts& parts)
+      : StreamCall(kMaxQueuedBytes), parts_(parts) {}
+
+  void Begin() {
+    const std::optional<AgentKey> key = parts_.streams->Find(context_.peer());
+    const auto realm = key ? parts_.realms->find(key->realm) : parts_.realms->end();
+    if (over_ || realm == parts_.realms->end()) {
+      return Finish(absl::PermissionDeniedError("only agents of guests have sessions here"));
+    }
+    session_.emplace(realm->second.get(), *key, this);
+    Read();
+  }
+
+  void Read() {
+    stream_.Read(&request_, Tag([this](bool ok) { OnRead(ok); }));
+  }
+
+  void OnRead(bool ok) {
+    if (!ok) {
+      // Half-closed, or broken. Ours to finish in both cases.
+      session_->OnBroken();
+      return Finish(absl::OkStatus());
+    }
+    session_->Handle(request_);
+    if (!finishing()) Read();
+  }
+
+  void OnOver() override {
+    over_ = true;
+    if (session_) session_->OnBroken();
+    Finish(absl::CancelledError("the agent's connection is gone"));
+  }
+
+  const SessionServiceParts parts_;
+  v1::NodeRequest request_;
+  std::optional<GuestSession> session_;
+  bool over_ = false;
+};
 
 }  // namespace
 
-std::shared_ptr<SessionCall> SessionCall::Create(SessionService* service) {
-  std::shared_ptr<SessionCall> call(new SessionCall(service));
-  call->self_ = call;
-  return call;
-}
-
-void SessionCall::Begin(Realm* realm, const AgentKey& key) {
-  session_ = std::make_unique<GuestSession>(realm, key, this);
-  StartRead(&request_);
-}
-
-void SessionCall::OnReadDone(bool ok) {
-  service_->tasks()->Post([self = self_, ok] { self->OnRead(ok); });
-}
-
-void SessionCall::OnRead(bool ok) {
-  if (session_ == nullptr) return;
-  if (!ok) {
-    // Half-closed, or broken. Ours to finish in both cases.
-    session_->OnBroken();
-    return Finish(absl::OkStatus());
-  }
-  session_->Handle(request_);
-  if (!finished_) StartRead(&request_);
-}
-
-bool SessionCall::Push(const v1::NodeEvent& event) {
-  if (Writer::Push(event)) return true;
-  // Not from here: the caller may be walking over the very links that this ends.
-  service_->tasks()->Post([self = self_] {
-    if (self == nullptr || self->session_ == nullptr) return;
-    self->session_->OnBroken();
-    self->Finish(absl::ResourceExhaustedError("the agent did not read the events of this node"));
-  });
-  return false;
-}
-
-void SessionCall::Finish(const absl::Status& status) {
-  if (std::exchange(finished_, true)) return;
-  status.ok() ? FinishAfterQueue(grpc::Status::OK) : FinishNow(ToGrpc(status));
-}
-
-void SessionCall::OnCancel() {
-  service_->tasks()->Post([self = self_] { self->OnCancelled(); });
-}
-
-void SessionCall::OnCancelled() {
-  if (session_ != nullptr) session_->OnBroken();
-  Finish(absl::CancelledError("the agent's connection is gone"));
-}
-
-void SessionCall::OnDone() {
-  // The session goes on the loop's thread, where its realm lives.
-  service_->tasks()->Post([self = std::exchange(self_, nullptr)] {
-    if (self->session_ != nullptr) self->session_->OnBroken();
-    self->session_.reset();
-  });
-}
-
-grpc::ServerBidiReactor<v1::NodeRequest, v1::NodeEvent>* SessionService::Session(
-    grpc::CallbackServerContext* context) {
-  // Now, while the connection is certainly still there.
-  const std::optional<AgentKey> key = streams_->Find(context->peer());
-  const std::shared_ptr<SessionCall> call = SessionCall::Create(this);
-  SessionCall* reactor = call.get();
-  tasks_->Post([this, call, key] {
-    Realm* realm = key ? FindRealm(key->realm) : nullptr;
-    if (realm == nullptr) {
-      return call->Finish(absl::PermissionDeniedError("only agents of guests have sessions here"));
-    }
-    call->Begin(realm, *key);
-  });
-  return reactor;
-}
-
-Realm* SessionService::FindRealm(uint32_t index) const {
-  const auto found = realms_->find(index);
-  return found == realms_->end() ? nullptr : found->second.get();
-}
+void ServeSessions(const SessionServiceParts& parts) { SessionCall::Listen(parts); }
 
 }  // namespace ivmq::control

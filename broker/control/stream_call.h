@@ -1,0 +1,108 @@
+#ifndef IVMQ_BROKER_CONTROL_STREAM_CALL_H_
+#define IVMQ_BROKER_CONTROL_STREAM_CALL_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <deque>
+#include <memory>
+#include <utility>
+
+#include "broker/control/completion_thread.h"
+
+namespace ivmq::control {
+
+// The sending half of a streaming call: a bounded queue before gRPC's one write at a time, one
+// Finish() at its end, and word of the caller's going away. `Stream` is ServerAsyncWriter or
+// ServerAsyncReaderWriter of `Message`. Lives as long as an operation of it is under way, or
+// someone else holds it. One thread, the loop's.
+template <class Stream, class Message>
+class StreamCall : public std::enable_shared_from_this<StreamCall<Stream, Message>> {
+ public:
+  explicit StreamCall(size_t max_queued_bytes)
+      : stream_(&context_), max_queued_bytes_(max_queued_bytes) {}
+  virtual ~StreamCall() = default;
+  StreamCall(const StreamCall&) = delete;
+  StreamCall& operator=(const StreamCall&) = delete;
+
+  // False if the queue is full; the message is dropped then. What comes after a finish is dropped
+  // in silence.
+  bool Push(const Message& message) {
+    if (finishing_) return true;
+    const size_t bytes = message.ByteSizeLong();
+    if (queued_bytes_ + bytes > max_queued_bytes_) return false;
+    queued_bytes_ += bytes;
+    queue_.push_back(message);
+    if (!writing_) WriteNext();
+    return true;
+  }
+
+  // Ends the call, once: after what is queued, or dropping it.
+  void FinishCall(const grpc::Status& status, bool drop_queue) {
+    if (std::exchange(finishing_, true)) return;
+    status_ = status;
+    if (drop_queue) DropQueue();
+    if (!writing_) SendFinish();
+  }
+  bool finishing() const { return finishing_; }
+
+ protected:
+  // The call is over, in whatever way: nothing can be sent any more.
+  virtual void OnOver() = 0;
+
+  // To be called before the call is requested. The tag comes only for a call that began.
+  void WatchForEnd() {
+    end_tag_ =
+        CompletionThread::NewTag([this, self = this->shared_from_this()](bool) { OnOver(); });
+    context_.AsyncNotifyWhenDone(end_tag_);
+  }
+  // The request never became a call.
+  void ForgetEnd() { CompletionThread::DropTag(std::exchange(end_tag_, nullptr)); }
+
+  // A tag that keeps this alive until `then` was called.
+  template <class Then>
+  void* Tag(Then then) {
+    return CompletionThread::NewTag(
+        [self = this->shared_from_this(), then = std::move(then)](bool ok) { then(ok); });
+  }
+
+  grpc::ServerContext context_;
+  Stream stream_;
+
+ private:
+  void WriteNext() {
+    writing_ = true;
+    current_ = std::move(queue_.front());
+    queue_.pop_front();
+    queued_bytes_ -= current_.ByteSizeLong();
+    stream_.Write(current_, Tag([this](bool ok) { OnWritten(ok); }));
+  }
+  void OnWritten(bool ok) {
+    writing_ = false;
+    if (!ok) DropQueue();
+    if (!queue_.empty()) {
+      WriteNext();
+    } else if (finishing_) {
+      SendFinish();
+    }
+  }
+  void SendFinish() {
+    stream_.Finish(status_, Tag([](bool) {}));
+  }
+  void DropQueue() {
+    queue_.clear();
+    queued_bytes_ = 0;
+  }
+
+  const size_t max_queued_bytes_;
+  std::deque<Message> queue_;
+  size_t queued_bytes_ = 0;
+  Message current_;
+  bool writing_ = false;
+  bool finishing_ = false;
+  grpc::Status status_;
+  void* end_tag_ = nullptr;
+};
+
+}  // namespace ivmq::control
+
+#endif  // IVMQ_BROKER_CONTROL_STREAM_CALL_H_
