@@ -43,7 +43,7 @@ lab_start() {
   trap 'exit 143' TERM HUP
 }
 
-# Ends all that was started, youngest work first: guests at once, host processes by SIGTERM with five
+# Ends all that was started, youngest work first: guests at once, host processes by SIGTERM with ten
 # seconds to obey. IVMQ_LAB_KEEP=1 leaves the folder with its logs.
 lab_cleanup() {
   local status=$? name
@@ -70,7 +70,7 @@ lab_stop() { # NAME [SIGNAL]
   [[ -n $pid ]] || return 0
   kill -s "$signal" "$pid" 2>/dev/null || true
   if [[ $signal != KILL ]]; then
-    wait_for 5 "" lab_gone "$pid" || { echo "lab: $1 ignores SIG$signal, killed" >&2; kill -KILL "$pid"; }
+    wait_for 10 "" lab_gone "$pid" || { echo "lab: $1 ignores SIG$signal, killed" >&2; kill -KILL "$pid"; }
   fi
   wait "$pid" 2>/dev/null || status=$?
   unset "LAB_PID[$1]" "LAB_IS_GUEST[$1]"
@@ -79,7 +79,7 @@ lab_stop() { # NAME [SIGNAL]
 
 lab_gone() { # PID: ended, or a zombie that waits for us to ask
   local stat
-  { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 0
+  { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
   [[ ${stat##*) } == Z* ]]
 }
 
