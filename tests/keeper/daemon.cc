@@ -123,10 +123,9 @@ Daemon::Daemon(const Options& options) {
     ivmqd = directory_ / "ivmqd";
     control = directory_ / "control";
   }
-  std::vector<std::string> arguments = {
-      ivmqd,          "--control-binary", control,       "--vm-socket",
-      vm_socket(),    "--node-socket",    node_socket(), "--admin-socket",
-      admin_socket(), "--log-level",      "debug"};
+  std::vector<std::string> arguments = {ivmqd,         "--control-binary", control,
+                                        "--vm-socket", vm_socket(),        "--node-socket",
+                                        node_socket(), "--admin-socket",   admin_socket()};
   arguments.insert(arguments.end(), options.flags.begin(), options.flags.end());
   process_.emplace(Process::Options{arguments,
                                     {"IVMQ_FAKE_CONTROL=" + options.control_mode},

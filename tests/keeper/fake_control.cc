@@ -1,7 +1,7 @@
 // Stands in for ivmqd-control in tests of the keeper: takes its events, and obeys whoever connects
 // to the admin socket. One request a line, each answered by lines that end with ".":
 //
-//   events               every event so far, one a line
+//   events               the latest events, one a line
 //   evict-peer R ID      evict-node R CONNECTION
 //   ring R PEER VECTOR   rings that doorbell as the host
 //   crash                dies by SIGKILL
@@ -35,6 +35,8 @@ namespace ivmq::broker {
 namespace {
 
 using transport::UniqueFd;
+
+constexpr size_t kLongestAnswer = 32 << 10;  // a socket takes it at once
 
 class FakeControl {
  public:
@@ -175,7 +177,7 @@ class FakeControl {
     words >> verb >> command.realm >> which;
     std::string answer;
     if (verb == "events") {
-      answer = log_;
+      answer = log_.substr(log_.size() - std::min(log_.size(), kLongestAnswer));
     } else if (verb == "evict-peer") {
       command.kind = KeeperCommandKind::kEvictPeer;
       command.peer = static_cast<uint32_t>(which);
