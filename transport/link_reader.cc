@@ -23,13 +23,13 @@ Result<LinkReader> LinkReader::Open(std::shared_ptr<Device> device, const LinkAd
 LinkReader::LinkReader(std::shared_ptr<Device> device, uint64_t link_id,
                        const ringbuf::RingView& view, ringbuf::ConsumerOptions options,
                        WakeTarget producer, uint64_t ready_offset)
-    : device_(std::move(device)),
+    : ring_(view, options),
+      device_(std::move(device)),
       link_id_(link_id),
       view_(view),
       producer_(std::move(producer)),
       ready_offset_(ready_offset),
-      ready_(reinterpret_cast<ReadyByte*>(device_->region().data() + ready_offset)),
-      ring_(view, options) {}
+      ready_(reinterpret_cast<ReadyByte*>(device_->region().data() + ready_offset)) {}
 
 bool LinkReader::Arm() {
   // relaxed: the producer sets it again only after it saw the position that Arm() releases, and we

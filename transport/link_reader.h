@@ -83,6 +83,9 @@ class LinkReader {
              ringbuf::ConsumerOptions options, WakeTarget producer, uint64_t ready_offset);
   void WakeProducer();
 
+  // First, because it takes whole cache lines. Its memory is kept mapped by device_.
+  ringbuf::SpscConsumer<> ring_;
+
   // Constant after construction.
   std::shared_ptr<Device> device_;
   uint64_t link_id_;
@@ -91,7 +94,6 @@ class LinkReader {
   uint64_t ready_offset_;
   ReadyByte* ready_;
 
-  ringbuf::SpscConsumer<> ring_;
   void* context_ = nullptr;
   Counter records_;
   Counter bytes_;

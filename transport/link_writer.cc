@@ -22,12 +22,12 @@ Result<LinkWriter> LinkWriter::Open(std::shared_ptr<Device> device, const LinkAd
 
 LinkWriter::LinkWriter(std::shared_ptr<Device> device, uint64_t link_id,
                        const ringbuf::RingView& view, WakeTarget consumer, ReadyByte* space_ready)
-    : device_(std::move(device)),
+    : ring_(view),
+      device_(std::move(device)),
       link_id_(link_id),
       descriptor_(view.descriptor),
       consumer_(std::move(consumer)),
-      space_ready_(space_ready),
-      ring_(view) {}
+      space_ready_(space_ready) {}
 
 bool LinkWriter::ArmSpace(size_t bytes) {
   // relaxed: the consumer sets it again only after it saw the position that ArmSpace() releases,

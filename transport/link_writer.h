@@ -92,6 +92,9 @@ class LinkWriter {
              WakeTarget consumer, ReadyByte* space_ready);
   void Wake();
 
+  // First, because it takes whole cache lines. Its memory is kept mapped by device_.
+  ringbuf::SpscProducer<> ring_;
+
   // Constant after construction.
   std::shared_ptr<Device> device_;
   uint64_t link_id_;
@@ -99,7 +102,6 @@ class LinkWriter {
   WakeTarget consumer_;
   ReadyByte* space_ready_;
 
-  ringbuf::SpscProducer<> ring_;
   size_t claimed_bytes_ = 0;
   Counter records_;
   Counter bytes_;

@@ -27,7 +27,7 @@ bool IsRetry(int error) { return error == EAGAIN || error == EWOULDBLOCK || erro
 }  // namespace
 
 StreamPump::StreamPump(UniqueFd socket, StreamLinks links)
-    : socket_(std::move(socket)), links_(std::move(links)), buffer_(kPieceBytes) {
+    : links_(std::move(links)), socket_(std::move(socket)), buffer_(kPieceBytes) {
   const int flags = ::fcntl(socket_.get(), F_GETFL);
   if (flags < 0 || ::fcntl(socket_.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
     Fail(ErrnoStatus(errno, "cannot use the local socket of a stream"));

@@ -116,8 +116,8 @@ class StreamPump {
   bool Ended() const;
   void Fail(Status status);
 
-  UniqueFd socket_;
   StreamLinks links_;
+  UniqueFd socket_;
 
   // Read from the socket and not yet in the ring: buffer_[begin_, end_).
   std::vector<std::byte> buffer_;

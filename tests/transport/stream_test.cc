@@ -270,6 +270,7 @@ TEST_F(StreamTest, ManyStreamsShareALoop) {
                      [this](const Status&) { ++agent_closed_; });
   }
   std::vector<std::thread> threads;
+  threads.reserve(kStreams);
   for (int i = 0; i < kStreams; ++i) {
     threads.emplace_back([&, i] {
       SendSequence(agents[i].near.get(), 100'000, static_cast<uint64_t>(i));

@@ -183,6 +183,8 @@ TEST_F(WaiterTest, TwoWaitersOnOneVectorAreBothWokenByOneRing) {
   std::atomic<bool> work = false;
   std::vector<std::thread> threads;
   std::vector<std::unique_ptr<Waiter>> waiters;
+  waiters.reserve(2);
+  threads.reserve(2);
   for (int i = 0; i < 2; ++i) waiters.push_back(Open());
   for (int i = 0; i < 2; ++i) {
     threads.emplace_back([&, i] {
@@ -322,6 +324,7 @@ TEST_F(WaiterTest, TwoProcessesOnOneVectorAreBothWoken) {
     pid_t pid;
   };
   std::vector<Child> children;
+  children.reserve(2);
   for (int i = 0; i < 2; ++i) {
     children.push_back({yard_.Allocate(sizeof(WakeBlock)), yard_.Allocate(1), 0});
   }
