@@ -190,7 +190,7 @@ TEST(HostileConsumerTest, WantsOutsideTheRingAreUnarmed) {
     ring.view().descriptor->want.store(want);
     ASSERT_EQ(producer.TryWrite({}), WriteResult::kOk);
     producer.Publish();
-    EXPECT_EQ(producer.NeedsWake(), want == 16 && producer.position() == 24) << want;
+    EXPECT_EQ(producer.NeedsWake(), want == 16) << want;
   }
 }
 
@@ -296,6 +296,7 @@ TEST(HostilePeerFuzzTest, CorruptionWhileBothEndsRunNeverLeavesTheRing) {
   uint64_t records = 0;
   for (int round = 0; round < 3000; ++round) {
     ring.Reset();
+    std::atomic<bool> written{false};
     std::thread writer([&] {
       SpscProducer<> producer(ring.view());
       for (uint64_t i = 0; i < 500; ++i) {
@@ -310,10 +311,11 @@ TEST(HostilePeerFuzzTest, CorruptionWhileBothEndsRunNeverLeavesTheRing) {
         (void)producer.NeedsWake();
       }
       producer.Publish();
+      written.store(true);
     });
     SpscConsumer<> consumer(ring.view());
     RecordView view;
-    for (int i = 0; i < 500; ++i) {
+    for (int i = 0; i < 500 || !written.load(); ++i) {
       const ReadResult result = consumer.TryRead(&view);
       if (result == ReadResult::kCorrupt) break;
       near.store(consumer.position(), std::memory_order_relaxed);
