@@ -94,9 +94,13 @@ make_programs() {
       cp "$binary" "$root/ivmq/bin/"
     fi
   done
+  # Those of this build go where the loader always looks.
+  local place
   while read -r library; do
-    mkdir -p "$root${library%/*}"
-    cp -L "$library" "$root$library"
+    place=$library
+    [[ $library == /lib* || $library == /usr/lib* ]] || place=/usr/lib/x86_64-linux-gnu/${library##*/}
+    mkdir -p "$root${place%/*}"
+    cp -L "$library" "$root$place"
   done < <(ldd "${binaries[@]}" | sed -n 's/^\t\(.* => \)\{0,1\}\(\/[^ ]*\) (0x.*/\2/p' | sort -u)
   make_cpio "$root" "$programs"
   rm -rf "$root"
