@@ -101,6 +101,7 @@ void PublisherImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbel
                               " bytes, this publisher asked for " + std::to_string(ring_bytes_));
   }
   if (!status.ok()) {
+    reply.mutable_link_corrupt()->set_endpoint_id(link.endpoint_id());
     reply.mutable_link_corrupt()->set_link_id(link.link_id());
     reply.mutable_link_corrupt()->set_detail(status.message());
     node_->Post(reply);
@@ -113,6 +114,7 @@ void PublisherImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbel
     HandOver();
   }
   // From here on every publish sees it: whoever waits for this link misses nothing.
+  reply.mutable_link_attached()->set_endpoint_id(link.endpoint_id());
   reply.mutable_link_attached()->set_link_id(link.link_id());
   node_->Post(reply);
 }
@@ -183,6 +185,7 @@ void PublisherImpl::CountLinks() {
 void PublisherImpl::TellClosed(const Link& link) {
   Retire(link);
   v1::NodeRequest request;
+  request.mutable_link_closed()->set_endpoint_id(id_);
   request.mutable_link_closed()->set_link_id(link.writer.link_id());
   *request.mutable_link_closed()->mutable_counters() = CountersOf(link);
   node_->Post(request);
@@ -198,6 +201,7 @@ void PublisherImpl::Quarantine(size_t index) {
   corrupt_links_.Add(1);
   Retire(**place);
   v1::NodeRequest request;
+  request.mutable_link_corrupt()->set_endpoint_id(id_);
   request.mutable_link_corrupt()->set_link_id((*place)->writer.link_id());
   request.mutable_link_corrupt()->set_detail("the subscriber wrote nonsense into its ring's head");
   *request.mutable_link_corrupt()->mutable_counters() = CountersOf(**place);

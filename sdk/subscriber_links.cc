@@ -85,6 +85,7 @@ void SubscriberImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbe
   v1::NodeRequest reply;
   auto reader = LinkReader::Open(node_->device(), AddressOf(link), std::move(doorbell));
   if (!reader.ok()) {
+    reply.mutable_link_corrupt()->set_endpoint_id(link.endpoint_id());
     reply.mutable_link_corrupt()->set_link_id(link.link_id());
     reply.mutable_link_corrupt()->set_detail(reader.status().message());
     node_->Post(reply);
@@ -96,6 +97,7 @@ void SubscriberImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbe
     if (collecting_) joining_[link.link_id()] = link.other_node();
     HandOver();
   }
+  reply.mutable_link_attached()->set_endpoint_id(link.endpoint_id());
   reply.mutable_link_attached()->set_link_id(link.link_id());
   node_->Post(reply);
 }
@@ -184,6 +186,7 @@ void SubscriberImpl::LetGoOfDrained() {
       continue;
     }
     v1::NodeRequest farewell;
+    farewell.mutable_link_closed()->set_endpoint_id(id_);
     farewell.mutable_link_closed()->set_link_id(links_[i].id);
     *farewell.mutable_link_closed()->mutable_counters() = CountersOf(*links_[i].reader);
     Detach(i, &farewell);
@@ -209,6 +212,7 @@ void SubscriberImpl::Quarantine(uint64_t link_id, const std::string& detail) {
     if (links_[i].id != link_id) continue;
     corrupt_links_.Add(1);
     v1::NodeRequest farewell;
+    farewell.mutable_link_corrupt()->set_endpoint_id(id_);
     farewell.mutable_link_corrupt()->set_link_id(link_id);
     farewell.mutable_link_corrupt()->set_detail(detail);
     *farewell.mutable_link_corrupt()->mutable_counters() = CountersOf(*links_[i].reader);

@@ -6,8 +6,10 @@
 //   sdk_test_peer receive SOCKET TOPIC STREAM COUNT   "ready", checks what comes, "right" or why
 //   not sdk_test_peer take SOCKET TOPIC            "ready", then receives and ignores for ever
 //   sdk_test_peer hold SOCKET TOPIC            "ready" once it publishes, then does nothing
+//   sdk_test_peer forks SOCKET TOPIC           as hold, and leaves a forked child behind
 //   sdk_test_peer idle SOCKET TOPIC            "ready", then blocks in Receive
 
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -79,10 +81,17 @@ int Run(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", node.status().ToString().c_str());
     return 1;
   }
-  if (what == "flood" || what == "publish" || what == "hold") {
+  if (what == "flood" || what == "publish" || what == "hold" || what == "forks") {
     auto publisher = node->CreatePublisher(argv[3], {.reliability = Block(60s)});
     if (!publisher.ok()) return 1;
-    if (what != "hold") return Flood(std::move(publisher).value(), stream, count);
+    if (what == "forks" && ::fork() == 0) {
+      // Lives as long as the test reads our stdout at most.
+      ::prctl(PR_SET_PDEATHSIG, 0);
+      ::alarm(120);
+      for (;;) ::pause();
+    }
+    if (what != "hold" && what != "forks")
+      return Flood(std::move(publisher).value(), stream, count);
     Say("ready");
     for (;;) ::pause();
   }

@@ -1,0 +1,161 @@
+// The small parts of the SDK that need no daemon.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "ivmq/status.h"
+#include "sdk/call_gate.h"
+#include "sdk/convert.h"
+#include "sdk/defaults.h"
+#include "sdk/handler_scope.h"
+
+namespace ivmq::internal {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+
+TEST(SocketPathsTest, TriesWhatItWasToldAndNothingElse) {
+  EXPECT_THAT(NodeSocketPaths("/asked", {"/environment", "/run/user/1", false}),
+              ElementsAre("/asked"));
+  EXPECT_THAT(NodeSocketPaths("", {"/environment", "/run/user/1", false}),
+              ElementsAre("/environment"));
+}
+
+TEST(SocketPathsTest, TriesTheSystemsFirstAsRootAndTheUsersFirstOtherwise) {
+  EXPECT_THAT(NodeSocketPaths("", {"", "/run/user/1", true}),
+              ElementsAre("/run/ivmq/node.sock", "/run/user/1/ivmq/node.sock"));
+  EXPECT_THAT(NodeSocketPaths("", {"", "/run/user/1", false}),
+              ElementsAre("/run/user/1/ivmq/node.sock", "/run/ivmq/node.sock"));
+  EXPECT_THAT(NodeSocketPaths("", {"", "", false}), ElementsAre("/run/ivmq/node.sock"));
+}
+
+TEST(NodeNameTest, EndsWithThePidAndFits) {
+  const std::string name = DefaultNodeName();
+  const std::string pid = "-" + std::to_string(::getpid());
+  EXPECT_LE(name.size(), kNodeNameBytesMax);
+  EXPECT_EQ(name.substr(name.size() - pid.size()), pid);
+  EXPECT_GT(name.size(), pid.size());
+}
+
+TEST(StatusTest, NamesEveryCodeDifferently) {
+  std::set<std::string> names;
+  const std::vector<int> codes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 64, 65, 66};
+  for (const int code : codes) names.insert(CodeName(static_cast<Code>(code)));
+  EXPECT_EQ(names.size(), codes.size());
+  EXPECT_EQ(Status().ToString(), "OK");
+  EXPECT_EQ(Status(Code::kFull, "no room").ToString(), "FULL: no room");
+}
+
+TEST(StatusTest, DiesOfTheValueOfAFailure) {
+  const Result<int> failed(Status(Code::kNotFound, "nothing here"));
+  EXPECT_DEATH(static_cast<void>(failed.value()), "NOT_FOUND: nothing here");
+}
+
+TEST(ConvertTest, KnowsTheCodesOfGrpcOnly) {
+  v1::Failure failure;
+  failure.set_message("why");
+  for (const int code : {0, -1, 17, 64}) {
+    failure.set_code(code);
+    EXPECT_EQ(FromFailure(failure).code(), Code::kUnknown) << code;
+  }
+  failure.set_code(9);
+  EXPECT_EQ(FromFailure(failure).code(), Code::kFailedPrecondition);
+  EXPECT_EQ(FromFailure(failure).message(), "why");
+}
+
+TEST(ConvertTest, BoundsADeadlineThatTheClockCannotHold) {
+  const auto now = std::chrono::steady_clock::now();
+  EXPECT_GT(DeadlineAfter(std::chrono::nanoseconds::max()), now + 24h);
+  EXPECT_LT(DeadlineAfter(std::chrono::nanoseconds::min()), now + 1min);
+  EXPECT_EQ(DurationText(50ms), "50 ms");
+  EXPECT_EQ(DurationText(1500ms), "1.5 s");
+}
+
+TEST(HandlerScopeTest, KnowsEveryNodeThatIsCallingBack) {
+  const int one = 1;
+  const int two = 2;
+  EXPECT_FALSE(HandlerScope::Inside(&one));
+  {
+    const HandlerScope outer(&one);
+    const HandlerScope inner(&two);
+    EXPECT_TRUE(HandlerScope::Inside(&one));
+    EXPECT_TRUE(HandlerScope::Inside(&two));
+    std::thread([&] { EXPECT_FALSE(HandlerScope::Inside(&one)); }).join();
+  }
+  EXPECT_FALSE(HandlerScope::Inside(&one));
+}
+
+TEST(CallGateTest, RefusesACallWithinACall) {
+  CallGate gate;
+  ASSERT_TRUE(gate.Enter());
+  EXPECT_FALSE(gate.Enter());
+  EXPECT_FALSE(gate.NobodyInside());
+  gate.Leave();
+  EXPECT_TRUE(gate.NobodyInside());
+}
+
+#ifndef NDEBUG
+TEST(CallGateTest, DiesOfTwoThreadsAtOnce) {
+  EXPECT_DEATH(
+      {
+        CallGate gate;
+        static_cast<void>(gate.Enter());
+        std::thread([&gate] { static_cast<void>(gate.Enter()); }).join();
+      },
+      "one thread at a time");
+}
+#endif
+
+// What the gate protects is a plain integer: both threads change it, and neither loses a change.
+TEST(CallGateTest, NeverLetsTwoThreadsIn) {
+  CallGate::Prepare();
+  constexpr int kChanges = 20'000;
+  CallGate gate;
+  std::mutex mutex;
+  int to_apply = 0;    // guarded by mutex
+  int protected_ = 0;  // by the gate
+  int calls = 0;
+  std::atomic<bool> done{false};
+  const auto take_pending = [&] {
+    const std::lock_guard lock(mutex);
+    if (!gate.pending()) return;
+    protected_ += to_apply;
+    to_apply = 0;
+    gate.Done();
+  };
+  std::thread caller([&] {
+    while (!done) {
+      ASSERT_TRUE(gate.Enter());
+      if (gate.pending()) take_pending();
+      ++protected_;
+      ++calls;
+      gate.Leave();
+      if (gate.pending()) take_pending();
+    }
+  });
+  for (int i = 0; i < kChanges; ++i) {
+    const std::lock_guard lock(mutex);
+    ++to_apply;
+    gate.Request();
+    if (gate.NobodyInside()) {
+      protected_ += to_apply;
+      to_apply = 0;
+      gate.Done();
+    }
+  }
+  done = true;
+  caller.join();
+  EXPECT_EQ(protected_ + to_apply, kChanges + calls);
+}
+
+}  // namespace
+}  // namespace ivmq::internal
