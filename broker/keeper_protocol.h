@@ -24,6 +24,7 @@
 // it; until then they wait. The admin socket opens when all realms are ready.
 // The keeper never blocks on control: what control does not read is queued, and a peer or node
 // that came and went meanwhile is never mentioned. A `connection` is unique over all realms.
+// When the keeper stops it closes the socket: control then has five seconds to end.
 
 namespace ivmq::broker {
 

@@ -53,7 +53,7 @@ void EventLoop::Remove(uint64_t token) {
   const auto found = watched_.find(token);
   if (found == watched_.end()) return;
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.fd, nullptr);
-  watched_.erase(found);
+  watched_.extract(found);
 }
 
 EventLoop::TimerKey EventLoop::AddTimer(std::chrono::milliseconds delay, TimerHandler handler) {

@@ -48,7 +48,8 @@ class EventLoop {
   void Remove(uint64_t token);
 
   TimerKey AddTimer(std::chrono::milliseconds delay, TimerHandler handler);
-  void RemoveTimer(const TimerKey& key) { timers_.erase(key); }
+  // The handler is destroyed when it is out of the map: it may own timers and watches itself.
+  void RemoveTimer(const TimerKey& key) { timers_.extract(key); }
 
   void Wait(int timeout_ms);
   void RunTimers();

@@ -27,6 +27,7 @@ constexpr std::chrono::milliseconds kControlEndPatience{5000};
 constexpr std::chrono::milliseconds kDyingPatience{1000};
 // Connections of operators that control has not taken yet.
 constexpr size_t kMostQueuedForAdmin = 1024;
+constexpr const char* kControlIsGone = "control is not running: restart ivmqd";
 constexpr int kFailed = 1;
 
 }  // namespace
@@ -177,7 +178,7 @@ void Keeper::OnAdminConnection(UniqueFd connection) {
 
 void Keeper::OnControlClosed() {
   if (stopping_) return;
-  LoseControl();
+  LoseControl(kControlIsGone);
   // A control without its socket is of no use; usually it is dying, and its exit says how.
   patience_.Set(kDyingPatience, [this] {
     LogWarning("control closed its socket and runs on: killed");
@@ -191,7 +192,7 @@ void Keeper::OnControlExit(const std::string& how) {
     return Finish();
   }
   patience_.Reset();
-  LoseControl();
+  LoseControl(kControlIsGone);
   if (!ready_) return Fail("control " + how + " before the realms were ready");
   LogError(
       "control {}. VMs and links go on; processes and operators are refused until ivmqd is "
@@ -199,9 +200,9 @@ void Keeper::OnControlExit(const std::string& how) {
       how);
 }
 
-void Keeper::LoseControl() {
+void Keeper::LoseControl(const std::string& why) {
   if (control_ == nullptr) return;
-  const Status reason(Code::kUnavailable, "control is not running: restart ivmqd");
+  const Status reason(Code::kUnavailable, why);
   for (const auto& realm : realms_) realm->LoseControl(reason);
   // A link is not destroyed from within its own callback.
   cleanup_.Set(std::chrono::milliseconds(0),
@@ -223,7 +224,7 @@ void Keeper::Stop() {
   admin_socket_.Close();
   for (const auto& realm : realms_) realm->StopListening();
   if (control_process_ == nullptr || !control_process_->running()) return Finish();
-  control_process_->Signal(SIGTERM);
+  LoseControl("ivmqd is stopping");  // the end of its socket is its sign to end
   patience_.Set(kControlEndPatience, [this] {
     LogWarning("control did not end in {} s: killed", kControlEndPatience.count() / 1000);
     control_process_->Signal(SIGKILL);

@@ -42,7 +42,7 @@ class Keeper {
   void OnAdminConnection(transport::UniqueFd connection);
   void OnControlClosed();
   void OnControlExit(const std::string& how);
-  void LoseControl();
+  void LoseControl(const std::string& why);
   void Fail(const std::string& why);
   void Finish();
 

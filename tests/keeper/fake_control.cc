@@ -8,7 +8,8 @@
 //   hang                 never reads again
 //
 // IVMQ_FAKE_CONTROL in the environment: "refuse" refuses every realm, "exit" exits with code 3
-// at once, "stubborn" ignores SIGTERM, "peers=N" is the number of VMs that it has room for.
+// at once, "stubborn" does not end with the keeper, "peers=N" is the number of VMs that it has room
+// for.
 
 #include <poll.h>
 #include <sys/mman.h>
@@ -47,7 +48,10 @@ class FakeControl {
       std::vector<pollfd> polled = {{kControlSocketFd, POLLIN, 0}};
       for (const auto& [fd, operator_socket] : operators_) polled.push_back({fd, POLLIN, 0});
       if (poll(polled.data(), polled.size(), -1) < 0) continue;
-      if (polled[0].revents != 0 && !ReadEvent()) return 0;
+      if (polled[0].revents != 0 && !ReadEvent()) {
+        while (mode_ == "stubborn") pause();
+        return 0;
+      }
       for (size_t i = 1; i < polled.size(); ++i) {
         if (polled[i].revents != 0) ReadRequest(polled[i].fd);
       }
@@ -217,6 +221,6 @@ int main() {
   const char* given = std::getenv("IVMQ_FAKE_CONTROL");
   const std::string mode = given == nullptr ? "" : given;
   if (mode == "exit") return 3;
-  if (mode == "stubborn") std::signal(SIGTERM, SIG_IGN);
+  std::signal(SIGTERM, SIG_IGN);  // as control does: the end of the socket is what counts
   return ivmq::broker::FakeControl(mode).Run();
 }
