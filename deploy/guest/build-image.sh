@@ -112,7 +112,7 @@ if [[ ! -s $output/base.cpio || $here/init -nt $output/base.cpio ||
   make_base
 fi
 if ((${#binaries[@]})); then
-  stamp=$(stat -L -c '%n %Y %s' "${binaries[@]}"
+  stamp=$(stat -L -c '%n %Y %s' "$0" "${binaries[@]}"
           ldd "${binaries[@]}" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u |
             xargs -r stat -L -c '%n %Y %s')
   if [[ ! -s $programs || $stamp != "$(cat "$stamp_file" 2>/dev/null)" ]]; then

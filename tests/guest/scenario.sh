@@ -92,8 +92,17 @@ has_said() { # GUEST TAG PATTERN
   fi
 }
 
+has_said_or_ended() { # GUEST TAG PATTERN
+  if [[ $1 == host ]]; then
+    has_said "$@" || lab_gone "${LAB_PID[$2]}"
+  else
+    guest_exec "$1" "grep -q -- '$3' /tmp/$2.out || [ -e /tmp/$2.status ]"
+  fi
+}
+
 await_saying() { # GUEST TAG PATTERN SECONDS
-  wait_for "$4" "$2 in $1 to say '$3'" has_said "$1" "$2" "$3" && return
+  wait_for "$4" "$2 in $1 to say '$3'" has_said_or_ended "$1" "$2" "$3" && has_said "$1" "$2" "$3" &&
+    return
   [[ $1 == host ]] || guest_exec "$1" "cat /tmp/$2.out /tmp/agent.out" >&2
   fail "$2 in $1 did not say '$3'"
 }
