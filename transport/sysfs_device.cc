@@ -44,7 +44,12 @@ Result<std::shared_ptr<SysfsDevice>> SysfsDevice::Open(const PciFunction& functi
   device->page_offset_ = function.registers.start % kRegisterPageBytes;
   Result<std::shared_ptr<Mapping>> registers_page =
       Mapping::OfDevice(device->registers_fd_.get(), 0, kRegisterPageBytes);
-  if (!registers_page.ok()) return registers_page.status();
+  if (!registers_page.ok()) {
+    // Once a driver has claimed the BAR, the kernel lets nobody else map it.
+    const std::string holder =
+        function.driver.empty() ? "" : "; the driver " + function.driver + " holds the device";
+    return Status(registers_page.status().code(), registers_page.status().message() + holder);
+  }
   device->registers_ = std::move(registers_page).value();
   Result<std::shared_ptr<Mapping>> mapping =
       Mapping::OfFile(device->region_fd_.get(), 0, function.region.bytes);

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -90,8 +91,8 @@ class TestDaemon {
   uint64_t gone_count = 0;
   // Forget clients once they are reported: for tests with very many.
   bool keep_records = true;
-  // How often the loop ran, to see it spin. Read through Run().
-  uint64_t loops = 0;
+  // How often the loop ran, to see it spin.
+  std::atomic<uint64_t> loops = 0;
 
  private:
   void OnAttached(AttachServer::Client client) {
