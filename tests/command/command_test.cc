@@ -1,0 +1,279 @@
+// Every subcommand against a real ivmqd.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <ivmq/ivmq.h>
+
+#include <csignal>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ivmq/v1/admin.pb.h"
+#include "tests/command/run_command.h"
+#include "tests/sdk/daemon.h"
+
+namespace ivmq::command {
+namespace {
+
+using google::protobuf::Struct;
+using std::chrono::seconds;
+using test::Child;
+using test::WaitUntil;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr seconds kPatience{60};
+
+class CommandTest : public testing::Test {
+ protected:
+  std::vector<std::string> WithSockets(const std::vector<std::string>& arguments) const {
+    std::vector<std::string> all{"--node-socket", daemon_.node_socket(), "--admin-socket",
+                                 daemon_.admin_socket()};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return all;
+  }
+  Finished Run(const std::vector<std::string>& arguments, const std::string& input = "") const {
+    return RunIvmq(WithSockets(arguments), input);
+  }
+  Child Start(const std::vector<std::string>& arguments) const {
+    std::vector<std::string> all{IvmqPath()};
+    for (const std::string& argument : WithSockets(arguments)) all.push_back(argument);
+    return Child(all);
+  }
+  std::string Sockets() const {
+    return "--node-socket " + daemon_.node_socket() + " --admin-socket " + daemon_.admin_socket();
+  }
+  Node Open(const std::string& name) const {
+    return Node::Open({.name = name, .socket_path = daemon_.node_socket(), .timeout = kPatience})
+        .value();
+  }
+
+  test::Daemon daemon_;
+};
+
+TEST_F(CommandTest, PublishesToASubscriber) {
+  Child sub = Start({"sub", "news", "--count", "3"});
+  const Finished pub =
+      Run({"pub", "news", "--data", "hello", "--count", "3", "--wait", "1", "--timeout", "60"});
+  EXPECT_EQ(pub.exit_code, 0) << pub.err;
+  EXPECT_THAT(pub.out, IsEmpty());
+  EXPECT_THAT(pub.err, HasSubstr("published 3 messages (15 B) to 1 subscriber of 'news'"));
+  EXPECT_EQ(sub.ReadAll(), "hello\nhello\nhello\n");
+  EXPECT_EQ(sub.Wait(), 0);
+}
+
+TEST_F(CommandTest, PublishesLinesOfTheStandardInput) {
+  Child sub = Start({"sub", "lines", "--count", "3", "--json"});
+  const Finished pub = Run({"pub", "lines", "--stdin", "--wait", "1", "--timeout", "60"},
+                           "first\n\nthird \"quoted\"\n");
+  EXPECT_EQ(pub.exit_code, 0) << pub.err;
+  const char* texts[] = {"first", "", "third \"quoted\""};
+  for (int i = 0; i < 3; ++i) {
+    const auto message = ParseJson<Struct>(sub.ReadLine());
+    EXPECT_EQ(FieldOf(message, "topic"), "lines");
+    EXPECT_EQ(FieldOf(message, "sequence"), std::to_string(i));
+    EXPECT_EQ(FieldOf(message, "text"), texts[i]);
+  }
+  EXPECT_EQ(sub.Wait(), 0);
+}
+
+TEST_F(CommandTest, ShowsBytesThatAreNoTextAsWhatTheyAre) {
+  Child people = Start({"sub", "binary", "--count", "1"});
+  Child programs = Start({"sub", "binary", "--count", "1", "--json"});
+  Node node = Open("binary");
+  auto publisher = node.CreatePublisher("binary").value();
+  ASSERT_TRUE(publisher.WaitForSubscribers(2, kPatience).ok());
+  const std::byte bytes[] = {std::byte{0xff}, std::byte{0x00}, std::byte{0x41}};
+  ASSERT_TRUE(publisher.Publish(bytes).ok());
+  EXPECT_EQ(people.ReadLine(), "<3 bytes> ff0041");
+  const auto message = ParseJson<Struct>(programs.ReadLine());
+  EXPECT_EQ(FieldOf(message, "base64"), "/wBB");
+}
+
+TEST_F(CommandTest, RepeatsOrCutsTheDataToTheSizeAskedFor) {
+  Child sub = Start({"sub", "sized", "--count", "1"});
+  EXPECT_EQ(Run({"pub", "sized", "--data", "abc", "--size", "8", "--wait", "1", "--timeout", "60"})
+                .exit_code,
+            0);
+  EXPECT_EQ(sub.ReadLine(), "abcabcab");
+  Child empty = Start({"sub", "sized", "--count", "1", "--json"});
+  EXPECT_EQ(Run({"pub", "sized", "--size", "0", "--wait", "1", "--timeout", "60"}).exit_code, 0);
+  EXPECT_EQ(FieldOf(ParseJson<Struct>(empty.ReadLine()), "text"), "");
+}
+
+TEST_F(CommandTest, SaysThatNobodyListens) {
+  const Finished pub = Run({"pub", "void", "--data", "x"});
+  EXPECT_EQ(pub.exit_code, 0);
+  EXPECT_THAT(pub.err, HasSubstr("nobody subscribes"));
+  const Finished waits = Run({"pub", "void", "--data", "x", "--wait", "1", "--timeout", "0.2"});
+  EXPECT_EQ(waits.exit_code, 1);
+  EXPECT_THAT(waits.err, HasSubstr("0 of 1 subscribers came"));
+}
+
+TEST_F(CommandTest, FailsWhenTimeIsUpBeforeAllMessagesCame) {
+  const Finished few = Run({"sub", "silence", "--count", "2", "--timeout", "0.2"});
+  EXPECT_EQ(few.exit_code, 1);
+  EXPECT_THAT(few.err, HasSubstr("0 of 2 messages came in time"));
+  EXPECT_EQ(Run({"sub", "silence", "--timeout", "0.2"}).exit_code, 0);
+}
+
+TEST_F(CommandTest, NamesWhatIsWrongWithATopic) {
+  const std::vector<std::string> topics = {"a..b",        "a.*", "a.>", "", std::string(256, 't'),
+                                           "bad\x01token"};
+  for (const std::string& topic : topics) {
+    for (const Finished& finished :
+         {Run({"pub", topic, "--data", "x"}), Run({"sub", topic, "--timeout", "1"})}) {
+      EXPECT_EQ(finished.exit_code, 1) << testing::PrintToString(topic);
+      EXPECT_THAT(finished.err, HasSubstr("ivmq: ")) << testing::PrintToString(topic);
+    }
+  }
+  EXPECT_THAT(Run({"pub", "a.*", "--data", "x"}).err, HasSubstr("*"));
+}
+
+TEST_F(CommandTest, RefusesAMessageOverTheLimitWithBothSizes) {
+  const Finished pub = Run({"pub", "large", "--size", "100000"});
+  EXPECT_EQ(pub.exit_code, 1);
+  EXPECT_THAT(pub.err, HasSubstr("100000"));
+  EXPECT_THAT(pub.err, HasSubstr("8184"));
+}
+
+TEST_F(CommandTest, NamesBothTypesThatDiffer) {
+  Node node = Open("typed");
+  auto subscriber = node.CreateBytesSubscriber("typed", "pkg.One").value();
+  const Finished pub = Run({"pub", "typed", "--data", "x", "--type", "pkg.Two"});
+  EXPECT_EQ(pub.exit_code, 1);
+  EXPECT_THAT(pub.err, HasSubstr("pkg.One"));
+  EXPECT_THAT(pub.err, HasSubstr("pkg.Two"));
+}
+
+TEST_F(CommandTest, ListsWhatThereIs) {
+  Node node = Open("lister");
+  auto subscriber = node.CreateSubscriber("listed.topic").value();
+  auto publisher = node.CreatePublisher("listed.topic").value();
+  ASSERT_TRUE(publisher.WaitForSubscribers(1, kPatience).ok());
+  const std::byte bytes[100] = {};
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(publisher.Publish(bytes).ok());
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(subscriber.Receive(kPatience).ok());
+
+  const auto realm = ParseJson<v1::Realm>(Run({"realms", "--json"}).Lines().at(0));
+  EXPECT_EQ(realm.name(), "default");
+  const auto host = ParseJson<v1::Peer>(Run({"peers", "--json"}).Lines().at(0));
+  EXPECT_EQ(host.peer_id(), 0U);
+  EXPECT_EQ(host.nodes(), 1U);
+  const auto listed = ParseJson<v1::Node>(Run({"nodes", "--json"}).Lines().at(0));
+  EXPECT_EQ(listed.name(), "lister");
+  EXPECT_EQ(listed.node_id(), node.id());
+  const auto topic = ParseJson<v1::Topic>(Run({"topics", "--json"}).Lines().at(0));
+  EXPECT_EQ(topic.name(), "listed.topic");
+  EXPECT_EQ(topic.publishers(), 1U);
+  EXPECT_EQ(topic.subscribers(), 1U);
+  const auto link = ParseJson<v1::Link>(Run({"links", "--json"}).Lines().at(0));
+  EXPECT_EQ(link.state(), v1::Link::UP);
+  EXPECT_EQ(link.counters().published(), 5U);
+  EXPECT_EQ(link.counters().published_bytes(), 500U);
+  EXPECT_EQ(link.counters().delivered(), 4U);
+  EXPECT_TRUE(link.counters().publisher_answered());
+  EXPECT_THAT(Run({"links", "--json", "--topic", "another"}).Lines(), IsEmpty());
+}
+
+TEST_F(CommandTest, PrintsTablesThatFitAHundredColumns) {
+  Node node = Open(std::string(63, 'n'));
+  const std::string topic(255, 't');
+  auto subscriber = node.CreateSubscriber(topic).value();
+  auto publisher = node.CreatePublisher(topic).value();
+  for (const char* list : {"realms", "peers", "nodes", "topics", "links"}) {
+    const Finished finished = Run({list});
+    EXPECT_EQ(finished.exit_code, 0) << list << finished.err;
+    EXPECT_EQ(finished.Lines().size(), 2U) << list << finished.out;
+    for (const std::string& line : finished.Lines()) {
+      const auto characters =
+          std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xc0) != 0x80; });
+      EXPECT_LE(characters, 100) << line;
+    }
+  }
+}
+
+TEST_F(CommandTest, ListsThroughTheNodeSocketWhereThereIsNoAdminSocket) {
+  Node node = Open("seen");
+  auto publisher = node.CreatePublisher("seen.topic").value();
+  const auto run = [&](const std::string& list) {
+    return RunIvmq({"--node-socket", daemon_.node_socket(), list, "--json"});
+  };
+  EXPECT_EQ(ParseJson<v1::Peer>(run("peers").Lines().at(0)).peer_id(), 0U);
+  const auto seen = ParseJson<v1::Node>(run("nodes").Lines().at(0));
+  EXPECT_EQ(seen.name(), "seen");
+  EXPECT_EQ(run("nodes").Lines().size(), 1U);  // without the command itself
+  EXPECT_EQ(ParseJson<v1::Topic>(run("topics").Lines().at(0)).name(), "seen.topic");
+}
+
+TEST_F(CommandTest, WatchesWhatComesAndGoes) {
+  for (const bool by_node_socket : {false, true}) {
+    std::vector<std::string> arguments{IvmqPath(), "--node-socket", daemon_.node_socket()};
+    if (!by_node_socket) {
+      arguments.insert(arguments.end(), {"--admin-socket", daemon_.admin_socket()});
+    }
+    arguments.insert(arguments.end(), {"watch", "--json"});
+    Child watch(arguments);
+    while (ParseJson<v1::DiscoveryEvent>(watch.ReadLine()).kind() !=
+           v1::DiscoveryEvent::SNAPSHOT_DONE) {
+    }
+    std::optional<Node> node = Open("comes-and-goes");
+    v1::DiscoveryEvent event;
+    do {
+      event = ParseJson<v1::DiscoveryEvent>(watch.ReadLine());
+    } while (event.node().name() != "comes-and-goes");
+    EXPECT_EQ(event.kind(), v1::DiscoveryEvent::ADDED);
+    node.reset();
+    do {
+      event = ParseJson<v1::DiscoveryEvent>(watch.ReadLine());
+    } while (event.kind() != v1::DiscoveryEvent::REMOVED);
+    watch.Signal(SIGTERM);
+    EXPECT_EQ(watch.Wait(), 0);
+  }
+}
+
+TEST_F(CommandTest, EvictsANode) {
+  Node node = Open("victim");
+  const Finished evict = Run({"evict", "node", std::to_string(node.id())});
+  EXPECT_EQ(evict.exit_code, 0) << evict.err;
+  EXPECT_TRUE(WaitUntil([&] { return !node.connected(); }));
+  const Finished again = Run({"evict", "node", "999999"});
+  EXPECT_EQ(again.exit_code, 1);
+  EXPECT_THAT(again.err, HasSubstr("999999"));
+  const Finished peer = Run({"evict", "peer", "77"});
+  EXPECT_EQ(peer.exit_code, 1);
+  EXPECT_THAT(peer.err, HasSubstr("77"));
+}
+
+TEST_F(CommandTest, EndsQuietlyWhenNobodyReadsAnyMore) {
+  const Finished finished = RunScript(
+      "set -o pipefail; ivmq " + Sockets() +
+      " pub flood --data x --count 1000000 --rate 1000 --wait 1 --timeout 60 2>/dev/null & "
+      "ivmq " +
+      Sockets() + " sub flood --timeout 60 | head -n 1; status=$?; kill $!; exit $status");
+  EXPECT_EQ(finished.exit_code, 0);
+  EXPECT_EQ(finished.out, "x\n");
+  EXPECT_THAT(finished.err, IsEmpty());
+}
+
+TEST_F(CommandTest, EndsWellOnATerminationSignal) {
+  Child sub = Start({"sub", "signals"});
+  ASSERT_TRUE(WaitUntil([&] { return !Run({"topics", "--json"}).Lines().empty(); }));
+  sub.Signal(SIGTERM);
+  EXPECT_EQ(sub.Wait(), 0);
+  Child counts = Start({"sub", "signals", "--count", "1"});
+  ASSERT_TRUE(WaitUntil([&] { return !Run({"topics", "--json"}).Lines().empty(); }));
+  counts.Signal(SIGINT);
+  EXPECT_EQ(counts.Wait(), 1);
+}
+
+TEST_F(CommandTest, SaysThatControlIsGone) {
+  daemon_.KillControl();
+  const Finished peers = Run({"peers"});
+  EXPECT_EQ(peers.exit_code, 1);
+  EXPECT_THAT(peers.err, HasSubstr("restart ivmqd"));
+}
+
+}  // namespace
+}  // namespace ivmq::command

@@ -1,0 +1,96 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "sdk/command/doctor_host.h"
+#include "tests/command/run_command.h"
+#include "tests/sdk/daemon.h"
+
+namespace ivmq::command {
+namespace {
+
+QemuCommandLine Parse(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "qemu-system-x86_64");
+  return ParseQemu(arguments);
+}
+
+TEST(ParseQemuTest, FindsDeviceAndSocket) {
+  const QemuCommandLine qemu =
+      Parse({"-accel", "kvm", "-smp", "4", "-chardev", "socket,path=/run/ivmq/vm.sock,id=q",
+             "-device", "ivshmem-doorbell,chardev=q,vectors=8", "-device", "virtio-net"});
+  ASSERT_EQ(qemu.devices.size(), 1U);
+  EXPECT_EQ(qemu.devices[0].socket, "/run/ivmq/vm.sock");
+  EXPECT_EQ(qemu.devices[0].vectors, 8);
+  EXPECT_FALSE(qemu.devices[0].reconnects);
+  EXPECT_FALSE(qemu.devices[0].is_plain);
+  EXPECT_FALSE(qemu.emulates);
+  EXPECT_FALSE(qemu.one_possible_cpu);
+}
+
+TEST(ParseQemuTest, SeesReconnect) {
+  const auto reconnects = [](const std::string& chardev) {
+    return Parse({"-chardev", chardev, "-device", "ivshmem-doorbell,chardev=q"})
+        .devices.at(0)
+        .reconnects;
+  };
+  EXPECT_TRUE(reconnects("socket,id=q,path=/s,reconnect=1"));
+  EXPECT_TRUE(reconnects("socket,id=q,path=/s,reconnect-ms=100"));
+  EXPECT_FALSE(reconnects("socket,id=q,path=/s,reconnect=0"));
+  EXPECT_FALSE(reconnects("socket,id=q,path=/s"));
+}
+
+TEST(ParseQemuTest, KnowsWhenThereCanBeOneProcessorOnly) {
+  EXPECT_TRUE(Parse({}).one_possible_cpu);
+  EXPECT_TRUE(Parse({"-smp", "1"}).one_possible_cpu);
+  EXPECT_TRUE(Parse({"-smp", "cpus=1,maxcpus=1"}).one_possible_cpu);
+  EXPECT_FALSE(Parse({"-smp", "1,maxcpus=2"}).one_possible_cpu);
+  EXPECT_FALSE(Parse({"-smp", "2"}).one_possible_cpu);
+  EXPECT_FALSE(Parse({"-smp", "sockets=1,cores=2"}).one_possible_cpu);
+}
+
+TEST(ParseQemuTest, KnowsEmulationFromKvm) {
+  EXPECT_TRUE(Parse({}).emulates);
+  EXPECT_TRUE(Parse({"-accel", "tcg"}).emulates);
+  EXPECT_FALSE(Parse({"-enable-kvm"}).emulates);
+  EXPECT_FALSE(Parse({"-machine", "q35,accel=kvm"}).emulates);
+}
+
+TEST(ParseQemuTest, SeesPlainDevicesAndTheDefaultOfVectors) {
+  const QemuCommandLine qemu =
+      Parse({"-device", "ivshmem-plain,memdev=m", "-device", "ivshmem-doorbell,chardev=q"});
+  ASSERT_EQ(qemu.devices.size(), 2U);
+  EXPECT_TRUE(qemu.devices[0].is_plain);
+  EXPECT_FALSE(qemu.devices[1].is_plain);
+  EXPECT_EQ(qemu.devices[1].vectors, 1);
+}
+
+TEST(DoctorTest, FindsAHealthyHostHealthy) {
+  const test::Daemon daemon;
+  const Finished finished = RunIvmq({"--node-socket", daemon.node_socket(), "--admin-socket",
+                                     daemon.admin_socket(), "doctor", "--json"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+  std::vector<std::string> checks;
+  for (const std::string& line : finished.Lines()) {
+    const auto finding = ParseJson<google::protobuf::Struct>(line);
+    checks.push_back(FieldOf(finding, "check"));
+    EXPECT_NE(FieldOf(finding, "level"), "fail") << line;
+    EXPECT_EQ(FieldOf(finding, "mend").empty(), FieldOf(finding, "level") == "ok") << line;
+  }
+  EXPECT_THAT(checks, testing::IsSupersetOf({"daemon", "control", "region", "peer", "memory",
+                                             "doorbell", "admin socket", "realm", "file limit"}));
+}
+
+TEST(DoctorTest, FailsWhenControlIsGone) {
+  test::Daemon daemon;
+  daemon.KillControl();
+  const Finished finished = RunIvmq(
+      {"--node-socket", daemon.node_socket(), "--admin-socket", daemon.admin_socket(), "doctor"});
+  EXPECT_EQ(finished.exit_code, 1) << finished.out;
+  EXPECT_THAT(finished.out, testing::HasSubstr("restart ivmqd"));
+}
+
+}  // namespace
+}  // namespace ivmq::command

@@ -1,0 +1,110 @@
+// What needs no daemon: misuse, help, and what is said when nobody is there.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sdk/command/output.h"
+#include "tests/command/run_command.h"
+
+namespace ivmq::command {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+TEST(MisuseTest, IsTellableFromFailureByTheExitStatus) {
+  const std::vector<std::vector<std::string>> misuses = {
+      {},
+      {"frobnicate"},
+      {"--no-such-flag", "peers"},
+      {"sub"},
+      {"pub", "topic"},
+      {"pub", "topic", "--data", "x", "--stdin"},
+      {"pub", "topic", "--data", "x", "--count", "0"},
+      {"pub", "topic", "--data", "x", "--count", "many"},
+      {"pub", "topic", "--data", "x", "--rate", "0"},
+      {"pub", "topic", "--data", "x", "--rate", "-1"},
+      {"sub", "topic", "--timeout", "soon"},
+      {"evict"},
+      {"evict", "node"},
+      {"evict", "peer", "0"},
+      {"evict", "peer", "65536"},
+      {"evict", "everybody", "1"},
+  };
+  for (const auto& arguments : misuses) {
+    const Finished finished = RunIvmq(arguments);
+    EXPECT_EQ(finished.exit_code, 2) << testing::PrintToString(arguments);
+    EXPECT_THAT(finished.out, IsEmpty()) << testing::PrintToString(arguments);
+    EXPECT_FALSE(finished.err.empty()) << testing::PrintToString(arguments);
+  }
+}
+
+TEST(MisuseTest, HelpAndVersionAreNoMisuse) {
+  for (const char* argument : {"--help", "--version", "version"}) {
+    const Finished finished = RunIvmq({argument});
+    EXPECT_EQ(finished.exit_code, 0) << argument;
+    EXPECT_FALSE(finished.out.empty()) << argument;
+  }
+  EXPECT_THAT(RunIvmq({"--help"}).out, HasSubstr("one JSON object a line"));
+}
+
+TEST(NoDaemonTest, SaysWhereItLookedAndWhatToDo) {
+  for (const char* subcommand : {"peers", "nodes", "topics", "links", "realms", "watch"}) {
+    const Finished finished = RunIvmq({"--admin-socket", "/nowhere/admin.sock", subcommand});
+    EXPECT_EQ(finished.exit_code, 1) << subcommand;
+    EXPECT_THAT(finished.err, HasSubstr("/nowhere/admin.sock")) << subcommand;
+    EXPECT_THAT(finished.err, HasSubstr("start it")) << subcommand;
+  }
+  const Finished sub = RunIvmq({"--node-socket", "/nowhere/node.sock", "sub", "topic"});
+  EXPECT_EQ(sub.exit_code, 1);
+  EXPECT_THAT(sub.err, HasSubstr("/nowhere/node.sock"));
+  EXPECT_THAT(sub.err, HasSubstr("start ivmqd"));
+  const Finished pub =
+      RunIvmq({"--node-socket", "/nowhere/node.sock", "pub", "topic", "--data", "x"});
+  EXPECT_EQ(pub.exit_code, 1);
+}
+
+TEST(NoDaemonTest, TakesTheSocketsFromTheEnvironment) {
+  const Finished finished = RunScript("IVMQ_ADMIN_SOCKET=/nowhere/environment ivmq peers");
+  EXPECT_EQ(finished.exit_code, 1);
+  EXPECT_THAT(finished.err, HasSubstr("/nowhere/environment"));
+}
+
+TEST(NoDaemonTest, DoctorFindsNoDaemonAndNamesTheMend) {
+  const Finished finished = RunIvmq(
+      {"--node-socket", "/nowhere/node.sock", "--admin-socket", "/nowhere/admin.sock", "doctor"});
+  EXPECT_EQ(finished.exit_code, 1);
+  EXPECT_THAT(finished.out, HasSubstr("FAIL daemon"));
+  EXPECT_THAT(finished.out, HasSubstr("-> start ivmqd"));
+}
+
+TEST(OutputTest, QuotesWhatJsonDoesNotTake) {
+  EXPECT_EQ(JsonString("a\"b\\c\n\x7f"), "\"a\\\"b\\\\c\\u000a\\u007f\"");
+  EXPECT_EQ(JsonString("gr\xc3\xbc\xc3\x9f"), "\"gr\xc3\xbc\xc3\x9f\"");
+  EXPECT_EQ(JsonString("\xff"), "\"\xef\xbf\xbd\"");
+  EXPECT_EQ(JsonString("\xc0\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\"");
+}
+
+TEST(OutputTest, KnowsWhatCanBePrinted) {
+  EXPECT_TRUE(IsPrintableUtf8(""));
+  EXPECT_TRUE(IsPrintableUtf8("tab\tand \xe2\x82\xac"));
+  EXPECT_FALSE(IsPrintableUtf8("line\n"));
+  EXPECT_FALSE(IsPrintableUtf8(std::string_view("\0", 1)));
+  EXPECT_FALSE(IsPrintableUtf8("\xed\xa0\x80"));      // a surrogate
+  EXPECT_FALSE(IsPrintableUtf8("\xf4\x90\x80\x80"));  // beyond Unicode
+  EXPECT_FALSE(IsPrintableUtf8("\xe2\x82"));          // cut short
+}
+
+TEST(OutputTest, WritesSizesAndTimesForPeople) {
+  EXPECT_EQ(HumanBytes(0), "0 B");
+  EXPECT_EQ(HumanBytes(1023), "1023 B");
+  EXPECT_EQ(HumanBytes(64 << 10), "64 KiB");
+  EXPECT_EQ(HumanBytes(1536), "1.5 KiB");
+  EXPECT_EQ(HumanDuration(59'999), "59s");
+  EXPECT_EQ(HumanDuration(60'000), "1m 0s");
+  EXPECT_EQ(HumanDuration(3'600'000), "1h 0m");
+  EXPECT_EQ(HumanDuration(90'000'000), "1d 1h");
+}
+
+}  // namespace
+}  // namespace ivmq::command
