@@ -23,19 +23,22 @@ for ((first = 1; first <= guests; first += at_once)); do
     start_agent "$name" auto
     begin "$name" publisher "./ivmq_traffic_publisher traffic.short ${name#visitor} $each 1"
   done
-  for name in "${names[@]}"; do finish "$name" publisher 120 >/dev/null; done
+  for name in "${names[@]}"; do finish "$name" publisher 120; done
   for name in "${names[@]}"; do lab_stop "$name" KILL || true; done
   lab_alive steady || fail "the guest that stays has ended"
   say "$((n - 1)) guests have come and gone"
 done
 
-received=$(finish steady short 300)
+finish steady short 300
+received=$last_words
 expect_equal "messages of the visitors" "received $((guests * each)) links $guests" \
   "${received% largest*}"
 kill -TERM "${LAB_PID[source]}"
-published=$(finish host source 120)
+finish host source 120
+published=$last_words
 guest_exec steady 'killall -TERM ivmq_traffic_subscriber'
-received=$(finish steady long 120)
+finish steady long 120
+received=$last_words
 say "meanwhile: $published, $received"
 published=${published#published }
 expect_equal "messages from the host" "received ${published% bytes*} links 1" "${received% largest*}"

@@ -21,8 +21,10 @@ has_said south subscriber "at $((count * 9 / 10))" && fail "the traffic was over
 kill -KILL "$control"
 say "killed control, pid $control"
 
-say "north: $(finish north publisher 400)"
-received=$(finish south subscriber 400)
+finish north publisher 400
+say "north: $last_words"
+finish south subscriber 400
+received=$last_words
 say "south: $received"
 expect_equal "messages in south" "received $count links 1" "${received% largest*}"
 lab_alive ivmqd || fail "the keeper ended"

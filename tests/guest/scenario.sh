@@ -68,19 +68,20 @@ begin() { # GUEST TAG COMMAND
   fi
 }
 
-# Waits for its end; prints its last line; fails unless its status is 0.
+# Waits for its end and leaves its last line in $last_words; fails unless its status is 0. Not in a
+# subshell: only this shell may wait for a process of the host.
 finish() { # GUEST TAG SECONDS
   local said status=0
   if [[ $1 == host ]]; then
     wait_for "$3" "$2 on the host" lab_gone "${LAB_PID[$2]}" || fail "$2 does not end"
     wait "${LAB_PID[$2]}" || status=$?
     unset "LAB_PID[$2]"
-    said=$(<"$LAB/$2.log")
+    said=$(cat "$LAB/$2.log")
   else
     said=$(guest_wait -t "$3" "$1" "$2") || status=$?
   fi
   ((status == 0)) || fail "$2 in $1 ended with status $status: $said"
-  echo "${said##*$'\n'}"
+  last_words=${said##*$'\n'}
 }
 
 # Whether a background program has said a line that matches PATTERN.
@@ -113,8 +114,10 @@ exchange() { # FROM TO TOPIC COUNT
   await_saying "$2" "subscriber.$3" subscribed 120
   begin "$1" "publisher.$3" "./ivmq_traffic_publisher $3 1 $4 1"
   local published received
-  published=$(finish "$1" "publisher.$3" 400)
-  received=$(finish "$2" "subscriber.$3" 400)
+  finish "$1" "publisher.$3" 400
+  published=$last_words
+  finish "$2" "subscriber.$3" 400
+  received=$last_words
   say "$1 to $2: $published, $received"
   expect_equal "messages from $1 to $2" "received $4 links 1" "${received% largest*}"
   expect_equal "messages published by $1" "published $4" "${published% bytes*}"

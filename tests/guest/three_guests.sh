@@ -11,8 +11,11 @@ begin south subscriber "./ivmq_traffic_subscriber traffic.all $((2 * count)) 120
 await_saying south subscriber subscribed 120
 begin north publisher "./ivmq_traffic_publisher traffic.all 1 $count 1"
 begin east publisher "./ivmq_traffic_publisher traffic.all 2 $count 1"
-say "north: $(finish north publisher 400)"
-say "east: $(finish east publisher 400)"
-received=$(finish south subscriber 400)
+finish north publisher 400
+say "north: $last_words"
+finish east publisher 400
+say "east: $last_words"
+finish south subscriber 400
+received=$last_words
 say "south: $received"
 expect_equal "messages in south" "received $((2 * count)) links 2" "${received% largest*}"
