@@ -10,6 +10,7 @@
 #include "sdk/handler_scope.h"
 #include "sdk/publisher_impl.h"
 #include "sdk/subscriber_impl.h"
+#include "sdk/wire_text.h"
 
 namespace ivmq::internal {
 namespace {
@@ -58,7 +59,13 @@ Status CheckNodeName(const std::string& name) {
                                         " bytes: 1 to " + std::to_string(kNodeNameBytesMax) +
                                         " are allowed"};
   }
-  return {};
+  return CheckWireText("node name", name);
+}
+
+Status CheckNames(std::string_view topic, std::string_view type_name) {
+  Status status = CheckWireText("topic", topic);
+  if (status.ok()) status = CheckWireText("type name", type_name);
+  return status;
 }
 
 }  // namespace
@@ -117,6 +124,7 @@ Result<std::unique_ptr<PublisherImpl>> NodeImpl::CreatePublisher(std::string_vie
                                                                  std::string_view type_name,
                                                                  const PublisherOptions& options) {
   if (forked()) return ForkedStatus();
+  if (Status status = CheckNames(topic, type_name); !status.ok()) return status;
   auto publisher = PublisherImpl::Make(shared_from_this(), topic, options);
   if (!publisher.ok()) return publisher;
   v1::NodeRequest request;
@@ -132,6 +140,7 @@ Result<std::unique_ptr<PublisherImpl>> NodeImpl::CreatePublisher(std::string_vie
 Result<std::unique_ptr<SubscriberImpl>> NodeImpl::CreateSubscriber(
     std::string_view topic, std::string_view type_name, const SubscriberOptions& options) {
   if (forked()) return ForkedStatus();
+  if (Status status = CheckNames(topic, type_name); !status.ok()) return status;
   auto subscriber = SubscriberImpl::Make(shared_from_this(), topic, options);
   if (!subscriber.ok()) return subscriber;
   v1::NodeRequest request;

@@ -144,9 +144,13 @@ Status Session::Call(v1::NodeRequest* request, Clock::time_point deadline, OnAns
     request->set_request_id(++last_request_id_);
     calls_[request->request_id()] = call;
   }
-  if (const transport::Status sent = Send(*request); !sent.ok()) Kick();  // The thread ends it.
+  const transport::Status sent = Send(*request);
 
   std::unique_lock lock(calls_mutex_);
+  if (!sent.ok()) {
+    calls_.erase(request->request_id());
+    return ended_ ? ended_why_ : FromTransport(sent);
+  }
   calls_changed_.wait_until(lock, deadline,
                             [&] { return call->state != PendingCall::State::kWaiting; });
   if (call->state == PendingCall::State::kWaiting) {

@@ -97,6 +97,14 @@ void Child::Signal(int signal) const {
   if (pid_ > 0) ::kill(pid_, signal);
 }
 
+void Child::Stop() const {
+  Signal(SIGSTOP);
+  int status = 0;
+  if (::waitpid(pid_, &status, WUNTRACED) != pid_ || !WIFSTOPPED(status)) {
+    throw std::runtime_error("the child ended instead of stopping");
+  }
+}
+
 int Child::Wait() {
   if (pid_ > 0) exit_code_ = Reap(pid_);
   pid_ = -1;

@@ -25,6 +25,8 @@ class Child {
 
   pid_t pid() const { return pid_; }
   void Signal(int signal) const;
+  // SIGSTOP; returns when every thread of it has stopped.
+  void Stop() const;
   // The exit code, or 128 + signal. Waits up to a minute, then kills it and says -1.
   int Wait();
   // One line of its stdout without the newline; what there is at EOF. Waits up to a minute.

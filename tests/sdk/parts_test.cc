@@ -16,12 +16,14 @@
 #include "sdk/convert.h"
 #include "sdk/defaults.h"
 #include "sdk/handler_scope.h"
+#include "sdk/wire_text.h"
 
 namespace ivmq::internal {
 namespace {
 
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 TEST(SocketPathsTest, TriesWhatItWasToldAndNothingElse) {
   EXPECT_THAT(NodeSocketPaths("/asked", {"/environment", "/run/user/1", false}),
@@ -78,6 +80,23 @@ TEST(ConvertTest, BoundsADeadlineThatTheClockCannotHold) {
   EXPECT_LT(DeadlineAfter(std::chrono::nanoseconds::min()), now + 1min);
   EXPECT_EQ(DurationText(50ms), "50 ms");
   EXPECT_EQ(DurationText(1500ms), "1.5 s");
+}
+
+TEST(WireTextTest, TakesUtf8AndNamesTheTokenThatIsNot) {
+  for (const char* text : {"", "a.b",
+                           "gr\xc3\xb6\xc3\x9f"
+                           "e",
+                           "\xe2\x82\xac", "\xf0\x9f\x98\x80"}) {
+    EXPECT_TRUE(CheckWireText("topic", text).ok()) << text;
+  }
+  for (const char* text :
+       {"\xff", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80"}) {
+    const Status refused = CheckWireText("topic", std::string("good.ba") + text + ".good");
+    EXPECT_EQ(refused.code(), Code::kInvalidArgument);
+    EXPECT_THAT(refused.message(), HasSubstr("\"ba\\x"));
+  }
+  EXPECT_TRUE(CheckWireText("topic", std::string(4096, 'x')).ok());
+  EXPECT_EQ(CheckWireText("topic", std::string(4097, 'x')).code(), Code::kInvalidArgument);
 }
 
 TEST(HandlerScopeTest, KnowsEveryNodeThatIsCallingBack) {
