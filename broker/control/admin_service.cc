@@ -29,19 +29,19 @@ class UnaryCall {
   using Handler = std::function<void(const Request&, Response*, Finish)>;
 
   // Takes the next call of the method that comes, and each after it.
-  static void Listen(Service* service, grpc::ServerCompletionQueue* queue, RequestMethod method,
+  static void Listen(Service* service, CompletionThread* thread, RequestMethod method,
                      Handler handler) {
-    const auto call = std::make_shared<UnaryCall>();
-    (service->*method)(&call->context_, &call->request_, &call->writer_, queue, queue,
-                       CompletionThread::NewTag([=](bool ok) {
+    const auto call = std::make_shared<UnaryCall>(thread->token());
+    (service->*method)(&call->context_, &call->request_, &call->writer_, thread->queue(),
+                       thread->queue(), CompletionThread::NewTag([=](bool ok) {
                          if (!ok) return;  // the server shuts down
-                         Listen(service, queue, method, handler);
+                         Listen(service, thread, method, handler);
                          handler(call->request_, &call->response_,
                                  [call](const absl::Status& status) { Answer(call, status); });
                        }));
   }
 
-  UnaryCall() : writer_(&context_) {}
+  explicit UnaryCall(std::shared_ptr<void> token) : token_(std::move(token)), writer_(&context_) {}
 
  private:
   static void Answer(const std::shared_ptr<UnaryCall>& call, const absl::Status& status) {
@@ -49,6 +49,7 @@ class UnaryCall {
                          CompletionThread::NewTag([call](bool) {}));
   }
 
+  const std::shared_ptr<void> token_;
   grpc::ServerContext context_;
   Request request_;
   Response response_;
@@ -56,53 +57,53 @@ class UnaryCall {
 };
 
 template <class Request, class Response>
-void Serve(Service* service, grpc::ServerCompletionQueue* queue,
+void Serve(Service* service, CompletionThread* thread,
            typename UnaryCall<Request, Response>::RequestMethod method,
            typename UnaryCall<Request, Response>::Handler handler) {
-  UnaryCall<Request, Response>::Listen(service, queue, method, std::move(handler));
+  UnaryCall<Request, Response>::Listen(service, thread, method, std::move(handler));
 }
 
 }  // namespace
 
-void ServeAdmin(Service* service, grpc::ServerCompletionQueue* queue, AdminBackend* backend) {
+void ServeAdmin(Service* service, CompletionThread* thread, AdminBackend* backend) {
   const AdminQueries* queries = &backend->queries();
   Serve<v1::ListRealmsRequest, v1::ListRealmsResponse>(
-      service, queue, &Service::RequestListRealms,
+      service, thread, &Service::RequestListRealms,
       [=](const auto& /*request*/, auto* response, const Finish& finish) {
         queries->ListRealms(response);
         finish(absl::OkStatus());
       });
   Serve<v1::ListPeersRequest, v1::ListPeersResponse>(
-      service, queue, &Service::RequestListPeers,
+      service, thread, &Service::RequestListPeers,
       [=](const auto& request, auto* response, const Finish& finish) {
         finish(queries->ListPeers(request.realm(), response));
       });
   Serve<v1::ListNodesRequest, v1::ListNodesResponse>(
-      service, queue, &Service::RequestListNodes,
+      service, thread, &Service::RequestListNodes,
       [=](const auto& request, auto* response, const Finish& finish) {
         finish(queries->ListNodes(request.realm(), response));
       });
   Serve<v1::ListTopicsRequest, v1::ListTopicsResponse>(
-      service, queue, &Service::RequestListTopics,
+      service, thread, &Service::RequestListTopics,
       [=](const auto& request, auto* response, const Finish& finish) {
         finish(queries->ListTopics(request.realm(), response));
       });
   Serve<v1::ListLinksRequest, v1::ListLinksResponse>(
-      service, queue, &Service::RequestListLinks,
+      service, thread, &Service::RequestListLinks,
       [=](const auto& request, auto* response, Finish finish) {
         queries->ListLinks(request, response, std::move(finish));
       });
   Serve<v1::EvictNodeRequest, v1::EvictNodeResponse>(
-      service, queue, &Service::RequestEvictNode,
+      service, thread, &Service::RequestEvictNode,
       [=](const auto& request, auto* /*response*/, const Finish& finish) {
         finish(backend->EvictNode(request.node_id()));
       });
   Serve<v1::EvictPeerRequest, v1::EvictPeerResponse>(
-      service, queue, &Service::RequestEvictPeer,
+      service, thread, &Service::RequestEvictPeer,
       [=](const auto& request, auto* /*response*/, const Finish& finish) {
         finish(backend->EvictPeer(request.realm(), request.peer_id()));
       });
-  AdminWatch::Listen(service, queue, queries);
+  AdminWatch::Listen(service, thread, queries);
 }
 
 }  // namespace ivmq::control

@@ -6,15 +6,15 @@
 
 namespace ivmq::control {
 
-void AdminWatch::Listen(v1::Admin::AsyncService* service, grpc::ServerCompletionQueue* queue,
+void AdminWatch::Listen(v1::Admin::AsyncService* service, CompletionThread* thread,
                         const AdminQueries* queries) {
-  const std::shared_ptr<AdminWatch> watch(new AdminWatch(queries));
+  const std::shared_ptr<AdminWatch> watch(new AdminWatch(queries, thread->token()));
   AdminWatch* call = watch.get();
   call->WatchForEnd();
-  service->RequestWatch(&call->context_, &call->request_, &call->stream_, queue, queue,
-                        call->Tag([call, service, queue, queries](bool ok) {
+  service->RequestWatch(&call->context_, &call->request_, &call->stream_, thread->queue(),
+                        thread->queue(), call->Tag([call, service, thread, queries](bool ok) {
                           if (!ok) return call->ForgetEnd();  // the server shuts down
-                          Listen(service, queue, queries);
+                          Listen(service, thread, queries);
                           call->Begin();
                         }));
 }

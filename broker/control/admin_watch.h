@@ -20,14 +20,14 @@ class AdminWatch
  public:
   static constexpr size_t kMaxQueuedBytes = 4 << 20;
 
-  // Takes the next Watch call that comes, and each after it. Service, queue and queries must
+  // Takes the next Watch call that comes, and each after it. Service, thread and queries must
   // outlive them.
-  static void Listen(v1::Admin::AsyncService* service, grpc::ServerCompletionQueue* queue,
+  static void Listen(v1::Admin::AsyncService* service, CompletionThread* thread,
                      const AdminQueries* queries);
 
  private:
-  explicit AdminWatch(const AdminQueries* queries)
-      : StreamCall(kMaxQueuedBytes), queries_(queries) {}
+  AdminWatch(const AdminQueries* queries, std::shared_ptr<void> token)
+      : StreamCall(kMaxQueuedBytes, std::move(token)), queries_(queries) {}
   void Begin();
   void Tell(const v1::DiscoveryEvent& event);
   void OnOver() override;

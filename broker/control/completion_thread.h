@@ -23,12 +23,16 @@ class CompletionThread {
 
   // `queue` is taken from the server's builder.
   CompletionThread(TaskQueue* tasks, std::unique_ptr<grpc::ServerCompletionQueue> queue);
-  // REQUIRES: the server was shut down. Joins; what has completed by then is posted.
+  // REQUIRES: the server was shut down, and idle().
   ~CompletionThread();
   CompletionThread(const CompletionThread&) = delete;
   CompletionThread& operator=(const CompletionThread&) = delete;
 
   grpc::ServerCompletionQueue* queue() const { return queue_.get(); }
+  // Held by every call for as long as it may start operations on the queue.
+  std::shared_ptr<void> token() const { return token_; }
+  // No call holds the token, so nothing is under way and nothing will be.
+  bool idle() const { return token_.use_count() == 1; }
 
   // The tag of one operation; freed when it has completed.
   static void* NewTag(Completion completion) { return new Completion(std::move(completion)); }
@@ -40,6 +44,7 @@ class CompletionThread {
 
   TaskQueue* const tasks_;
   const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  const std::shared_ptr<void> token_ = std::make_shared<int>();
   std::thread thread_;
 };
 

@@ -61,8 +61,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Parts& parts
   if (impl->admin.server == nullptr || impl->sessions.server == nullptr) {
     return absl::InternalError("gRPC does not start");
   }
-  ServeAdmin(&impl->admin_service, impl->admin.thread->queue(), parts.backend);
-  ServeSessions({&impl->session_service, impl->sessions.thread->queue(), parts.tasks, parts.realms,
+  ServeAdmin(&impl->admin_service, impl->admin.thread.get(), parts.backend);
+  ServeSessions({&impl->session_service, impl->sessions.thread.get(), parts.tasks, parts.realms,
                  &impl->streams});
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
@@ -71,19 +71,17 @@ GrpcServer::~GrpcServer() {
   std::atomic<bool> done{false};
   std::thread stopper([&] {
     const auto now = std::chrono::system_clock::now();
-    for (Served* served : {&impl_->admin, &impl_->sessions}) {
-      served->server->Shutdown(now);
-      served->thread.reset();
-    }
+    impl_->admin.server->Shutdown(now);
+    impl_->sessions.server->Shutdown(now);
     done.store(true, std::memory_order_release);  // Pairs with the acquire below.
     impl_->parts.tasks->Post([] {});
   });
-  // Calls end on the loop, and the server waits for them.
-  while (!done.load(std::memory_order_acquire)) {
-    impl_->parts.loop->RunOnce(std::chrono::milliseconds(100));
+  // Calls end on the loop, and the servers wait for them.
+  while (!done.load(std::memory_order_acquire) || !impl_->admin.thread->idle() ||
+         !impl_->sessions.thread->idle()) {
+    impl_->parts.loop->RunOnce(std::chrono::milliseconds(10));
   }
   stopper.join();
-  impl_->parts.loop->RunOnce(std::chrono::milliseconds(0));  // what completed last
 }
 
 void GrpcServer::AddAdmin(transport::UniqueFd connection) {

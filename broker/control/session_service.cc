@@ -22,8 +22,8 @@ class SessionCall : public StreamCall<Stream, v1::NodeEvent>, public GuestSessio
     const std::shared_ptr<SessionCall> made(new SessionCall(parts));
     SessionCall* call = made.get();
     call->WatchForEnd();
-    parts.service->RequestSession(&call->context_, &call->stream_, parts.queue, parts.queue,
-                                  call->Tag([call, parts](bool ok) {
+    parts.service->RequestSession(&call->context_, &call->stream_, parts.thread->queue(),
+                                  parts.thread->queue(), call->Tag([call, parts](bool ok) {
                                     if (!ok) return call->ForgetEnd();  // the server shuts down
                                     Listen(parts);
                                     call->Begin();
@@ -47,7 +47,7 @@ class SessionCall : public StreamCall<Stream, v1::NodeEvent>, public GuestSessio
 
  private:
   explicit SessionCall(const SessionServiceParts& parts)
-      : StreamCall(kMaxQueuedBytes), parts_(parts) {}
+      : StreamCall(kMaxQueuedBytes, parts.thread->token()), parts_(parts) {}
 
   void Begin() {
     const std::optional<AgentKey> key = parts_.streams->Find(context_.peer());

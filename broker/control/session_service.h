@@ -5,6 +5,7 @@
 
 #include "broker/control/admin_queries.h"
 #include "broker/control/agent_streams.h"
+#include "broker/control/completion_thread.h"
 #include "broker/control/task_queue.h"
 #include "ivmq/v1/control.grpc.pb.h"
 
@@ -13,7 +14,7 @@ namespace ivmq::control {
 // What the Session calls need; all of it must outlive them.
 struct SessionServiceParts {
   v1::Control::AsyncService* service = nullptr;
-  grpc::ServerCompletionQueue* queue = nullptr;
+  CompletionThread* thread = nullptr;
   TaskQueue* tasks = nullptr;
   const RealmMap* realms = nullptr;
   const AgentStreams* streams = nullptr;

@@ -18,8 +18,9 @@ namespace ivmq::control {
 template <class Stream, class Message>
 class StreamCall : public std::enable_shared_from_this<StreamCall<Stream, Message>> {
  public:
-  explicit StreamCall(size_t max_queued_bytes)
-      : stream_(&context_), max_queued_bytes_(max_queued_bytes) {}
+  // `token`: CompletionThread::token().
+  StreamCall(size_t max_queued_bytes, std::shared_ptr<void> token)
+      : stream_(&context_), max_queued_bytes_(max_queued_bytes), token_(std::move(token)) {}
   virtual ~StreamCall() = default;
   StreamCall(const StreamCall&) = delete;
   StreamCall& operator=(const StreamCall&) = delete;
@@ -94,6 +95,7 @@ class StreamCall : public std::enable_shared_from_this<StreamCall<Stream, Messag
   }
 
   const size_t max_queued_bytes_;
+  const std::shared_ptr<void> token_;
   std::deque<Message> queue_;
   size_t queued_bytes_ = 0;
   Message current_;

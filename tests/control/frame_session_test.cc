@@ -136,7 +136,8 @@ TEST_F(FrameSessionTest, RefusesTheLatecomerWhoseTypeDiffersAndTellsBothNames) {
   EXPECT_TRUE(subscriber.Subscribe("b").has_subscriber_registered());
   // The record goes with the one it was told to.
   subscriber.Unregister(registered.subscriber_registered().subscriber_id());
-  for (const v1::Link& link : admin_.Links().links()) EXPECT_NE(link.state(), v1::Link::REFUSED);
+  const v1::ListLinksResponse links = admin_.Links();
+  for (const v1::Link& link : links.links()) EXPECT_NE(link.state(), v1::Link::REFUSED);
 }
 
 TEST_F(FrameSessionTest, NamesTheBadTokenOfATopic) {
@@ -333,7 +334,8 @@ TEST_F(FrameSessionTest, ANodeThatDoesNotReadIsLostAndHurtsNobody) {
       const Event made = good.Publish("t." + std::to_string(i) + tail);
       good.Unregister(made.publisher_registered().publisher_id());
     }
-    for (const v1::Node& node : admin_.Nodes().nodes()) {
+    const v1::ListNodesResponse nodes = admin_.Nodes();
+    for (const v1::Node& node : nodes.nodes()) {
       if (node.name() == "deaf") return node.state() == v1::Node::DETACHED;
     }
     return false;

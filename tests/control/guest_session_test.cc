@@ -1,0 +1,264 @@
+#include "broker/control/guest_session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+
+#include "tests/control/admin_client.h"
+#include "tests/control/control_harness.h"
+#include "tests/control/fake_agent.h"
+
+namespace ivmq::control {
+namespace {
+
+using broker::GoneProof;
+using testing::HasSubstr;
+using Event = v1::NodeEvent;
+
+class GuestSessionTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    peer_ = harness_.ConnectPeer(1);
+    agent_.emplace(peer_);
+  }
+  void Start(const FakeAgent::Identity& identity = {}) {
+    ASSERT_TRUE(agent_->SayHello(identity));
+    agent_->Connect();
+  }
+  uint64_t used() { return admin_.Realm().arena_used_bytes(); }
+  v1::Peer Peer() { return admin_.Peers().peers(1); }
+  v1::NodeRequest PublisherOf(const std::string& topic) {
+    v1::NodeRequest request;
+    request.mutable_register_publisher()->set_topic(topic);
+    return request;
+  }
+
+  ControlHarness harness_;
+  AdminClient admin_{harness_.ConnectAdmin()};
+  TestPeer peer_;
+  std::optional<FakeAgent> agent_;
+};
+
+TEST_F(GuestSessionTest, AnswersAHelloWithAStreamThatCarriesSessions) {
+  EXPECT_EQ(Peer().state(), v1::Peer::CONNECTED);
+  Start();
+  EXPECT_EQ(Peer().state(), v1::Peer::READY);
+  EXPECT_EQ(Peer().boot_id(), "01000000-0000-0000-0200-000000000000");
+  GuestNode node(&*agent_);
+  ASSERT_TRUE(node.Attach(7));
+  EXPECT_NE(node.Hello("in.guest"), 0u);
+  const v1::ListNodesResponse nodes = admin_.Nodes();
+  ASSERT_EQ(nodes.nodes_size(), 1);
+  EXPECT_EQ(nodes.nodes(0).peer_id(), 1u);
+  EXPECT_EQ(nodes.nodes(0).pid(), 100);
+}
+
+TEST_F(GuestSessionTest, LinksAHostAndAGuest) {
+  Start();
+  TestNode host = harness_.AttachNode(1);
+  host.Hello("host");
+  host.Subscribe("a");
+  GuestNode guest(&*agent_);
+  guest.Attach(7);
+  guest.Hello("guest");
+  EXPECT_EQ(guest.Call(PublisherOf("a")).publisher_registered().links(), 1u);
+  const v1::LinkUp to_guest = guest.NextOf(Event::kLinkUp).link_up();
+  const v1::LinkUp to_host = host.NextOf(Event::kLinkUp).link_up();
+  EXPECT_EQ(to_guest.doorbell_fds(), 0u);
+  EXPECT_EQ(to_guest.consumer().peer_id(), 0u);
+  EXPECT_EQ(to_guest.consumer().vector(), 1u);
+  ASSERT_EQ(to_host.doorbell_fds(), 1u);
+  EXPECT_EQ(to_host.producer().peer_id(), 1u);
+  // The host's descriptor rings the guest.
+  uint64_t count = 0;
+  (void)!read(peer_.device->vector_fd(0), &count, 8);
+  const uint64_t one = 1;
+  ASSERT_EQ(write(host.fds().at(0).get(), &one, 8), 8);
+  EXPECT_EQ(read(peer_.device->vector_fd(0), &count, 8), 8);
+}
+
+TEST_F(GuestSessionTest, TheAgentsProofFreesANodesMemory) {
+  Start();
+  const uint64_t before = used();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  EXPECT_GT(used(), before);
+  node.Exited(7, agent_->session_nonce());
+  EXPECT_TRUE(node.Finish().ok());
+  EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
+  EXPECT_EQ(admin_.Nodes().nodes_size(), 0);
+}
+
+TEST_F(GuestSessionTest, ACallThatEndsWithoutProofLeavesADetachedNodeUntilTheVmDies) {
+  const uint64_t before = used();
+  Start();
+  GuestNode half_closed(&*agent_);
+  half_closed.Attach(7);
+  half_closed.Hello("x");
+  EXPECT_TRUE(half_closed.Finish().ok());
+  GuestNode cancelled(&*agent_);
+  cancelled.Attach(8);
+  cancelled.Hello("y");
+  cancelled.Cancel();
+  EXPECT_TRUE(WaitUntil([&] {
+    const v1::ListNodesResponse nodes = admin_.Nodes();
+    return nodes.nodes(0).state() == v1::Node::DETACHED &&
+           nodes.nodes(1).state() == v1::Node::DETACHED;
+  }));
+  harness_.PeerGone(1, GoneProof::kEof);
+  EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
+  EXPECT_EQ(admin_.Nodes().nodes_size(), 0);
+  EXPECT_EQ(admin_.Peers().peers_size(), 1);
+}
+
+TEST_F(GuestSessionTest, AProofWithTheWrongNonceProvesNothing) {
+  Start();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  node.Exited(7, agent_->session_nonce() + 1);
+  EXPECT_EQ(node.Finish().error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
+}
+
+TEST_F(GuestSessionTest, RefusesACallThatDoesNotBeginAsItMust) {
+  Start();
+  GuestNode wrong_nonce(&*agent_);
+  wrong_nonce.Attach(7, agent_->session_nonce() ^ 1);
+  EXPECT_EQ(wrong_nonce.Finish().error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  GuestNode wrong_vector(&*agent_);
+  wrong_vector.Attach(7, agent_->session_nonce(), 2);
+  EXPECT_EQ(wrong_vector.Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  GuestNode nothing(&*agent_);
+  nothing.Write(PublisherOf("a"));
+  EXPECT_EQ(nothing.Finish().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  GuestNode twice(&*agent_);
+  twice.Attach(7);
+  twice.Attach(7);
+  EXPECT_EQ(twice.Finish().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  GuestNode good(&*agent_);
+  good.Attach(7);
+  EXPECT_NE(good.Hello("good"), 0u);
+}
+
+TEST_F(GuestSessionTest, ARebootProvesAllOfTheOldBootDead) {
+  Start();
+  const uint64_t one_agent = used();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("old");
+  node.Call(PublisherOf("a"));
+  TestNode host = harness_.AttachNode();
+  host.Hello("host");
+  host.Subscribe("a");
+  const uint64_t link = host.NextOf(Event::kLinkUp).link_up().link_id();
+  const uint64_t old_nonce = agent_->session_nonce();
+  Start({{9, 9}, 4});
+  EXPECT_EQ(host.NextOf(Event::kLinkDown).link_down().reason(), v1::LinkDown::DIED);
+  EXPECT_NE(agent_->session_nonce(), old_nonce);
+  host.LinkClosed(link);
+  harness_.NodeGone(host, GoneProof::kEof);
+  EXPECT_TRUE(WaitUntil([&] { return used() == one_agent; }));
+  GuestNode fresh(&*agent_);
+  fresh.Attach(1);
+  EXPECT_NE(fresh.Hello("new"), 0u);
+}
+
+TEST_F(GuestSessionTest, ARestartedAgentProvesNothing) {
+  const uint64_t before = used();
+  Start();
+  const uint64_t one_agent = used() - before;
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  Start({{1, 2}, 77});
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
+  EXPECT_GE(used(), before + 2 * one_agent);
+  harness_.PeerGone(1, GoneProof::kEof);
+  EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
+}
+
+TEST_F(GuestSessionTest, ARepeatedHelloKeepsTheStream) {
+  Start();
+  const uint64_t nonce = agent_->session_nonce();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  ASSERT_TRUE(agent_->SayHello({}));
+  EXPECT_EQ(agent_->session_nonce(), nonce);
+  EXPECT_TRUE(node.Call(PublisherOf("a")).has_publisher_registered());
+}
+
+TEST_F(GuestSessionTest, WhatAnEvictedVmKnewIsNeverUsedAgain) {
+  Start();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  EXPECT_EQ(admin_.EvictPeer("test", 0).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(admin_.EvictPeer("test", 5).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(admin_.EvictPeer("other", 1).error_code(), grpc::StatusCode::NOT_FOUND);
+  ASSERT_TRUE(admin_.EvictPeer("test", 1).ok());
+  const auto command = harness_.NextCommand();
+  ASSERT_TRUE(command);
+  EXPECT_EQ(command->kind, broker::KeeperCommandKind::kEvictPeer);
+  EXPECT_EQ(command->peer, 1u);
+  harness_.PeerGone(1, GoneProof::kClosedByUs);
+  EXPECT_TRUE(WaitUntil([&] { return admin_.Realm().arena_orphaned_bytes() > 2 * 65536; }));
+  EXPECT_EQ(admin_.Nodes().nodes_size(), 0);
+}
+
+TEST_F(GuestSessionTest, AnEvictedNodeOfAGuestIsFreeWhenItsVmIsGone) {
+  const uint64_t before = used();
+  Start();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  const uint64_t id = node.Hello("x");
+  ASSERT_TRUE(admin_.EvictNode(id).ok());
+  EXPECT_TRUE(node.NextOf(Event::kEvicted).has_evicted());
+  EXPECT_TRUE(node.Finish().ok());
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
+  harness_.PeerGone(1, GoneProof::kEof);
+  EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
+  EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), 0u);
+}
+
+TEST_F(GuestSessionTest, AnAgentCannotCallAdmin) {
+  Start();
+  const auto admin = v1::Admin::NewStub(agent_->channel());
+  grpc::ClientContext context;
+  v1::ListRealmsResponse response;
+  EXPECT_EQ(admin->ListRealms(&context, {}, &response).error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST_F(GuestSessionTest, AnAgentWhoseHeartStopsIsSuspectAndNothingMore) {
+  Start();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  EXPECT_TRUE(WaitUntil([&] { return Peer().state() == v1::Peer::SUSPECT; }));
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::ONLINE);
+  agent_->Beat();
+  EXPECT_TRUE(WaitUntil([&] { return Peer().state() == v1::Peer::READY; }));
+}
+
+TEST_F(GuestSessionTest, RefusesAnAgentOfAnotherLayout) {
+  FakeAgent::Identity identity;
+  identity.layout_version = 2;
+  EXPECT_FALSE(agent_->SayHello(identity, std::chrono::milliseconds(1500)));
+  EXPECT_EQ(Peer().state(), v1::Peer::CONNECTED);
+  Start();
+}
+
+TEST_F(GuestSessionTest, FindsAHelloWhoseDoorbellWasLost) {
+  agent_->entry()->boot_id[0].store(5);
+  agent_->entry()->layout_version.store(transport::kLayoutVersion);
+  agent_->entry()->hello.store(1);
+  EXPECT_TRUE(WaitUntil([&] { return agent_->entry()->accepted_hello.load() == 1; }));
+}
+
+}  // namespace
+}  // namespace ivmq::control
