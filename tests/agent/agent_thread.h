@@ -24,6 +24,7 @@ class AgentThread {
   ~AgentThread() {
     loop_->Stop();
     thread_.join();
+    loop_->Cancel(look_);  // the agent's end runs the loop once more
     agent_.reset();
   }
   AgentThread(const AgentThread&) = delete;
@@ -46,13 +47,14 @@ class AgentThread {
     connected_ = agent_->connected();
     processes_ = agent_->processes();
     wakeups_ = loop_->wakeups() - looks_;
-    loop_->After(std::chrono::milliseconds(20), [this] { Watch(); });
+    look_ = loop_->After(std::chrono::milliseconds(20), [this] { Watch(); });
   }
 
   std::shared_ptr<EventLoop> loop_;
   std::unique_ptr<Agent> agent_;
   std::atomic<bool> connected_{false};
   std::atomic<size_t> processes_{0};
+  EventLoop::TimerId look_;
   uint64_t looks_ = 0;
   std::atomic<uint64_t> wakeups_{0};
   std::thread thread_;

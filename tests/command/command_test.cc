@@ -135,7 +135,7 @@ TEST_F(CommandTest, RefusesAMessageOverTheLimitWithBothSizes) {
   const Finished pub = Run({"pub", "large", "--size", "100000"});
   EXPECT_EQ(pub.exit_code, 1);
   EXPECT_THAT(pub.err, HasSubstr("100000"));
-  EXPECT_THAT(pub.err, HasSubstr("8184"));
+  EXPECT_THAT(pub.err, HasSubstr("8192"));
 }
 
 TEST_F(CommandTest, NamesBothTypesThatDiffer) {
