@@ -105,7 +105,7 @@ PciFunction Describe(const std::string& directory) {
 
 // The full form of an address, or empty if it is none. It becomes part of a path.
 std::string FullAddress(const std::string& text) {
-  const std::string full = std::count(text.begin(), text.end(), ':') == 1 ? "0000:" + text : text;
+  std::string full = std::count(text.begin(), text.end(), ':') == 1 ? "0000:" + text : text;
   constexpr std::string_view kForm = "xxxx:xx:xx.x";
   if (full.size() != kForm.size()) return "";
   for (size_t i = 0; i < kForm.size(); ++i) {

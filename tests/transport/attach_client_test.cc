@@ -57,7 +57,7 @@ class AttachClientTest : public testing::Test {
   // What Attach says to such a daemon.
   Status AnswerWith(std::span<const std::byte> bytes, std::span<const int> fds) const {
     std::thread daemon([&] { ServeOnce(bytes, fds); });
-    const Status status = Attach(path(), Soon()).status();
+    Status status = Attach(path(), Soon()).status();
     daemon.join();
     return status;
   }

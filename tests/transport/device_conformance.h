@@ -162,6 +162,7 @@ TEST_P(DeviceConformance, RingsFromManyThreads) {
   // Nothing to see where the partner polls, or a doorbell comes with each link.
   if (partner().vector_count() == 0 || !bell.ok()) return;
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([copy = bell.value()] {
       for (int ring = 0; ring < 250; ++ring) copy.Ring();
@@ -184,7 +185,7 @@ TEST_P(DeviceConformance, KeepsTheRegionFromChildProcesses) {
   EXPECT_TRUE(WIFEXITED(how) && WEXITSTATUS(how) == 0);
 }
 
-AttachServer::Options LendingOptions(const Device& device, uint32_t vector) {
+inline AttachServer::Options LendingOptions(const Device& device, uint32_t vector) {
   AttachServer::Options options;
   Result<RegionInfo> region = OpenRegion(device.region());
   if (!region.ok()) throw std::runtime_error(region.status().message());

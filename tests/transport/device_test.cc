@@ -20,7 +20,7 @@ Ends MemfdEnds() {
 // Obeys its mailbox in a thread, as a partner in another guest does.
 class MailboxThread {
  public:
-  MailboxThread(std::shared_ptr<Device> device, uint32_t slot)
+  MailboxThread(const std::shared_ptr<Device>& device, uint32_t slot)
       : partner_(device, slot, [device, slot] { ServeMailbox(*device, slot); }) {}
   const std::shared_ptr<MailboxPartner>& partner() const { return partner_.partner; }
 

@@ -49,7 +49,7 @@ class PciTest : public testing::Test {
   };
   // Returns its directory.
   std::string Add(const Device& device) const {
-    const std::string path = Devices() + "/" + device.bdf;
+    std::string path = Devices() + "/" + device.bdf;
     fs::create_directories(path);
     Write(path + "/vendor", device.vendor + "\n");
     Write(path + "/device", device.device + "\n");

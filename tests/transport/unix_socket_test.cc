@@ -112,6 +112,7 @@ TEST_P(UnixSocketTest, LetsOneOfManyStartersWin) {
   { ASSERT_TRUE(ListenUnix(path_, GetParam()).ok()); }  // stale: all must not replace it
   std::vector<UniqueFd> winners(8);
   std::vector<std::thread> starters;
+  starters.reserve(winners.size());
   std::atomic<int> won = 0;
   for (UniqueFd& winner : winners) {
     starters.emplace_back([this, &winner, &won] {
