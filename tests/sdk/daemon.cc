@@ -23,8 +23,7 @@ using std::chrono_literals::operator""ms;
 constexpr int kPatienceMs = 60'000;
 
 std::string BinaryPath(const std::string& program) {
-  return program.find('/') == std::string::npos ? std::string(IVMQ_BIN_DIR) + "/" + program
-                                                : program;
+  return program.front() != '/' ? std::string(IVMQ_BIN_DIR) + "/" + program : program;
 }
 
 // Only async-signal-safe calls between fork and exec: the parent has threads.

@@ -17,7 +17,8 @@ bool WaitUntil(const std::function<bool()>& done,
 // A child process by exec, with its stdout in a pipe. Killed and reaped at the end. One thread.
 class Child {
  public:
-  // The program first; its path, or a name in the build's bin folder. Throws if it cannot start.
+  // The program first: an absolute path, or one in the bin folder of the build. Throws if it
+  // cannot start.
   explicit Child(std::vector<std::string> arguments, std::vector<std::string> environment = {});
   ~Child();
   Child(const Child&) = delete;

@@ -9,6 +9,7 @@
 //   sdk_test_peer forks SOCKET TOPIC           as hold, and leaves a forked child behind
 //   sdk_test_peer idle SOCKET TOPIC            "ready", then blocks in Receive
 
+#include <poll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -85,10 +86,12 @@ int Run(int argc, char** argv) {
     auto publisher = node->CreatePublisher(argv[3], {.reliability = Block(60s)});
     if (!publisher.ok()) return 1;
     if (what == "forks" && ::fork() == 0) {
-      // Lives as long as the test reads our stdout at most.
+      // Lives until the test closes its end of our stdout.
       ::prctl(PR_SET_PDEATHSIG, 0);
-      ::alarm(120);
-      for (;;) ::pause();
+      pollfd reader{STDOUT_FILENO, 0, 0};
+      while (::poll(&reader, 1, -1) < 1) {
+      }
+      ::_exit(0);
     }
     if (what != "hold" && what != "forks")
       return Flood(std::move(publisher).value(), stream, count);

@@ -1,0 +1,69 @@
+// The programs of sdk/examples, run as a user would.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/sdk/daemon.h"
+#include "transport/unique_fd.h"
+
+namespace ivmq::test {
+namespace {
+
+class ExamplesTest : public ::testing::Test {
+ protected:
+  std::vector<std::string> environment() const {
+    return {"IVMQ_NODE_SOCKET=" + daemon_.node_socket()};
+  }
+
+  Daemon daemon_;
+};
+
+TEST_F(ExamplesTest, TheOneOfTheReadmeSaysHello) {
+  Child example({"examples/readme_example"}, environment());
+  EXPECT_EQ(example.ReadAll(), "hello through shared memory\n");
+  EXPECT_EQ(example.Wait(), 0);
+}
+
+TEST_F(ExamplesTest, PublishAndSubscribeMeet) {
+  Child publish({"examples/publish", "a.b", "line", "3"}, environment());
+  Child subscribe({"examples/subscribe", "a.b", "3"}, environment());
+  EXPECT_EQ(subscribe.ReadAll(), "line 0\nline 1\nline 2\n");
+  EXPECT_EQ(subscribe.Wait(), 0);
+  EXPECT_EQ(publish.Wait(), 0);
+}
+
+TEST_F(ExamplesTest, OwnEpollPrintsUntilALineComesOnStdin) {
+  const std::string fifo = daemon_.directory() + "/stdin";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const transport::UniqueFd input(::open(fifo.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_GE(input.get(), 0);
+  Child own_epoll(
+      {"/bin/sh", "-c", "exec \"$0\" a.b <\"$1\"", IVMQ_EXAMPLES_DIR "/own_epoll", fifo},
+      environment());
+  ASSERT_EQ(own_epoll.ReadLine(), "ready");
+  for (int round = 0; round < 3; ++round) {
+    Child publish({"examples/publish", "a.b", "x", "2"}, environment());
+    EXPECT_EQ(publish.Wait(), 0);
+    EXPECT_EQ(own_epoll.ReadLine(), "x 0");
+    EXPECT_EQ(own_epoll.ReadLine(), "x 1");
+  }
+  ASSERT_EQ(::write(input.get(), "\n", 1), 1);
+  EXPECT_EQ(own_epoll.Wait(), 0);
+}
+
+TEST_F(ExamplesTest, SayWhatIsWrongAndHowTheyAreUsed) {
+  for (const char* program : {"examples/publish", "examples/subscribe", "examples/own_epoll"}) {
+    Child misused({program}, environment());
+    EXPECT_EQ(misused.Wait(), 2) << program;
+    Child nobody({program, "a.b", "x"}, {"IVMQ_NODE_SOCKET=/nonexistent"});
+    EXPECT_EQ(nobody.Wait(), 1) << program;
+  }
+}
+
+}  // namespace
+}  // namespace ivmq::test
