@@ -26,12 +26,12 @@ using transport::PeerState;
 using transport::UniqueFd;
 
 PeerWatch::PeerWatch(broker::EventLoop* loop, TaskQueue* tasks, Realm* realm, Hooks hooks)
-    : loop_(loop),
-      tasks_(tasks),
+    : tasks_(tasks),
       realm_(realm),
       state_(&realm->state),
       hooks_(std::move(hooks)),
-      slots_(realm->state.info.peer_slots, Slot::kFree) {}
+      slots_(realm->state.info.peer_slots, Slot::kFree),
+      rescan_(loop) {}
 
 PeerWatch::~PeerWatch() { *alive_ = false; }
 
@@ -188,8 +188,10 @@ void PeerWatch::OnHello(Peer* peer, const Hello& hello) {
 }
 
 bool PeerWatch::IsAcceptable(Peer* peer, const Hello& hello) {
-  if (Clock::now() - peer->accepted_at < kAcceptInterval)
-    return false;  // the next tick looks again
+  if (Clock::now() - peer->accepted_at < kAcceptInterval) {
+    if (!rescan_.is_set()) rescan_.Set(kAcceptInterval, [this] { ScanHellos(); });
+    return false;
+  }
   std::string why;
   if (hello.layout_version != transport::kLayoutVersion) {
     why = fmt::format("it understands layout version {}, this daemon {}", hello.layout_version,

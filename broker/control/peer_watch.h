@@ -86,7 +86,6 @@ class PeerWatch {
   void CheckHeartbeat(Peer* peer);
   void SetState(Peer* peer, v1::Peer::State state);
 
-  broker::EventLoop* const loop_;
   TaskQueue* const tasks_;
   Realm* const realm_;
   RealmState* const state_;
@@ -100,6 +99,7 @@ class PeerWatch {
   std::vector<Slot> slots_;
   std::map<uint32_t, std::vector<transport::UniqueFd>> early_doorbells_;
   std::unique_ptr<transport::StreamLoop> streams_;
+  broker::Timer rescan_;
   broker::FdWatch rung_;
 };
 

@@ -1,0 +1,161 @@
+// One process that uses a real ivmqd without the SDK, for ivmqd_system_test:
+//
+//   system_test_node NODE_SOCKET sub|pub|hold TOPIC COUNT
+//
+// `sub` says "ready", reads COUNT numbered records and says "received COUNT"; `pub` waits for a
+// subscriber, writes them and says "sent COUNT"; `hold` registers both ends, says "ready" and waits
+// to be killed. Exit code 1 and a sentence on stdout where something fails.
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "tests/control/test_node.h"
+#include "transport/attach_client.h"
+#include "transport/doorbell.h"
+#include "transport/link_reader.h"
+#include "transport/link_writer.h"
+#include "transport/waiter.h"
+#include "transport/wake.h"
+
+namespace ivmq::control {
+namespace {
+
+using transport::Look;
+using transport::WriteResult;
+using Clock = std::chrono::steady_clock;
+
+[[noreturn]] void Fail(const std::string& what) {
+  std::printf("failed: %s\n", what.c_str());
+  std::fflush(stdout);
+  std::_Exit(1);
+}
+
+void Say(const std::string& what) {
+  std::printf("%s\n", what.c_str());
+  std::fflush(stdout);
+}
+
+template <class T>
+T Must(transport::Result<T> result) {
+  if (!result.ok()) Fail(result.status().message());
+  return std::move(result).value();
+}
+
+transport::WakeAddress AddressOf(const v1::WakeAddress& wake) {
+  return {wake.wake_offset(), wake.ready_offset(), wake.peer_id(), wake.vector(), wake.polls()};
+}
+
+class Process {
+ public:
+  explicit Process(const std::string& socket)
+      : attached_(Must(transport::Attach(socket, Clock::now() + kPatience))),
+        node_(attached_.welcome.connection_id, std::move(attached_.channel)) {
+    v1::NodeRequest hello;
+    hello.mutable_hello()->set_protocol_version(1);
+    hello.mutable_hello()->set_node_name("p" + std::to_string(getpid()));
+    const v1::NodeEvent welcome = node_.Call(hello);
+    if (!welcome.has_welcome()) Fail(welcome.DebugString());
+    wake_ = Must(transport::NodeWake::Open(attached_.device, welcome.welcome().wake_offset(),
+                                           attached_.welcome.vector));
+    waiter_ = Must(transport::Waiter::Open(wake_));
+  }
+
+  void Subscribe(const std::string& topic, uint64_t count) {
+    if (!node_.Subscribe(topic).has_subscriber_registered()) Fail("not registered");
+    Say("ready");
+    const v1::LinkUp up = NextLink();
+    auto reader = Must(transport::LinkReader::Open(attached_.device, LinkOf(up), TakeDoorbell()));
+    for (uint64_t expected = 0; expected < count;) {
+      transport::RecordView record;
+      const auto got = reader.TryRead(&record);
+      if (got == transport::ReadResult::kCorrupt) Fail("corrupt");
+      if (got == transport::ReadResult::kOk) {
+        uint64_t number = 0;
+        if (record.size != sizeof(number)) Fail("a record of another size");
+        std::memcpy(&number, record.data, sizeof(number));
+        if (number != expected++) Fail("out of order");
+        reader.Release();
+        continue;
+      }
+      const auto result = waiter_->Wait(Clock::now() + kPatience, [&](Look look) {
+        return look == Look::kSpin ? reader.Peek() : !reader.Arm();
+      });
+      if (result == transport::WaitResult::kDeadline) Fail("nothing came");
+    }
+    node_.LinkClosed(up.link_id());
+    Say("received " + std::to_string(count));
+  }
+
+  void Publish(const std::string& topic, uint64_t count) {
+    if (!node_.Publish(topic).has_publisher_registered()) Fail("not registered");
+    const v1::LinkUp up = NextLink();
+    auto writer = Must(transport::LinkWriter::Open(attached_.device, LinkOf(up), TakeDoorbell()));
+    node_.LinkAttached(up.link_id());
+    for (uint64_t number = 0; number < count;) {
+      const auto wrote = writer.TryWrite(std::as_bytes(std::span(&number, 1)));
+      if (wrote == WriteResult::kOk) {
+        ++number;
+        continue;
+      }
+      if (wrote != WriteResult::kFull) Fail("cannot write");
+      const auto result = waiter_->Wait(Clock::now() + kPatience, [&](Look look) {
+        return look == Look::kSpin ? writer.HasRoom(8) : writer.ArmSpace(8);
+      });
+      if (result == transport::WaitResult::kDeadline) Fail("no room came");
+    }
+    writer.Flush();
+    Say("sent " + std::to_string(count));
+    // What is committed is read after our death, too; no need to wait for that.
+  }
+
+  void Hold(const std::string& topic) {
+    if (!node_.Publish(topic).has_publisher_registered()) Fail("not registered");
+    if (!node_.Subscribe(topic).has_subscriber_registered()) Fail("not registered");
+    Say("ready");
+    for (;;) pause();
+  }
+
+ private:
+  v1::LinkUp NextLink() {
+    const v1::NodeEvent event = node_.NextOf(v1::NodeEvent::kLinkUp);
+    if (!event.has_link_up()) Fail("no link came");
+    return event.link_up();
+  }
+  transport::Doorbell TakeDoorbell() {
+    if (node_.fds().size() != 1) Fail("the link came without a doorbell");
+    return transport::Doorbell::Eventfd(
+        std::make_shared<const transport::UniqueFd>(std::move(node_.fds()[0])));
+  }
+  static transport::LinkAddress LinkOf(const v1::LinkUp& up) {
+    return {up.link_id(), up.ring_offset(), up.ring_capacity(), AddressOf(up.consumer()),
+            AddressOf(up.producer())};
+  }
+
+  transport::Attached attached_;
+  TestNode node_;
+  std::shared_ptr<transport::NodeWake> wake_;
+  std::unique_ptr<transport::Waiter> waiter_;
+};
+
+int Run(int argc, char** argv) {
+  if (argc != 5) Fail("usage: system_test_node NODE_SOCKET sub|pub|hold TOPIC COUNT");
+  const std::string mode = argv[2];
+  const uint64_t count = std::strtoull(argv[4], nullptr, 10);
+  Process process(argv[1]);
+  if (mode == "sub") process.Subscribe(argv[3], count);
+  if (mode == "pub") process.Publish(argv[3], count);
+  if (mode == "hold") process.Hold(argv[3]);
+  return 0;
+}
+
+}  // namespace
+}  // namespace ivmq::control
+
+int main(int argc, char** argv) { return ivmq::control::Run(argc, argv); }
