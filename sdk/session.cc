@@ -94,6 +94,10 @@ Result<v1::Welcome> Session::Hello(const std::string& node_name, Clock::time_poi
 
 Status Session::Start(Listener* listener) {
   listener_ = listener;
+  {
+    const std::lock_guard lock(calls_mutex_);
+    thread_ended_ = false;
+  }
   // The application's signals belong to its own threads.
   sigset_t all;
   sigset_t before;
@@ -107,7 +111,10 @@ Status Session::Start(Listener* listener) {
                     std::string("cannot start the node's thread: ") + error.what());
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (!status.ok()) thread_ended_ = true;
+  if (!status.ok()) {
+    const std::lock_guard lock(calls_mutex_);
+    thread_ended_ = true;
+  }
   return status;
 }
 

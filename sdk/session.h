@@ -111,7 +111,7 @@ class Session {
   std::map<uint64_t, std::shared_ptr<PendingCall>> calls_;  // guarded by calls_mutex_
   bool ended_ = false;                                      // guarded by calls_mutex_
   Status ended_why_;                                        // guarded by calls_mutex_
-  bool thread_ended_ = false;                               // guarded by calls_mutex_
+  bool thread_ended_ = true;                                // guarded by calls_mutex_
 
   std::atomic<bool> connected_{false};
   std::atomic<bool> stop_{false};

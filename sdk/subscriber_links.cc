@@ -148,6 +148,9 @@ void SubscriberImpl::Apply() {
       ++down_links_;
     }
   }
+  // A publisher that died after its last record may not have set our ready byte any more: look at
+  // the rings themselves, which makes the poller take up those that hold something.
+  if (!downed_.empty()) static_cast<void>(poller_.HasWork(transport::Look::kThorough));
   downed_.clear();
   if (end_requested_ > ended_) LeaveAll();
   LetGoOfDrained();

@@ -1,0 +1,70 @@
+// Once a link is up, neither side takes memory from the heap.
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "ivmq/ivmq.h"
+#include "tests/sdk/fake_control.h"
+#include "tests/sdk/texts.h"
+
+namespace {
+
+thread_local uint64_t allocations = 0;
+
+void* Allocate(size_t bytes) {
+  ++allocations;
+  void* const memory = std::malloc(bytes == 0 ? 1 : bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(size_t bytes) { return Allocate(bytes); }
+void* operator new[](size_t bytes) { return Allocate(bytes); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
+
+namespace ivmq::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(AllocationTest, NeitherPublishingNorReceivingTakesMemory) {
+  FakeControl control;
+  Node node = Node::Open({.socket_path = control.socket_path()}).value();
+  auto publisher = node.CreatePublisher("t", {.reliability = Block(30s)}).value();
+  auto first = node.CreateSubscriber("t").value();
+  auto second = node.CreateSubscriber("t").value();
+  const std::vector<std::byte> message(publisher.max_message_bytes());
+  uint64_t received = 0;
+  const auto count = [&received](const BytesMessage&) { ++received; };
+  const BytesPublisher::Fill fill = [](std::span<std::byte> out) {
+    out[0] = std::byte{1};
+    return true;
+  };
+  const auto round = [&](size_t bytes) {
+    ASSERT_TRUE(publisher.Publish(std::span(message).first(bytes)).ok());
+    ASSERT_TRUE(publisher.Write(std::span(message).first(bytes)).ok());
+    publisher.Flush();
+    ASSERT_TRUE(publisher.PublishInPlace(bytes, fill).ok());
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(first.Receive(30s).ok());
+    ASSERT_EQ(first.Receive(0s).status().code(), Code::kTimeout);
+    ASSERT_EQ(first.Receive(1us).status().code(), Code::kTimeout);
+    ASSERT_EQ(second.Poll(3, count).value(), 3u);
+  };
+  round(message.size());  // The subscribers' own buffers grow with the first large message.
+  const uint64_t before = allocations;
+  for (int i = 0; i < 1000; ++i) round(1 + static_cast<size_t>(i) * 8);
+  EXPECT_EQ(allocations, before);
+}
+
+}  // namespace
+}  // namespace ivmq::test
