@@ -73,7 +73,7 @@ Agent::~Agent() {
   // gRPC ends its calls by itself: their socket need not be pumped for that.
   stream_.reset();
   const auto deadline = EventLoop::Clock::now() + kGrpcEndsWithin;
-  while (UnfinishedCalls() > 0 && EventLoop::Clock::now() < deadline) {
+  while (unfinished_calls_->load() > 0 && EventLoop::Clock::now() < deadline) {
     loop_->RunOnce(milliseconds(20));
   }
 }
@@ -129,7 +129,7 @@ Status Agent::OpenStream(const Greeter::Session& session) {
       [this] { OnAwake(); });
   if (!stream.ok()) return stream.status();
   stream_ = std::move(stream).value();
-  control_ = ControlClient::Create(loop_, std::move(sockets.value().second));
+  control_ = ControlClient::Create(loop_, std::move(sockets.value().second), unfinished_calls_);
   return Status();
 }
 

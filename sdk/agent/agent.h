@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -79,6 +80,8 @@ class Agent {
   Greeter greeter_;
   std::unique_ptr<transport::AttachServer> server_;
   uint64_t server_watch_ = 0;
+  const std::shared_ptr<std::atomic<size_t>> unfinished_calls_ =
+      std::make_shared<std::atomic<size_t>>(0);
   std::unique_ptr<ControlClient> control_;
   std::unique_ptr<ControlStream> stream_;
   uint64_t session_nonce_ = 0;

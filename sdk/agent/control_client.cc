@@ -3,7 +3,6 @@
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <deque>
 #include <utility>
 
@@ -15,8 +14,6 @@ namespace {
 using transport::Code;
 using transport::Status;
 using transport::UniqueFd;
-
-std::atomic<size_t> unfinished_calls{0};
 
 Status ToStatus(const grpc::Status& status) {
   return Status(static_cast<Code>(status.error_code()), status.error_message());
@@ -30,11 +27,12 @@ Status ToStatus(const grpc::Status& status) {
 class SessionReactor : public grpc::ClientBidiReactor<v1::NodeRequest, v1::NodeEvent>,
                        public std::enable_shared_from_this<SessionReactor> {
  public:
-  SessionReactor(std::shared_ptr<EventLoop> loop, SessionCall::Handlers handlers)
-      : loop_(std::move(loop)), handlers_(std::move(handlers)) {
-    unfinished_calls.fetch_add(1);
+  SessionReactor(std::shared_ptr<EventLoop> loop, std::shared_ptr<std::atomic<size_t>> unfinished,
+                 SessionCall::Handlers handlers)
+      : loop_(std::move(loop)), unfinished_(std::move(unfinished)), handlers_(std::move(handlers)) {
+    unfinished_->fetch_add(1);
   }
-  ~SessionReactor() override { unfinished_calls.fetch_sub(1); }
+  ~SessionReactor() override { unfinished_->fetch_sub(1); }
 
   void Start(v1::Control::Stub* stub) {
     self_ = shared_from_this();
@@ -115,6 +113,7 @@ class SessionReactor : public grpc::ClientBidiReactor<v1::NodeRequest, v1::NodeE
   }
 
   const std::shared_ptr<EventLoop> loop_;
+  const std::shared_ptr<std::atomic<size_t>> unfinished_;
   grpc::ClientContext context_;
 
   // Of the loop's thread, but for what an operation that runs has borrowed: event_ while reading_,
@@ -145,14 +144,16 @@ class GrpcSessionCall : public SessionCall {
 
 class GrpcControlClient : public ControlClient {
  public:
-  GrpcControlClient(std::shared_ptr<EventLoop> loop, UniqueFd socket)
+  GrpcControlClient(std::shared_ptr<EventLoop> loop, UniqueFd socket,
+                    std::shared_ptr<std::atomic<size_t>> unfinished)
       : loop_(std::move(loop)),
+        unfinished_(std::move(unfinished)),
         channel_(grpc::CreateCustomInsecureChannelFromFd("ivmq-control", socket.Release(),
                                                          ChannelArguments())),
         stub_(v1::Control::NewStub(channel_)) {}
 
   std::unique_ptr<SessionCall> StartSession(SessionCall::Handlers handlers) override {
-    auto reactor = std::make_shared<SessionReactor>(loop_, std::move(handlers));
+    auto reactor = std::make_shared<SessionReactor>(loop_, unfinished_, std::move(handlers));
     reactor->Start(stub_.get());
     return std::make_unique<GrpcSessionCall>(std::move(reactor));
   }
@@ -168,17 +169,18 @@ class GrpcControlClient : public ControlClient {
   }
 
   const std::shared_ptr<EventLoop> loop_;
+  const std::shared_ptr<std::atomic<size_t>> unfinished_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Control::Stub> stub_;
 };
 
 }  // namespace
 
-std::unique_ptr<ControlClient> ControlClient::Create(std::shared_ptr<EventLoop> loop,
-                                                     UniqueFd socket) {
-  return std::make_unique<GrpcControlClient>(std::move(loop), std::move(socket));
+std::unique_ptr<ControlClient> ControlClient::Create(
+    std::shared_ptr<EventLoop> loop, UniqueFd socket,
+    std::shared_ptr<std::atomic<size_t>> unfinished) {
+  return std::make_unique<GrpcControlClient>(std::move(loop), std::move(socket),
+                                             std::move(unfinished));
 }
-
-size_t UnfinishedCalls() { return unfinished_calls.load(); }
 
 }  // namespace ivmq::agent

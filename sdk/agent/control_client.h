@@ -1,6 +1,7 @@
 #ifndef IVMQ_SDK_AGENT_CONTROL_CLIENT_H_
 #define IVMQ_SDK_AGENT_CONTROL_CLIENT_H_
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -44,18 +45,16 @@ class SessionCall {
 // Threads: the loop's. Calls may outlive it.
 class ControlClient {
  public:
-  // `socket` non-blocking.
+  // `socket` non-blocking. `unfinished` counts the calls that gRPC has not let go of yet: run the
+  // loop until there are none before its end. Shared by any number of clients.
   static std::unique_ptr<ControlClient> Create(std::shared_ptr<EventLoop> loop,
-                                               transport::UniqueFd socket);
+                                               transport::UniqueFd socket,
+                                               std::shared_ptr<std::atomic<size_t>> unfinished);
   virtual ~ControlClient() = default;
 
   // Starts a call, and reads its first event.
   virtual std::unique_ptr<SessionCall> StartSession(SessionCall::Handlers handlers) = 0;
 };
-
-// Calls that gRPC has not let go of yet, of all clients: run the loop until there are none before
-// it is destroyed. Any thread.
-size_t UnfinishedCalls();
 
 }  // namespace ivmq::agent
 

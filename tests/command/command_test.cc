@@ -269,6 +269,7 @@ TEST_F(CommandTest, EndsWellOnATerminationSignal) {
 }
 
 TEST_F(CommandTest, SaysThatControlIsGone) {
+  ASSERT_EQ(Run({"peers"}).exit_code, 0);  // it was there
   daemon_.KillControl();
   const Finished peers = Run({"peers"});
   EXPECT_EQ(peers.exit_code, 1);

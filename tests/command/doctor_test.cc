@@ -85,6 +85,7 @@ TEST(DoctorTest, FindsAHealthyHostHealthy) {
 
 TEST(DoctorTest, FailsWhenControlIsGone) {
   test::Daemon daemon;
+  ASSERT_EQ(RunIvmq({"--admin-socket", daemon.admin_socket(), "peers"}).exit_code, 0);
   daemon.KillControl();
   const Finished finished = RunIvmq(
       {"--node-socket", daemon.node_socket(), "--admin-socket", daemon.admin_socket(), "doctor"});
