@@ -148,8 +148,9 @@ TEST_F(CommandTest, NamesBothTypesThatDiffer) {
 }
 
 TEST_F(CommandTest, ListsWhatThereIs) {
+  Node listener = Open("listener");
   Node node = Open("lister");
-  auto subscriber = node.CreateSubscriber("listed.topic").value();
+  auto subscriber = listener.CreateSubscriber("listed.topic").value();
   auto publisher = node.CreatePublisher("listed.topic").value();
   ASSERT_TRUE(publisher.WaitForSubscribers(1, kPatience).ok());
   const std::byte bytes[100] = {};
@@ -160,8 +161,8 @@ TEST_F(CommandTest, ListsWhatThereIs) {
   EXPECT_EQ(realm.name(), "default");
   const auto host = ParseJson<v1::Peer>(Run({"peers", "--json"}).Lines().at(0));
   EXPECT_EQ(host.peer_id(), 0U);
-  EXPECT_EQ(host.nodes(), 1U);
-  const auto listed = ParseJson<v1::Node>(Run({"nodes", "--json"}).Lines().at(0));
+  EXPECT_EQ(host.nodes(), 2U);
+  const auto listed = ParseJson<v1::Node>(Run({"nodes", "--json"}).Lines().at(1));
   EXPECT_EQ(listed.name(), "lister");
   EXPECT_EQ(listed.node_id(), node.id());
   const auto topic = ParseJson<v1::Topic>(Run({"topics", "--json"}).Lines().at(0));
