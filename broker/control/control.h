@@ -16,7 +16,7 @@
 #include "broker/control/realm.h"
 #include "broker/control/realm_opener.h"
 #include "broker/control/task_queue.h"
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 #include "broker/keeper_protocol.h"
 #include "transport/unique_fd.h"
 

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "broker/control/realm_state.h"
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 
 namespace ivmq::control {
 

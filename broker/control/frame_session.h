@@ -8,7 +8,7 @@
 
 #include "broker/control/event_sink.h"
 #include "broker/control/node_session.h"
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 #include "transport/frame_channel.h"
 #include "transport/unique_fd.h"
 

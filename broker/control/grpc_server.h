@@ -7,7 +7,7 @@
 #include "broker/control/admin_backend.h"
 #include "broker/control/agent_streams.h"
 #include "broker/control/task_queue.h"
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 #include "transport/unique_fd.h"
 
 namespace ivmq::control {

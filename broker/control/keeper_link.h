@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 #include "broker/keeper_protocol.h"
 #include "transport/unique_fd.h"
 

@@ -12,7 +12,7 @@
 #include "broker/control/agent_streams.h"
 #include "broker/control/realm.h"
 #include "broker/control/task_queue.h"
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 #include "broker/keeper_protocol.h"
 #include "transport/stream_loop.h"
 #include "transport/unique_fd.h"

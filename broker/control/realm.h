@@ -9,7 +9,7 @@
 #include "broker/control/counter_survey.h"
 #include "broker/control/node_registry.h"
 #include "broker/control/realm_state.h"
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 
 namespace ivmq::control {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 #include "transport/unique_fd.h"
 
 namespace ivmq::control {

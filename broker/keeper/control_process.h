@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 #include "transport/status.h"
 #include "transport/unique_fd.h"
 

@@ -7,8 +7,8 @@
 #include <memory>
 #include <vector>
 
+#include "broker/event_loop.h"
 #include "broker/keeper/client_queue.h"
-#include "broker/keeper/event_loop.h"
 #include "broker/keeper/fd_budget.h"
 #include "broker/keeper/peer_vectors.h"
 #include "broker/keeper_protocol.h"

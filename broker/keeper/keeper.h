@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "broker/event_loop.h"
 #include "broker/keeper/config.h"
 #include "broker/keeper/control_link.h"
 #include "broker/keeper/control_process.h"
-#include "broker/keeper/event_loop.h"
 #include "broker/keeper/fd_budget.h"
 #include "broker/keeper/listener.h"
 #include "broker/keeper/listening_socket.h"

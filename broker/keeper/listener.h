@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 #include "transport/unique_fd.h"
 
 namespace ivmq::broker {

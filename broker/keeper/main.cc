@@ -11,9 +11,9 @@
 #include <string>
 #include <utility>
 
+#include "broker/event_loop.h"
 #include "broker/keeper/command_line.h"
 #include "broker/keeper/config.h"
-#include "broker/keeper/event_loop.h"
 #include "broker/keeper/keeper.h"
 #include "broker/keeper/log.h"
 

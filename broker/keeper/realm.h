@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "broker/event_loop.h"
 #include "broker/keeper/config.h"
 #include "broker/keeper/control_link.h"
-#include "broker/keeper/event_loop.h"
 #include "broker/keeper/fd_budget.h"
 #include "broker/keeper/ivshmem_server.h"
 #include "broker/keeper/listener.h"

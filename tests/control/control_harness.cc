@@ -9,7 +9,7 @@
 
 #include "broker/control/control.h"
 #include "broker/control/log.h"
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 #include "transport/fd_passing.h"
 
 namespace ivmq::control {

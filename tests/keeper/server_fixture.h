@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 #include "broker/keeper/fd_budget.h"
 #include "broker/keeper/ivshmem_server.h"
 #include "tests/keeper/ivshmem_client.h"

@@ -1,4 +1,4 @@
-#include "broker/keeper/event_loop.h"
+#include "broker/event_loop.h"
 
 #include <sys/epoll.h>
 

@@ -1,5 +1,5 @@
-#ifndef IVMQ_BROKER_KEEPER_EVENT_LOOP_H_
-#define IVMQ_BROKER_KEEPER_EVENT_LOOP_H_
+#ifndef IVMQ_BROKER_EVENT_LOOP_H_
+#define IVMQ_BROKER_EVENT_LOOP_H_
 
 #include <chrono>
 #include <cstdint>
@@ -121,4 +121,4 @@ class Timer {
 
 }  // namespace ivmq::broker
 
-#endif  // IVMQ_BROKER_KEEPER_EVENT_LOOP_H_
+#endif  // IVMQ_BROKER_EVENT_LOOP_H_
