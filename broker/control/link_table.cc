@@ -1,5 +1,6 @@
 #include "broker/control/link_table.h"
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <utility>
@@ -224,16 +225,17 @@ void LinkTable::Record(uint64_t node_id, const v1::LinkCounters& counters, bool 
   Link* link = state_->directory.FindLink(counters.link_id());
   if (link == nullptr) return;
   v1::LinkCounters& kept = link->counters;
+  // Counters only grow. A node at both ends reports each side by itself, with zeros for the other.
   if (link->publisher.node_id == node_id) {
-    kept.set_published(counters.published());
-    kept.set_published_bytes(counters.published_bytes());
-    kept.set_doorbells(counters.doorbells());
-    kept.set_full(counters.full());
+    kept.set_published(std::max(kept.published(), counters.published()));
+    kept.set_published_bytes(std::max(kept.published_bytes(), counters.published_bytes()));
+    kept.set_doorbells(std::max(kept.doorbells(), counters.doorbells()));
+    kept.set_full(std::max(kept.full(), counters.full()));
     if (answered) kept.set_publisher_answered(true);
   }
   if (link->subscriber.node_id == node_id) {
-    kept.set_delivered(counters.delivered());
-    kept.set_delivered_bytes(counters.delivered_bytes());
+    kept.set_delivered(std::max(kept.delivered(), counters.delivered()));
+    kept.set_delivered_bytes(std::max(kept.delivered_bytes(), counters.delivered_bytes()));
     if (answered) kept.set_subscriber_answered(true);
   }
 }
