@@ -11,6 +11,7 @@
 //   PublishHeader                     acquire, relaxed, release on the header at an offset in Data
 //   At(data, offset)                  the payload that starts there
 //   Fence()                           orders what was stored before it and what is loaded after it
+//   Ticks()                           a clock that is fast rather than exact
 //   Pause(), Prefetch(data, offset)   hints to the processor
 #ifndef IVMQ_RINGBUF_ATOMICS_H_
 #define IVMQ_RINGBUF_ATOMICS_H_
@@ -69,6 +70,7 @@ struct StdAtomics {
 
   static Payload At(Data data, uint64_t offset) { return data + offset; }
 
+  static uint64_t Ticks() { return __builtin_ia32_rdtsc(); }
   static void Pause() { __builtin_ia32_pause(); }
   static void Prefetch(Data data, uint64_t offset) { __builtin_prefetch(data + offset, 0, 3); }
 

@@ -72,6 +72,8 @@ class alignas(kCacheLineBytes) SpscProducer {
     claim_end_ = place.end;
     claim_header_ =
         internal::MakeHeader(payload_bytes, flags & static_cast<uint8_t>(~kFlagPadding));
+    // The reader will stop behind this record. Done now, so that the line is ours by Commit().
+    Atomics::StoreHeader(data_, claim_end_ & mask_, 0);
     *payload = Atomics::At(data_, place.payload_offset);
     return WriteResult::kOk;
   }
@@ -79,7 +81,6 @@ class alignas(kCacheLineBytes) SpscProducer {
   // Stages the claimed record.
   // REQUIRES: a claim is open and its payload is written.
   void Commit() {
-    Atomics::StoreHeader(data_, claim_end_ & mask_, 0);  // The reader will stop behind this record.
     uint64_t first_header = claim_header_;
     if (claim_record_ != position_) {
       Atomics::StoreHeader(data_, claim_record_ & mask_, claim_header_);
@@ -94,8 +95,6 @@ class alignas(kCacheLineBytes) SpscProducer {
     }
     position_ = claim_end_;
     ++records_;
-    if (owned_ < position_ + kOwnAgainBytes) [[unlikely]]
-      OwnAhead();
     if (records_ - published_records_ >= internal::kBatchRecords ||
         position_ - published_ >= batch_bytes_) {
       Publish();
@@ -114,7 +113,11 @@ class alignas(kCacheLineBytes) SpscProducer {
     published_records_ = records_;
     if (published_records_ - hinted_records_ >= internal::kBatchRecords ||
         published_ - hinted_ >= batch_bytes_) {
+      const uint64_t bytes = published_ - hinted_;
       MirrorCounters();
+      OwnAhead(bytes <= kOwnBytesMax ? bytes + kOwnBytes : kOwnBytes);
+    } else {
+      OwnAhead(kOwnBytes);
     }
   }
 
@@ -203,10 +206,10 @@ class alignas(kCacheLineBytes) SpscProducer {
   bool corrupt() const { return corrupt_; }
 
  private:
-  // How far ahead OwnAhead() goes, when it goes again, and for which records it pays.
-  static constexpr uint64_t kOwnBytes = 2048;
-  static constexpr uint64_t kOwnAgainBytes = 128;
-  static constexpr uint64_t kOwnMaxRecordBytes = 2048;
+  // How much OwnAhead() takes: the next record's lines at each publication, and with each tail also
+  // as much as was written since the last one, unless that is more than pays.
+  static constexpr uint64_t kOwnBytes = 2 * kCacheLineBytes;
+  static constexpr uint64_t kOwnBytesMax = 8192;
 
   // Where a record would lie. `record` is not position_ if padding comes first.
   struct Place {
@@ -230,15 +233,16 @@ class alignas(kCacheLineBytes) SpscProducer {
   // Takes the cache lines of the next records from the consumer, which has read them a lap ago, by
   // storing a word to each. Stores leave the processor in order, and few fit into its buffer: done
   // back to back these transfers overlap, while among the many stores of small records each would
-  // be waited for in turn (2 times the throughput at 64 bytes). Only free room is written, beyond
-  // the next header.
-  void OwnAhead() {
-    if (claim_end_ - claim_record_ > kOwnMaxRecordBytes) return;
-    const uint64_t begin = internal::AlignUp(position_ + kHeaderBytes, kCacheLineBytes);
-    if (owned_ < begin) owned_ = begin;
-    const uint64_t ahead = position_ + kOwnBytes;
-    const uint64_t end = ahead < limit_ ? ahead : limit_;
-    for (; owned_ < end; owned_ += kCacheLineBytes) Atomics::StoreHeader(data_, owned_ & mask_, 0);
+  // be waited for in turn; and a single record finds its second line at hand. Only free room is
+  // written, beyond the next header.
+  void OwnAhead(uint64_t bytes) {
+    const typename Atomics::Data data = data_;
+    const uint64_t mask = mask_;
+    // Beyond an open claim, too: its payload may be half written.
+    const uint64_t free = position_ > claim_end_ ? position_ : claim_end_;
+    uint64_t line = internal::AlignUp(free + kHeaderBytes, kCacheLineBytes);
+    const uint64_t end = line + bytes < limit_ ? line + bytes : limit_;
+    for (; line < end; line += kCacheLineBytes) Atomics::StoreHeader(data, line & mask, 0);
   }
 
   // Loads the consumer's head and says whether a record that ends at `end` fits now.
@@ -271,7 +275,6 @@ class alignas(kCacheLineBytes) SpscProducer {
   uint64_t records_ = 0;            // records below position_
   uint64_t published_records_ = 0;  // records below published_
   uint64_t hinted_records_ = 0;     // records below hinted_
-  uint64_t owned_ = 0;              // OwnAhead() has been here
 
   // The consumer's head when last loaded, and what it allows: no record may end beyond limit_.
   uint64_t head_ = 0;

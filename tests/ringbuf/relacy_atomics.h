@@ -59,6 +59,7 @@ struct RelacyAtomics {
   static void Fence() {
     if constexpr (kFlaw != Flaw::kNoFence) rl::atomic_thread_fence(rl::mo_seq_cst, $);
   }
+  static uint64_t Ticks() { return 0; }
   static void Pause() { rl::yield(1, $); }
   static void Prefetch(Data, uint64_t) {}
 };

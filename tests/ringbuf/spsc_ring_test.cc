@@ -211,6 +211,20 @@ TEST_F(SpscRingTest, AnAbortedClaimLeavesNoTrace) {
   EXPECT_EQ(producer_.records(), 1u);
 }
 
+TEST_F(SpscRingTest, PublishingWhileAClaimIsOpenLeavesItsPayloadAlone) {
+  ASSERT_EQ(producer_.TryWrite(Bytes("before")), WriteResult::kOk);
+  const std::string text(500, 'c');
+  std::byte* payload = nullptr;
+  ASSERT_EQ(producer_.TryClaim(text.size(), 0, &payload), WriteResult::kOk);
+  std::memcpy(payload, text.data(), text.size());
+  producer_.Publish();
+  producer_.Commit();
+  producer_.Publish();
+  EXPECT_EQ(Read(), "before");
+  EXPECT_EQ(Read(), text);
+  EXPECT_EQ(Read(), "(empty)");
+}
+
 TEST_F(SpscRingTest, WhatWasPublishedIsReadAfterTheProducerDiesInAClaim) {
   {
     SpscProducer<> producer(ring_.view());
