@@ -283,7 +283,8 @@ TEST_F(AgentTest, RefusesClaimsThatOnlyItMayMake) {
   request.mutable_attached()->set_pid(1);
   impostor.Say(request);
   EXPECT_TRUE(impostor.ChannelEnds());
-  EXPECT_EQ(SessionAt(1).requests.size(), 1U);
+  // At most what the agent itself said of the process; the call may end before that is read.
+  for (const v1::NodeRequest& heard : SessionAt(1).requests) EXPECT_NE(heard.attached().pid(), 1);
 
   Client honest = Attach();
   honest.SayHello();
