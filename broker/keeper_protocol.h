@@ -36,7 +36,7 @@ enum class KeeperEventKind : uint32_t {
   kHello = 1,           // value: version; number: last command taken
   kRealm = 2,           // name, uuid, region_bytes, vectors, generation, flag
   kDoorbells = 3,       // peer, value: first vector of these fds, count
-  kPeerConnected = 4,   // peer, index of the VM socket, pid, uid, gid
+  kPeerConnected = 4,   // peer, index and name (end of the path) of the VM socket, pid, uid, gid
   kPeerGone = 5,        // peer, proof
   kNodeAttached = 6,    // connection, vector, pid, uid, gid, start_time; fd: channel
   kNodeGone = 7,        // connection, proof

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <iterator>
+#include <utility>
 
 #include "broker/control/check.h"
 
@@ -36,6 +37,7 @@ absl::StatusOr<uint64_t> Arena::Allocate(uint64_t bytes, uint64_t alignment) {
     return absl::InvalidArgumentError(
         fmt::format("alignment {} is not a power of two of at least {}", alignment, kGranularity));
   }
+  if (!closed_.empty()) return absl::UnavailableError(closed_);
   const uint64_t rounded = AlignUp(bytes, kGranularity);
   if (rounded >= bytes && rounded <= total_) {
     // The smallest extents first. One that is large enough can still miss the alignment; one that
@@ -94,7 +96,8 @@ void Arena::Orphan(uint64_t offset) {
   orphaned_ += found->second.bytes;
 }
 
-void Arena::OrphanAllFree() {
+void Arena::Close(std::string why) {
+  closed_ = std::move(why);
   for (const auto& [offset, bytes] : free_) {
     used_extents_.emplace(offset, Extent{bytes, true});
     used_ += bytes;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -32,8 +33,9 @@ class Arena {
   // The extent is never handed out again, nor can it be freed. Harmless if it is already orphaned
   // or not there.
   void Orphan(uint64_t offset);
-  // All that is free now is never handed out: for a region whose past nobody knows.
-  void OrphanAllFree();
+  // All that is free now is never handed out: for a region whose past nobody knows. From now on
+  // every Allocate() fails with UNAVAILABLE and this sentence.
+  void Close(std::string why);
 
   uint64_t total_bytes() const { return total_; }
   // Orphaned ones included.
@@ -53,6 +55,7 @@ class Arena {
   void InsertFree(uint64_t offset, uint64_t bytes);
   void EraseFree(std::map<uint64_t, uint64_t>::iterator extent);
 
+  std::string closed_;  // why nothing is handed out; empty: it is
   uint64_t begin_;
   uint64_t total_;
   uint64_t used_ = 0;

@@ -15,8 +15,7 @@ using transport::Status;
 
 FrameSession::FrameSession(broker::EventLoop* loop, Realm* realm, const Origin& origin,
                            transport::UniqueFd channel)
-    : loop_(loop),
-      origin_(origin),
+    : origin_(origin),
       session_(realm, this, origin),
       channel_(std::move(channel), kMaxQueuedBytes),
       lost_(loop),

@@ -43,7 +43,6 @@ class FrameSession : public EventSink {
   // The channel is of no use any more. The node is lost after `grace`.
   void Break(const std::string& why, std::chrono::milliseconds grace);
 
-  broker::EventLoop* const loop_;
   const Origin origin_;
   NodeSession session_;
   transport::FrameChannel channel_;

@@ -38,7 +38,7 @@ class PeerWatch {
     // No room in the peer table for this one: disconnect it.
     std::function<void(uint32_t peer)> on_no_slot;
   };
-  // RESOURCE_EXHAUSTED when the region has no room for control's own WakeBlock.
+  // Without room for control's own WakeBlock it accepts no agents.
   static absl::StatusOr<std::unique_ptr<PeerWatch>> Create(broker::EventLoop* loop,
                                                            TaskQueue* tasks, Realm* realm,
                                                            Hooks hooks);

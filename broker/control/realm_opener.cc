@@ -10,6 +10,7 @@
 
 #include "broker/control/log.h"
 #include "broker/control/status_convert.h"
+#include "broker/control/topic_name.h"
 #include "transport/memfd_device.h"
 #include "transport/region.h"
 
@@ -70,11 +71,13 @@ absl::StatusOr<std::unique_ptr<Realm>> RealmOpener::Open(broker::EventLoop* loop
                                        std::move(device).value(), ids);
   realm->state.peers.emplace(0, HostPeer());
   if (!is_new) {
-    LogWarning(
-        "realm \"{}\": control was started anew; links that exist go on, but nothing of the region "
-        "is handed out again before ivmqd is restarted",
-        realm->state.name);
-    realm->state.ledger.mutable_arena()->OrphanAllFree();
+    const std::string why = fmt::format(
+        "control of realm {} was started anew and does not know what is in use: links that exist "
+        "go "
+        "on, new ones can be made after a restart of ivmqd",
+        Quoted(realm->state.name));
+    LogWarning("{}", why);
+    realm->state.ledger.mutable_arena()->Close(why);
   }
   return realm;
 }

@@ -191,6 +191,10 @@ void Realm::AnnouncePeer(const PeerInfo& peer) {
   event.gid = peer.process.gid;
   event.start_time = peer.process.start_time;
   event.vectors = config_.vectors;
+  // The end of a long path tells more than its beginning.
+  const std::string& path = config_.vm_sockets[peer.socket_index];
+  const size_t shown = std::min(path.size(), sizeof(event.name) - 1);
+  std::copy_n(path.end() - static_cast<ptrdiff_t>(shown), shown, event.name);
   control_->Send(event);
 }
 

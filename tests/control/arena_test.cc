@@ -64,11 +64,11 @@ TEST(ArenaTest, NeverReusesWhatIsOrphaned) {
   EXPECT_FALSE(arena.Allocate(64).ok());
 }
 
-TEST(ArenaTest, OrphansAllThatIsFreeInARegionOfUnknownPast) {
+TEST(ArenaTest, HandsNothingOutOnceClosedAndSaysWhy) {
   Arena arena(kBase, 1024);
-  arena.OrphanAllFree();
+  arena.Close("nobody knows");
   EXPECT_EQ(arena.orphaned_bytes(), 1024u);
-  EXPECT_FALSE(arena.Allocate(64).ok());
+  EXPECT_EQ(arena.Allocate(64).status(), absl::UnavailableError("nobody knows"));
   arena.CheckConsistency();
 }
 

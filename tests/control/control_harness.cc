@@ -39,7 +39,9 @@ std::pair<UniqueFd, UniqueFd> Pair(int type) {
 
 ControlHarness::ControlHarness(const Options& options)
     : options_(options),
-      region_(Must(transport::CreateRegionMemfd("test", options.region_bytes, false))),
+      region_(options.region_fd >= 0
+                  ? Copy(options.region_fd)
+                  : Must(transport::CreateRegionMemfd("test", options.region_bytes, false))),
       host_vectors_(Must(transport::CreateEventfds(options.vectors))) {
   SetLogLevel(LogLevel::kError);
   auto [mine, its] = Pair(SOCK_SEQPACKET);

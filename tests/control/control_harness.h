@@ -27,7 +27,8 @@ class ControlHarness {
   struct Options {
     uint64_t region_bytes = 8 << 20;
     uint32_t vectors = 2;
-    bool is_new = true;
+    bool is_new = true;  // false: a region of an earlier control, in the same process
+    int region_fd = -1;  // use this one
     uint32_t protocol_version = broker::kKeeperProtocolVersion;
     bool wait_until_ready = true;
   };

@@ -50,15 +50,33 @@ TEST(ControlTest, FormatsANewRegionAndSaysHowManyVmsItTakes) {
   EXPECT_LT(realm.arena_used_bytes(), 4096u);
 }
 
-TEST(ControlTest, HandsNothingOutOfARegionWhosePastItDoesNotKnow) {
+TEST(ControlTest, RefusesARegionThatIsNotOurs) {
   ControlHarness::Options options;
   options.wait_until_ready = false;
   options.is_new = false;
   ControlHarness harness(options);
   const auto command = harness.NextCommand();
   ASSERT_TRUE(command);
-  EXPECT_EQ(command->kind, broker::KeeperCommandKind::kRefused);  // nobody ever formatted it
+  EXPECT_EQ(command->kind, broker::KeeperCommandKind::kRefused);
   EXPECT_NE(std::string(command->text), "");
+}
+
+TEST(ControlTest, HandsNothingOutOfARegionWhosePastItDoesNotKnow) {
+  ControlHarness earlier;
+  ControlHarness::Options options;
+  options.is_new = false;
+  options.region_fd = earlier.region_fd();
+  earlier.Stop();
+  ControlHarness harness(options);
+  TestNode node = harness.AttachNode();
+  v1::NodeRequest hello;
+  hello.mutable_hello()->set_protocol_version(1);
+  hello.mutable_hello()->set_node_name("x");
+  const v1::NodeEvent answer = node.Call(hello);
+  EXPECT_EQ(answer.failure().code(), static_cast<int>(grpc::StatusCode::UNAVAILABLE));
+  EXPECT_THAT(answer.failure().message(), HasSubstr("restart of ivmqd"));
+  AdminClient admin(harness.ConnectAdmin());
+  EXPECT_EQ(admin.Realm().arena_used_bytes(), admin.Realm().arena_bytes());
 }
 
 TEST(ControlTest, ListsAndWatchesTheRealmThatIsNamed) {

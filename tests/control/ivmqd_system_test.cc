@@ -77,6 +77,7 @@ uint64_t Sleeps(pid_t pid) {
   uint64_t sum = 0;
   DIR* directory = opendir(tasks.c_str());
   while (const dirent* entry = readdir(directory)) {
+    if (entry->d_name[0] == '.') continue;
     sum += StatusField(tasks + "/" + entry->d_name + "/status", "voluntary_ctxt_switches");
   }
   closedir(directory);
@@ -219,19 +220,24 @@ TEST(IvmqdSystemTest, SleepsWith64IdlePeers) {
   ASSERT_EQ(admin.Peers().peers_size(), kPeers + 1);
   const pid_t control = daemon.control_pid();
   // gRPC's timers calm down within some seconds: look until a stretch is quiet.
-  double per_second = 0;
+  double keeper_rate = 0;
+  double control_rate = 0;
   const bool calm = WaitUntil([&] {
-    const uint64_t before = Sleeps(daemon.pid()) + Sleeps(control);
+    const uint64_t keeper_before = Sleeps(daemon.pid());
+    const uint64_t control_before = Sleeps(control);
     const auto begin = Clock::now();
     std::this_thread::sleep_for(std::chrono::seconds(10));
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    per_second = static_cast<double>(Sleeps(daemon.pid()) + Sleeps(control) - before) / seconds;
-    return per_second <= 5.5;
+    keeper_rate = static_cast<double>(Sleeps(daemon.pid()) - keeper_before) / seconds;
+    control_rate = static_cast<double>(Sleeps(control) - control_before) / seconds;
+    return keeper_rate + control_rate <= 5.0;
   });
-  EXPECT_TRUE(calm) << per_second << " wake-ups a second";
+  EXPECT_TRUE(calm) << keeper_rate + control_rate << " wake-ups a second";
   const uint64_t resident_kib = ResidentKib(daemon.pid()) + ResidentKib(control);
-  std::printf("%d idle peers: %.1f wake-ups a second, %lu KiB resident beyond the region\n", kPeers,
-              per_second, resident_kib);
+  std::printf(
+      "%d idle peers: %.1f + %.1f wake-ups a second (keeper, control), %lu KiB resident beyond the "
+      "region\n",
+      kPeers, keeper_rate, control_rate, resident_kib);
   EXPECT_LT(resident_kib, 100u * 1024);
   const v1::ListPeersResponse peers = admin.Peers();
   for (const v1::Peer& peer : peers.peers()) {
