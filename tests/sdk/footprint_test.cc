@@ -72,11 +72,13 @@ TEST(FootprintTest, SleepsWhileItIsBlockedInReceiveAndStaysSmall) {
   RecordProperty("resident_kilobytes", std::to_string(resident));
   std::printf("idle node: %.2f wake-ups a second, %d threads, %lu KiB resident\n", a_second,
               threads, resident);
+#if !defined(__SANITIZE_THREAD__)  // which has a thread of its own, that wakes up often
   EXPECT_LE(a_second, 5.0);
   EXPECT_LE(threads, 2);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(__SANITIZE_ADDRESS__)
   EXPECT_GT(resident, 0u);
   EXPECT_LT(resident, 8u << 10);
+#endif
 #endif
 }
 
