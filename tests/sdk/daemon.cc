@@ -176,8 +176,11 @@ pid_t Daemon::control_pid() const {
 }
 
 void Daemon::KillControl() {
-  const pid_t control = control_pid();
-  if (control <= 0) throw std::runtime_error("ivmqd has no control");
+  // The sockets are there before control is.
+  pid_t control = 0;
+  if (!WaitUntil([this, &control] { return (control = control_pid()) > 0; })) {
+    throw std::runtime_error("ivmqd has no control");
+  }
   ::kill(control, SIGKILL);
   if (!WaitUntil([this, control] { return control_pid() != control; })) {
     throw std::runtime_error("control survived kill -9");
