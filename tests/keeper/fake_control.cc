@@ -13,6 +13,7 @@
 
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -218,6 +219,8 @@ class FakeControl {
 }  // namespace ivmq::broker
 
 int main() {
+  // The stubborn and the hanging must not outlive a keeper that a test killed.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   const char* given = std::getenv("IVMQ_FAKE_CONTROL");
   const std::string mode = given == nullptr ? "" : given;
   if (mode == "exit") return 3;
