@@ -12,7 +12,7 @@ std::optional<AgentKey> AgentStreams::Find(const std::string& peer) const {
   const char* end = peer.data() + peer.size();
   const auto [stopped, error] = std::from_chars(peer.data() + kPrefix.size(), end, fd);
   if (error != std::errc() || stopped != end) return std::nullopt;
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const absl::MutexLock lock(&mutex_);
   const auto found = keys_.find(fd);
   if (found == keys_.end()) return std::nullopt;
   return found->second;

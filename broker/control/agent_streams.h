@@ -3,11 +3,11 @@
 
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 
 namespace ivmq::control {
 
@@ -24,14 +24,14 @@ class AgentStreams {
  public:
   // Replaces what an earlier, closed descriptor of that number was.
   void Set(int fd, const AgentKey& key) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const absl::MutexLock lock(&mutex_);
     keys_[fd] = key;
   }
   // `peer`: ServerContext::peer().
   std::optional<AgentKey> Find(const std::string& peer) const;
 
  private:
-  mutable std::mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::map<int, AgentKey> keys_ ABSL_GUARDED_BY(mutex_);
 };
 

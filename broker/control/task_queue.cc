@@ -20,7 +20,7 @@ TaskQueue::TaskQueue(broker::EventLoop* loop)
 void TaskQueue::Post(Task task) {
   bool first = false;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const absl::MutexLock lock(&mutex_);
     first = tasks_.empty();
     tasks_.push_back(std::move(task));
   }
@@ -34,7 +34,7 @@ void TaskQueue::RunAll() {
   (void)!read(eventfd_.get(), &count, sizeof(count));
   std::vector<Task> tasks;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const absl::MutexLock lock(&mutex_);
     tasks.swap(tasks_);
   }
   for (Task& task : tasks) task();

@@ -2,10 +2,10 @@
 #define IVMQ_BROKER_CONTROL_TASK_QUEUE_H_
 
 #include <functional>
-#include <mutex>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "broker/event_loop.h"
 #include "transport/unique_fd.h"
 
@@ -28,7 +28,7 @@ class TaskQueue {
 
   const transport::UniqueFd eventfd_;
   broker::FdWatch watch_;
-  std::mutex mutex_;
+  absl::Mutex mutex_;
   std::vector<Task> tasks_ ABSL_GUARDED_BY(mutex_);
 };
 
