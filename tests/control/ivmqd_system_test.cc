@@ -32,8 +32,10 @@ using transport::UniqueFd;
 using Clock = std::chrono::steady_clock;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;  // keeps freed memory: resident sizes say nothing of ours
 constexpr int kVisitors = 5'000;
 #else
+constexpr bool kSanitized = false;
 constexpr int kVisitors = 100'000;
 #endif
 
@@ -156,6 +158,7 @@ TEST(IvmqdSystemTest, KeepsNothingOfAHundredThousandProcessesThatComeAndGo) {
   std::printf(
       "%d visits and 100 processes in %.1f s; keeper %lu to %lu KiB, control %lu to %lu KiB\n",
       kVisitors, seconds, keeper_kib, keeper_now, control_kib, control_now);
+  if (kSanitized) return;
   EXPECT_LT(keeper_now, keeper_kib + 4096);
   EXPECT_LT(control_now, control_kib + 4096);
 }
@@ -238,7 +241,9 @@ TEST(IvmqdSystemTest, SleepsWith64IdlePeers) {
       "%d idle peers: %.1f + %.1f wake-ups a second (keeper, control), %lu KiB resident beyond the "
       "region\n",
       kPeers, keeper_rate, control_rate, resident_kib);
-  EXPECT_LT(resident_kib, 100u * 1024);
+  if (!kSanitized) {
+    EXPECT_LT(resident_kib, 100u * 1024);
+  }
   const v1::ListPeersResponse peers = admin.Peers();
   for (const v1::Peer& peer : peers.peers()) {
     EXPECT_EQ(peer.state(), v1::Peer::READY) << peer.peer_id();
