@@ -15,7 +15,7 @@ namespace {
 
 using transport::FrameChannel;
 
-constexpr uint32_t kProtocolVersion = 1;
+constexpr uint32_t kProtocolVersion = 2;
 constexpr auto kGoodbyePatience = std::chrono::milliseconds(500);
 
 Status GoneStatus(const std::string& detail) {

@@ -13,7 +13,7 @@
 
 namespace ivmq::control {
 
-inline constexpr uint32_t kSessionProtocolVersion = 1;
+inline constexpr uint32_t kSessionProtocolVersion = 2;
 
 // What a process says to control and is answered, whatever carries it. Every request that cannot
 // be met is answered with a Failure; nothing that a process says can do more than end its own node.

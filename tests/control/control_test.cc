@@ -70,7 +70,7 @@ TEST(ControlTest, HandsNothingOutOfARegionWhosePastItDoesNotKnow) {
   ControlHarness harness(options);
   TestNode node = harness.AttachNode();
   v1::NodeRequest hello;
-  hello.mutable_hello()->set_protocol_version(1);
+  hello.mutable_hello()->set_protocol_version(2);
   hello.mutable_hello()->set_node_name("x");
   const v1::NodeEvent answer = node.Call(hello);
   EXPECT_EQ(answer.failure().code(), static_cast<int>(grpc::StatusCode::UNAVAILABLE));

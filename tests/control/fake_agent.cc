@@ -126,7 +126,7 @@ v1::NodeEvent GuestNode::NextOf(v1::NodeEvent::EventCase kind) {
 
 uint64_t GuestNode::Hello(const std::string& name) {
   v1::NodeRequest request;
-  request.mutable_hello()->set_protocol_version(1);
+  request.mutable_hello()->set_protocol_version(2);
   request.mutable_hello()->set_node_name(name);
   return Call(request).welcome().node_id();
 }

@@ -39,7 +39,7 @@ class FrameSessionTest : public testing::Test {
 TEST_F(FrameSessionTest, WelcomesANodeWithAPlaceToSleep) {
   TestNode node = harness_.AttachNode();
   v1::NodeRequest request;
-  request.mutable_hello()->set_protocol_version(1);
+  request.mutable_hello()->set_protocol_version(2);
   request.mutable_hello()->set_node_name("camera");
   const Event answer = node.Call(request);
   ASSERT_TRUE(answer.has_welcome()) << answer.DebugString();
@@ -50,13 +50,13 @@ TEST_F(FrameSessionTest, WelcomesANodeWithAPlaceToSleep) {
 
 TEST_F(FrameSessionTest, RefusesAHelloThatBreaksTheRules) {
   v1::NodeRequest request;
-  request.mutable_hello()->set_protocol_version(2);
+  request.mutable_hello()->set_protocol_version(3);
   request.mutable_hello()->set_node_name("x");
   TestNode node = harness_.AttachNode();
   Event answer = node.Call(request);
   EXPECT_EQ(answer.failure().code(), kFailedPrecondition);
-  EXPECT_THAT(answer.failure().message(), AllOf(HasSubstr("version 2"), HasSubstr("version 1")));
-  request.mutable_hello()->set_protocol_version(1);
+  EXPECT_THAT(answer.failure().message(), AllOf(HasSubstr("version 3"), HasSubstr("version 2")));
+  request.mutable_hello()->set_protocol_version(2);
   request.mutable_hello()->set_node_name(std::string(64, 'x'));
   EXPECT_EQ(node.Call(request).failure().code(), kInvalidArgument);
   request.mutable_hello()->set_node_name("");

@@ -58,7 +58,7 @@ class Process {
       : attached_(Must(transport::Attach(socket, Clock::now() + kPatience))),
         node_(attached_.welcome.connection_id, std::move(attached_.channel)) {
     v1::NodeRequest hello;
-    hello.mutable_hello()->set_protocol_version(1);
+    hello.mutable_hello()->set_protocol_version(2);
     hello.mutable_hello()->set_node_name("p" + std::to_string(getpid()));
     const v1::NodeEvent welcome = node_.Call(hello);
     if (!welcome.has_welcome()) Fail(welcome.DebugString());

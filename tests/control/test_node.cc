@@ -68,7 +68,7 @@ bool TestNode::AtEof() {
 
 uint64_t TestNode::Hello(const std::string& name) {
   v1::NodeRequest request;
-  request.mutable_hello()->set_protocol_version(1);
+  request.mutable_hello()->set_protocol_version(2);
   request.mutable_hello()->set_node_name(name);
   request.mutable_hello()->set_sdk_version("test");
   return Call(request).welcome().node_id();

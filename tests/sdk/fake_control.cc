@@ -187,7 +187,7 @@ void FakeControl::OnHello(uint64_t node, uint64_t request_id) {
   event.mutable_welcome()->set_node_id(node);
   event.mutable_welcome()->set_wake_offset(nodes_[node].wake_offset);
   event.mutable_welcome()->set_realm("fake");
-  event.mutable_welcome()->set_protocol_version(1);
+  event.mutable_welcome()->set_protocol_version(2);
   SendLocked(node, event);
 }
 
