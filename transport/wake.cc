@@ -47,8 +47,6 @@ NodeWake::NodeWake(std::shared_ptr<Device> device, WakeBlock* block, int vector_
   block_->sleep.store(0, std::memory_order_relaxed);
 }
 
-NodeWake::~NodeWake() { block_->sleep.store(0, std::memory_order_relaxed); }
-
 void NodeWake::BeginSleep() {
   if (!interrupts()) return;
   const std::lock_guard<std::mutex> lock(mutex_);

@@ -46,7 +46,8 @@ class WakeTarget {
 
 // The sleeping side: one for each node, agent or control; shared by all its waiters. Owns the
 // word in the region that tells the others to ring, and the private count of threads behind it.
-// Keeps the device alive. Any thread.
+// Touches the word only in BeginSleep() and EndSleep(): its end may come after the block was given
+// back and is somebody else's memory. Keeps the device alive. Any thread.
 class NodeWake {
  public:
   // `wake_offset`: of our own WakeBlock in device->region(). `vector`: the one that we listen on;
@@ -54,7 +55,6 @@ class NodeWake {
   // OUT_OF_RANGE or INVALID_ARGUMENT if there can be no WakeBlock at `wake_offset`.
   static Result<std::shared_ptr<NodeWake>> Open(std::shared_ptr<Device> device,
                                                 uint64_t wake_offset, uint32_t vector);
-  ~NodeWake();
   NodeWake(const NodeWake&) = delete;
   NodeWake& operator=(const NodeWake&) = delete;
 

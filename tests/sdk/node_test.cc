@@ -3,8 +3,11 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -96,6 +99,27 @@ TEST(NodeTest, SaysGoodbyeWhenTheLastOfItIsGone) {
   EXPECT_TRUE(publisher->Publish(AsBytes("x")).ok());
   publisher.reset();
   EXPECT_TRUE(said());
+}
+
+TEST(NodeTest, TouchesNoMemoryAfterItsGoodbye) {
+  FakeControl control;
+  {
+    Node node = Open(control);
+    auto subscriber = node.CreateSubscriber("t").value();
+    auto publisher = node.CreatePublisher("t", {.reliability = Block(kLong)}).value();
+    EXPECT_GE(subscriber.fd(), 0);
+    EXPECT_TRUE(publisher.Publish(AsBytes("x")).ok());
+    EXPECT_TRUE(subscriber.Receive(kLong).ok());
+    node.Close();
+    control.AwaitRequest([](const v1::NodeRequest& request) { return request.has_goodbye(); });
+    // Control may have given all of it to others by now.
+    std::memset(control.region().data(), 0xa5, control.region().size());
+    EXPECT_EQ(subscriber.Receive(kLong).status().code(), Code::kClosed);
+    EXPECT_EQ(publisher.Publish(AsBytes("x")).status().code(), Code::kClosed);
+  }
+  const auto touched = std::find_if(control.region().begin(), control.region().end(),
+                                    [](std::byte byte) { return byte != std::byte{0xa5}; });
+  EXPECT_EQ(touched, control.region().end()) << "at " << touched - control.region().begin();
 }
 
 TEST(NodeTest, AnswersClosedAfterClose) {
