@@ -190,7 +190,10 @@ bool StreamPump::HasWork(Look look) {
   const int64_t bytes = WaitsForRoom();
   if (bytes < 0) return false;
   const auto room = static_cast<size_t>(bytes);
-  if (look == Look::kSpin) return links_.out.space_signalled() || links_.out.HasRoom(room);
+  if (look == Look::kSpin) {
+    // Corrupt: no room ever comes, and OnRing() ends the stream for it.
+    return links_.out.space_signalled() || links_.out.HasRoom(room) || links_.out.corrupt();
+  }
   return links_.out.ArmSpace(room) || links_.out.space_signalled();
 }
 

@@ -254,6 +254,30 @@ TEST_F(StreamTest, NonsenseInTheRingClosesTheSocketAndSaysSo) {
   EXPECT_EQ(ReceiveAll(agent_.near.get()), "") << "the other side learns of the end";
 }
 
+TEST_F(StreamTest, NonsenseWhereRoomIsAwaitedEndsAWriterThatIsHeldUp) {
+  places_ = yard_.MakeStream(ringbuf::kMinCapacity);
+  control_ = yard_.OpenSide(StreamSide::kControl, places_);
+  control_loop_ = LocalRealm::Must(StreamLoop::Start(yard_.control.wake));
+  control_loop_->Add(std::move(control_.far), std::move(*control_.links),
+                     [this](const Status& status) {
+                       control_status_ = status;
+                       ++control_closed_;
+                     });
+  // Nobody reads the ring at the other end: the socket fills up behind it.
+  const std::vector<std::byte> piece(64 << 10);
+  EXPECT_TRUE(Eventually([&] {
+    while (::send(control_.near.get(), piece.data(), piece.size(), MSG_DONTWAIT) > 0) {
+    }
+    pollfd room{control_.near.get(), POLLOUT, 0};
+    return ::poll(&room, 1, 200) == 0;
+  }));
+  auto* ring =
+      reinterpret_cast<ringbuf::RingDescriptor*>(yard_.links.At(places_.to_agent_ring_offset));
+  ring->head.store(~uint64_t{0});
+  EXPECT_TRUE(Eventually([this] { return control_closed_ == 1; }));
+  EXPECT_EQ(control_status_.code(), Code::kDataLoss);
+}
+
 TEST_F(StreamTest, ManyStreamsShareALoop) {
   constexpr int kStreams = 32;
   control_loop_ = LocalRealm::Must(StreamLoop::Start(yard_.control.wake));
