@@ -168,11 +168,14 @@ bool PeerWatch::ReadHello(const Peer& peer, Hello* hello) const {
   return entry->hello.load(std::memory_order_relaxed) == hello->number;
 }
 
+bool PeerWatch::HasStream(const Peer& peer, const Hello& hello) {
+  return peer.agent && peer.agent->stream != 0 && peer.agent->boot_id == hello.boot_id &&
+         peer.agent->nonce == hello.nonce;
+}
+
 void PeerWatch::OnHello(Peer* peer, const Hello& hello) {
   if (!IsAcceptable(peer, hello)) return;
-  const bool is_known = peer->agent && peer->agent->stream != 0 &&
-                        peer->agent->boot_id == hello.boot_id && peer->agent->nonce == hello.nonce;
-  if (!is_known) {
+  if (!HasStream(*peer, hello)) {
     EndAgents(peer, hello);
     if (const absl::Status started = StartAgent(peer, hello); !started.ok()) {
       LogWarning("realm \"{}\": peer {}: no stream for its agent: {}", state_->name, peer->id,
@@ -199,9 +202,11 @@ bool PeerWatch::IsAcceptable(Peer* peer, const Hello& hello) {
   } else if (peer->doorbells.empty()) {
     why = "it has no vectors";
   } else if (peer->earlier_agents.size() >= kMaxEarlierAgents && peer->agent &&
-             peer->agent->boot_id == hello.boot_id && peer->agent->nonce != hello.nonce) {
-    why = fmt::format("it was restarted {} times since the guest booted; reboot the guest",
-                      peer->earlier_agents.size());
+             peer->agent->boot_id == hello.boot_id && !HasStream(*peer, hello)) {
+    why = fmt::format(
+        "it has taken {} streams since the guest booted, and none is proven unused; reboot the "
+        "guest",
+        peer->earlier_agents.size() + 1);
   }
   if (why.empty()) return true;
   if (std::exchange(peer->refused_hello, hello.number) != hello.number) {

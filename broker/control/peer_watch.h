@@ -29,7 +29,8 @@ class PeerWatch {
   static constexpr std::chrono::seconds kSuspectAfter{3};
   // Between two accepted hellos of a peer, so that a mad agent cannot keep control busy.
   static constexpr std::chrono::milliseconds kAcceptInterval{100};
-  // Agents of one boot that were never proven dead; each holds its stream's memory.
+  // Agents of one boot that were never proven dead, and streams of one agent that broke; each holds
+  // its stream's memory.
   static constexpr size_t kMaxEarlierAgents = 64;
 
   struct Hooks {
@@ -73,6 +74,8 @@ class PeerWatch {
   transport::PeerEntry* EntryOf(const Peer& peer) const;
   // False if there is no new hello, or it is being written right now.
   bool ReadHello(const Peer& peer, Hello* hello) const;
+  // Whether the agent that says this hello has a stream that works.
+  static bool HasStream(const Peer& peer, const Hello& hello);
   void OnHello(Peer* peer, const Hello& hello);
   bool IsAcceptable(Peer* peer, const Hello& hello);
   // What the peer's agents before this hello leave behind.

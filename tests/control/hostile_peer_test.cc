@@ -76,6 +76,27 @@ TEST_F(HostilePeerTest, BoundsWhatAnAgentThatRestartsForeverTakes) {
   EXPECT_TRUE(WaitUntil([&] { return admin_.Realm().arena_used_bytes() < 65536; }));
 }
 
+TEST_F(HostilePeerTest, BoundsWhatAnAgentWhoseStreamBreaksForeverTakes) {
+  const TestPeer peer = harness_.ConnectPeer(1);
+  FakeAgent agent(peer);
+  ASSERT_TRUE(agent.SayHello({}));
+  int accepted = 1;
+  while (accepted < 200) {
+    const auto* entry = agent.entry();
+    auto* ring = reinterpret_cast<ringbuf::RingDescriptor*>(peer.device->region().data() +
+                                                            entry->to_control_ring_offset.load());
+    ring->tail.store(~uint64_t{0});
+    peer.device->OpenDoorbell(0, 0).value().Ring();
+    ASSERT_TRUE(WaitUntil([&] { return admin_.Peers().peers(1).state() == v1::Peer::CONNECTED; }));
+    if (!agent.SayHello({}, std::chrono::milliseconds(1500))) break;
+    ++accepted;
+  }
+  EXPECT_LE(accepted, 66);
+  EXPECT_TRUE(StillServes());
+  harness_.PeerGone(1, broker::GoneProof::kEof);
+  EXPECT_TRUE(WaitUntil([&] { return admin_.Realm().arena_used_bytes() < 65536; }));
+}
+
 TEST_F(HostilePeerTest, EndsAStreamThatHoldsNonsenseAndTakesANewHello) {
   const TestPeer peer = harness_.ConnectPeer(1);
   FakeAgent agent(peer);
