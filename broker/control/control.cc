@@ -8,6 +8,15 @@
 #include "broker/control/log.h"
 
 namespace ivmq::control {
+namespace {
+
+// Costs whoever came last its place, and nobody else anything.
+void WarnOfFileLimit(const std::string& whom) {
+  LogWarning("{} is turned away: no file descriptors left; raise LimitNOFILE (ulimit -n) of ivmqd",
+             whom);
+}
+
+}  // namespace
 
 using broker::GoneProof;
 using broker::KeeperEvent;
@@ -72,7 +81,7 @@ void Control::OnEvent(const KeeperEvent& event, Fds fds) {
     case KeeperEventKind::kNodeGone:
       return OnNodeGone(event);
     case KeeperEventKind::kAdminConnected:
-      return OnAdminConnected(std::move(fds));
+      return OnAdminConnected(event, std::move(fds));
     case KeeperEventKind::kPeerRefused:
       return OnRefused(event);
     case KeeperEventKind::kReady:
@@ -100,11 +109,18 @@ void Control::OnRealm(const KeeperEvent& event, Fds fds) {
 
 void Control::OnDoorbells(const KeeperEvent& event, Fds fds) {
   if (const auto opening = opening_.find(event.realm); opening != opening_.end()) {
-    if (event.peer == 0 && opening->second.AddDoorbells(std::move(fds))) OpenRealm(event.realm);
+    if (event.peer != 0) return;
+    if (fds.size() != event.count) return Fail("no file descriptors left for a realm's doorbells");
+    if (opening->second.AddDoorbells(std::move(fds))) OpenRealm(event.realm);
     return;
   }
   const auto watch = watches_.find(event.realm);
-  if (watch != watches_.end()) watch->second->OnDoorbells(event.peer, std::move(fds));
+  if (watch == watches_.end()) return;
+  if (fds.size() != event.count) {
+    WarnOfFileLimit(fmt::format("peer {}", event.peer));
+    return keeper_.SendEvictPeer(event.realm, event.peer);
+  }
+  watch->second->OnDoorbells(event.peer, std::move(fds));
 }
 
 void Control::OpenRealm(uint32_t index) {
@@ -130,7 +146,9 @@ void Control::OpenRealm(uint32_t index) {
 
 void Control::OnNodeAttached(const KeeperEvent& event, Fds fds) {
   const auto realm = realms_.find(event.realm);
-  if (realm == realms_.end() || fds.size() != 1) return;
+  if (realm == realms_.end()) return;
+  // The keeper's channel has closed with the descriptor that was lost: the process reads its end.
+  if (fds.size() != 1) return WarnOfFileLimit(fmt::format("process {}", event.pid));
   Origin origin;
   origin.pid = event.pid;
   origin.uid = event.uid;
@@ -149,8 +167,9 @@ void Control::OnNodeGone(const KeeperEvent& event) {
                                                                  : SideEvent::kDied);
 }
 
-void Control::OnAdminConnected(Fds fds) {
-  if (fds.size() == 1 && grpc_ != nullptr) grpc_->AddAdmin(std::move(fds.front()));
+void Control::OnAdminConnected(const KeeperEvent& event, Fds fds) {
+  if (fds.size() != 1) return WarnOfFileLimit(fmt::format("an operator (process {})", event.pid));
+  if (grpc_ != nullptr) grpc_->AddAdmin(std::move(fds.front()));
 }
 
 void Control::OnRefused(const KeeperEvent& event) {

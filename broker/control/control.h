@@ -50,7 +50,7 @@ class Control : public AdminBackend {
   void OnNodeAttached(const broker::KeeperEvent& event, Fds fds);
   void OnNodeGone(const broker::KeeperEvent& event);
   void OnRefused(const broker::KeeperEvent& event);
-  void OnAdminConnected(Fds fds);
+  void OnAdminConnected(const broker::KeeperEvent& event, Fds fds);
   void Fail(const std::string& why);
   void Tick();
   absl::Status EvictNodeOf(Realm* realm, uint64_t node_id);

@@ -20,7 +20,8 @@ class KeeperLink {
  public:
   static constexpr int kEventsPerTurn = 64;
 
-  // The handler owns the fds that came beside the event.
+  // The handler owns the fds that came beside the event: all that belong to it, or none where this
+  // process is at its limit of open files.
   using OnEvent = std::function<void(const broker::KeeperEvent&, std::vector<transport::UniqueFd>)>;
   // Called once: the keeper is gone, or spoke nonsense.
   using OnClosed = std::function<void(const std::string& why)>;

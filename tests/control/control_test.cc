@@ -1,7 +1,11 @@
 #include "broker/control/control.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <string>
@@ -10,6 +14,8 @@
 #include "broker/control/directory.h"
 #include "tests/control/admin_client.h"
 #include "tests/control/control_harness.h"
+#include "transport/memfd_device.h"
+#include "transport/unique_fd.h"
 
 namespace ivmq::control {
 namespace {
@@ -154,6 +160,60 @@ TEST(ControlTest, CountsWhomTheKeeperRefused) {
   refused.count = 5;
   harness.Send(refused);
   EXPECT_TRUE(WaitUntil([&] { return admin.Realm().refused_ids_exhausted() == 5; }));
+}
+
+// This process takes no more descriptors while one of these lives.
+class NoMoreFiles {
+ public:
+  NoMoreFiles() {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const transport::UniqueFd lowest(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    rlimit none = before_;
+    none.rlim_cur = static_cast<rlim_t>(lowest.get());
+    setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoMoreFiles() { setrlimit(RLIMIT_NOFILE, &before_); }
+  NoMoreFiles(const NoMoreFiles&) = delete;
+  NoMoreFiles& operator=(const NoMoreFiles&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST(ControlTest, TurnsNewcomersAwayWhenItIsOutOfDescriptorsAndGoesOn) {
+  ControlHarness harness;
+  AdminClient admin(harness.ConnectAdmin());
+  TestNode node = harness.AttachNode();
+  EXPECT_NE(node.Hello("here.before"), 0u);
+  int channel[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel), 0);
+  const transport::UniqueFd mine(channel[0]);
+  transport::UniqueFd its(channel[1]);
+  auto vectors = transport::CreateEventfds(2).value();
+  {
+    const NoMoreFiles limit;
+    for (const auto kind :
+         {broker::KeeperEventKind::kNodeAttached, broker::KeeperEventKind::kAdminConnected}) {
+      broker::KeeperEvent event = harness.Event(kind);
+      event.connection = 4711;
+      harness.Send(event, {its.get()});
+    }
+    broker::KeeperEvent doorbells = harness.Event(broker::KeeperEventKind::kDoorbells);
+    doorbells.peer = 7;
+    doorbells.count = 2;
+    harness.Send(doorbells, {vectors[0].get(), vectors[1].get()});
+    const auto command = harness.NextCommand();
+    ASSERT_TRUE(command);
+    EXPECT_EQ(command->kind, broker::KeeperCommandKind::kEvictPeer);
+    EXPECT_EQ(command->peer, 7u);
+  }
+  its.Reset();
+  char byte = 0;
+  EXPECT_EQ(read(mine.get(), &byte, 1), 0) << "nobody holds the other end any more";
+  EXPECT_TRUE(node.Publish("a").has_publisher_registered());
+  TestNode later = harness.AttachNode();
+  EXPECT_NE(later.Hello("here.later"), 0u);
+  EXPECT_EQ(admin.Nodes().nodes_size(), 2);
 }
 
 TEST(ControlTest, DisconnectsAVmForWhichThePeerTableHasNoRoom) {
