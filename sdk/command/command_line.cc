@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -18,10 +19,12 @@ constexpr const char* kFooter =
     "--json prints one JSON object a line. Lists print an object for each element, as in\n"
     "ivmq/v1/discovery.proto; 64-bit integers are strings there, as in all of protobuf's JSON.";
 
-// A number of seconds, with fractions.
+// A number of seconds, with fractions; a year stands for all that is longer, which a count of
+// nanoseconds may not hold.
 std::chrono::nanoseconds Seconds(double seconds) {
+  constexpr double kYear = 365 * 86400.0;
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
-      std::chrono::duration<double>(seconds));
+      std::chrono::duration<double>(std::min(seconds, kYear)));
 }
 
 // Builds the parser; owns what CLI11 writes to until Take() turns it into a CommandLine.
@@ -86,7 +89,7 @@ class Parser {
     count_ = pub->add_option("--count", pub_count_, "how many messages (default 1)")
                  ->check(CLI::PositiveNumber);
     rate_ = pub->add_option("--rate", rate_hz_, "messages a second (default: as fast as it goes)")
-                ->check(CLI::PositiveNumber);
+                ->check(CLI::Range(1e-6, 1e9));
     size_ = pub->add_option("--size", size_bytes_,
                             "repeats or cuts the data to so many bytes (default: as it is)")
                 ->check(CLI::NonNegativeNumber)

@@ -69,6 +69,15 @@ class Source {
   std::string text_;
 };
 
+// Before a message of that size is made: it may be larger than the machine.
+Status CheckSize(const PubOptions& options, const BytesPublisher& publisher) {
+  const size_t most = publisher.max_message_bytes();
+  if (options.size_bytes.value_or(0) <= most) return Status();
+  return Status(
+      Code::kInvalidArgument,
+      fmt::format("--size {}: at most {} bytes fit into one message", *options.size_bytes, most));
+}
+
 // Waits in steps, so that Ctrl-C is heard.
 Status WaitForSubscribers(const PubOptions& options, BytesPublisher* publisher,
                           const Interrupt& interrupt) {
@@ -147,6 +156,7 @@ int RunPub(const CommandLine& line) {
   }
   Sent sent;
   const Clock::time_point begin = Clock::now();
+  if (status.ok()) status = CheckSize(options, publisher.value());
   if (status.ok()) status = PublishAll(options, &publisher.value(), &pause, interrupt, &sent);
   publisher->Close();
   Report(options.topic, sent, Clock::now() - begin);

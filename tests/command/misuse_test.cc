@@ -24,6 +24,7 @@ TEST(MisuseTest, IsTellableFromFailureByTheExitStatus) {
       {"pub", "topic", "--data", "x", "--count", "many"},
       {"pub", "topic", "--data", "x", "--rate", "0"},
       {"pub", "topic", "--data", "x", "--rate", "-1"},
+      {"pub", "topic", "--data", "x", "--rate", "1e-30"},
       {"sub", "topic", "--timeout", "soon"},
       {"evict"},
       {"evict", "node"},
