@@ -44,8 +44,8 @@ Status ExplainConnect(const Status& status, const std::string& path) {
     case Code::kUnavailable:
       return Status(status.code(),
                     "ivmqd does not listen at " + path +
-                        ": start it (systemctl start ivmqd), or give --admin-socket or "
-                        "IVMQ_ADMIN_SOCKET");
+                        ": on a host start it (systemctl start ivmqd), or give --admin-socket or "
+                        "IVMQ_ADMIN_SOCKET; in a guest there is none: ask on the host");
     case Code::kPermissionDenied:
       return Status(status.code(), "no permission for " + path + ": run as the user of ivmqd");
     default:

@@ -1,12 +1,12 @@
 #include "sdk/command/command_line.h"
 
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cstdio>
 #include <cstdlib>
-#include <map>
+#include <limits>
+#include <string>
 #include <utility>
 
 #include "sdk/command/output.h"
@@ -19,12 +19,45 @@ constexpr const char* kFooter =
     "--json prints one JSON object a line. Lists print an object for each element, as in\n"
     "ivmq/v1/discovery.proto; 64-bit integers are strings there, as in all of protobuf's JSON.";
 
-// A number of seconds, with fractions; a year stands for all that is longer, which a count of
-// nanoseconds may not hold.
+constexpr double kSecondsMax = 1e9;  // fits a count of nanoseconds
+constexpr double kRateMinHz = 0.001;
+constexpr double kRateMaxHz = 1e9;
+constexpr uint64_t kSizeMaxBytes = 2 << 20;  // an eighth of the largest ring
+
+// CLI11's own checks of a number print the bounds of its type, which for a double has 309 digits.
+template <class Number>
+CLI::Validator Within(Number least, Number most) {
+  const auto check = [least, most](const std::string& text) -> std::string {
+    constexpr bool kWhole = std::is_integral_v<Number>;
+    Number value{};
+    // What is no number compares as false with both bounds.
+    if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most) return {};
+    if (most == std::numeric_limits<Number>::max()) {
+      return fmt::format("'{}' is not a whole number from {}", text, least);
+    }
+    return kWhole ? fmt::format("'{}' is not a whole number from {} to {}", text, least, most)
+                  : fmt::format("'{}' is not a number from {:.10g} to {:.10g}", text,
+                                static_cast<double>(least), static_cast<double>(most));
+  };
+  return CLI::Validator(check, "");
+}
+
+CLI::Validator Counted(uint64_t least) {
+  return Within(least, std::numeric_limits<uint64_t>::max());
+}
+
+std::string CommandsOf(const CLI::App& app) {
+  std::string names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  return names;
+}
+
+// A number of seconds, with fractions.
 std::chrono::nanoseconds Seconds(double seconds) {
-  constexpr double kYear = 365 * 86400.0;
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
-      std::chrono::duration<double>(std::min(seconds, kYear)));
+      std::chrono::duration<double>(seconds));
 }
 
 // Builds the parser; owns what CLI11 writes to until Take() turns it into a CommandLine.
@@ -57,7 +90,13 @@ class Parser {
     try {
       app_.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-      *exit_code = app_.exit(error) == 0 ? kDone : kMisused;
+      const bool asked = error.get_exit_code() == 0;  // for help or the version
+      if (asked) {
+        app_.exit(error);
+      } else {
+        Complain(Explain(error));
+      }
+      *exit_code = asked ? kDone : kMisused;
       return false;
     }
     if (version_) {
@@ -74,6 +113,29 @@ class Parser {
   }
 
  private:
+  // What is wrong, in which command, and where it says what is right.
+  std::string Explain(const CLI::ParseError& error) const {
+    const CLI::App* app = &app_;
+    std::string path = "ivmq";
+    while (!app->get_subcommands().empty()) {
+      app = app->get_subcommands().front();
+      path += " " + app->get_name();
+    }
+    std::string what = error.what();
+    if (app->get_require_subcommand_min() > 0) {
+      std::string given;  // the first word that should have been a command
+      for (const std::string& word : app_.remaining(true)) {
+        if (word.empty() || word.front() == '-') continue;
+        given = word;
+        break;
+      }
+      what = given.empty()
+                 ? "which command? There are " + CommandsOf(*app)
+                 : fmt::format("there is no command '{}', but {}", given, CommandsOf(*app));
+    }
+    return fmt::format("{}; see `{} --help`", what, path);
+  }
+
   CLI::App* Add(const std::string& name, const std::string& what, Subcommand subcommand) {
     return app_.add_subcommand(name, what)->callback([this, subcommand] {
       line_.subcommand = subcommand;
@@ -86,34 +148,35 @@ class Parser {
     data_ = pub->add_option("--data", data_text_, "the message");
     stdin_ = pub->add_flag("--stdin", from_stdin_, "each line of the standard input is a message")
                  ->excludes(data_);
-    count_ = pub->add_option("--count", pub_count_, "how many messages (default 1)")
-                 ->check(CLI::PositiveNumber);
+    count_ =
+        pub->add_option("--count", pub_count_, "how many messages (default 1)")->check(Counted(1));
     rate_ = pub->add_option("--rate", rate_hz_, "messages a second (default: as fast as it goes)")
-                ->check(CLI::Range(1e-6, 1e9));
+                ->check(Within(kRateMinHz, kRateMaxHz));
     size_ = pub->add_option("--size", size_bytes_,
                             "repeats or cuts the data to so many bytes (default: as it is)")
-                ->check(CLI::NonNegativeNumber)
+                ->check(Within(uint64_t{0}, kSizeMaxBytes))
                 ->excludes(stdin_);
     pub->add_option("--type", line_.pub.type_name,
                     "full protobuf type name of the messages (default: bytes without a type)");
     pub->add_option("--wait", line_.pub.wait_subscribers,
-                    "publishes only when there are so many subscribers (default 0)");
+                    "publishes only when there are so many subscribers (default 0)")
+        ->check(Within(uint32_t{0}, std::numeric_limits<uint32_t>::max()));
     pub->add_option("--timeout", pub_timeout_,
                     "seconds to wait for subscribers, and for room in a link")
-        ->check(CLI::NonNegativeNumber)
+        ->check(Within(0.0, kSecondsMax))
         ->capture_default_str();
   }
 
   void AddSub() {
     CLI::App* sub = Add("sub", "prints messages as they come, each on a line", Subcommand::kSub);
     sub->add_option("TOPIC", line_.sub.topic, "tokens by dots, no wildcards")->required();
-    sub_count_option_ = sub->add_option("--count", sub_count_, "ends after so many messages")
-                            ->check(CLI::PositiveNumber);
+    sub_count_option_ =
+        sub->add_option("--count", sub_count_, "ends after so many messages")->check(Counted(1));
     sub_timeout_option_ =
         sub->add_option("--timeout", sub_timeout_,
                         "ends after so many seconds; with --count and fewer messages that is a "
                         "failure (status 1)")
-            ->check(CLI::NonNegativeNumber);
+            ->check(Within(0.0, kSecondsMax));
   }
 
   void AddLists() {
@@ -145,12 +208,14 @@ class Parser {
     evict->require_subcommand(1);
     evict->fallthrough();
     CLI::App* node = evict->add_subcommand("node", "ends a process's session");
-    node->add_option("ID", line_.evict_id, "as `ivmq nodes` shows it")->required();
+    node->add_option("ID", line_.evict_id, "as `ivmq nodes` shows it")
+        ->required()
+        ->check(Counted(1));
     node->callback([this] { line_.subcommand = Subcommand::kEvictNode; });
     CLI::App* peer = evict->add_subcommand("peer", "disconnects a VM's device");
     peer->add_option("ID", line_.evict_id, "as `ivmq peers` shows it; not 0")
         ->required()
-        ->check(CLI::Range(1, 65535));
+        ->check(Within(uint32_t{1}, uint32_t{65535}));
     peer->add_option("--realm", line_.realm, "of the peer (default: the only one)");
     peer->callback([this] { line_.subcommand = Subcommand::kEvictPeer; });
   }

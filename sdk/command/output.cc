@@ -121,6 +121,10 @@ std::string HumanBytes(double bytes) {
                : fmt::format("{:.1f} {}", bytes, kUnits[unit]);
 }
 
+std::string CountOf(uint64_t count, std::string_view what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
 std::string HumanDuration(uint64_t milliseconds) {
   const uint64_t seconds = milliseconds / 1000;
   if (seconds < 60) return fmt::format("{}s", seconds);

@@ -1,6 +1,7 @@
 #ifndef IVMQ_SDK_COMMAND_OUTPUT_H_
 #define IVMQ_SDK_COMMAND_OUTPUT_H_
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,8 @@ bool IsPrintableUtf8(std::string_view text);
 
 // "512 B", "64 KiB", "256 MiB": exact where it is short, else with one decimal.
 std::string HumanBytes(double bytes);
+// "1 message", "2 messages".
+std::string CountOf(uint64_t count, std::string_view what);
 // "12s", "3m 20s", "2h 5m", "4d 3h".
 std::string HumanDuration(uint64_t milliseconds);
 

@@ -1,6 +1,10 @@
 #include "sdk/command/table.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -9,7 +13,7 @@
 namespace ivmq::command {
 namespace {
 
-constexpr size_t kWidthMax = 100;
+constexpr size_t kNarrowest = 100;  // in a smaller window lines wrap: better than no names
 constexpr size_t kGap = 2;
 
 bool StartsCharacter(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) != 0x80; }
@@ -35,6 +39,13 @@ std::string Pad(const std::string& text, size_t width, Table::Align align) {
   return align == Table::Align::kLeft ? text + blanks : blanks + text;
 }
 
+size_t WidthOfOutput() {
+  if (::isatty(STDOUT_FILENO) == 0) return std::numeric_limits<size_t>::max();
+  winsize window{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) != 0) return kNarrowest;
+  return std::max<size_t>(kNarrowest, window.ws_col);
+}
+
 }  // namespace
 
 Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
@@ -49,7 +60,7 @@ void Table::Add(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-std::vector<size_t> Table::Widths() const {
+std::vector<size_t> Table::Widths(size_t width_max) const {
   std::vector<size_t> widths;
   for (size_t i = 0; i < columns_.size(); ++i) {
     size_t width = WidthOf(columns_[i].title);
@@ -57,14 +68,14 @@ std::vector<size_t> Table::Widths() const {
     widths.push_back(width);
   }
   const size_t gaps = kGap * (columns_.size() - 1);
-  while (std::accumulate(widths.begin(), widths.end(), gaps) > kWidthMax) {
+  while (std::accumulate(widths.begin(), widths.end(), gaps) > width_max) {
     --*std::max_element(widths.begin(), widths.end());
   }
   return widths;
 }
 
-std::vector<std::string> Table::Lines() const {
-  const std::vector<size_t> widths = Widths();
+std::vector<std::string> Table::Lines(size_t width_max) const {
+  const std::vector<size_t> widths = Widths(width_max);
   const auto line = [&](const auto& cell) {
     std::string text;
     for (size_t i = 0; i < columns_.size(); ++i) {
@@ -80,7 +91,7 @@ std::vector<std::string> Table::Lines() const {
 }
 
 void Table::Print() const {
-  for (const std::string& line : Lines()) PrintLine(line);
+  for (const std::string& line : Lines(WidthOfOutput())) PrintLine(line);
 }
 
 }  // namespace ivmq::command

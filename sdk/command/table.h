@@ -7,8 +7,8 @@
 
 namespace ivmq::command {
 
-// A table for people: aligned columns, two blanks between them, at most 100 characters wide. What
-// does not fit is cut with an ellipsis, the widest column first.
+// A table for people: aligned columns, two blanks between them. What a terminal has no room for is
+// cut with an ellipsis, the widest column first.
 class Table {
  public:
   enum class Align { kLeft, kRight };
@@ -21,12 +21,15 @@ class Table {
 
   // REQUIRES: as many cells as columns. Characters that would break a line become '?'.
   void Add(std::vector<std::string> cells);
-  // One element a line, the titles first.
-  std::vector<std::string> Lines() const;
+  // One element a line, the titles first, no line wider than `width_max` characters.
+  // REQUIRES: width_max takes the titles.
+  std::vector<std::string> Lines(size_t width_max) const;
+  // As wide as the terminal on stdout is, and whole where that is none: grep shall find what it
+  // looks for.
   void Print() const;
 
  private:
-  std::vector<size_t> Widths() const;
+  std::vector<size_t> Widths(size_t width_max) const;
 
   const std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;

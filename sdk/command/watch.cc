@@ -42,14 +42,16 @@ std::string SubjectText(const v1::DiscoveryEvent& event) {
       return fmt::format("peer {}: {}", event.peer().peer_id(),
                          StateText(v1::Peer::State_Name(event.peer().state())));
     case v1::DiscoveryEvent::kNode:
-      return fmt::format("node {} {} (peer {}): {}, {} publishers, {} subscribers",
-                         event.node().node_id(), event.node().name(), event.node().peer_id(),
+      return fmt::format("node {} {} (peer {}): {}, {}, {}", event.node().node_id(),
+                         event.node().name(), event.node().peer_id(),
                          StateText(v1::Node::State_Name(event.node().state())),
-                         event.node().publishers(), event.node().subscribers());
+                         CountOf(event.node().publishers(), "publisher"),
+                         CountOf(event.node().subscribers(), "subscriber"));
     case v1::DiscoveryEvent::kTopic:
-      return fmt::format("topic {} ({}): {} publishers, {} subscribers", event.topic().name(),
+      return fmt::format("topic {} ({}): {}, {}", event.topic().name(),
                          event.topic().type_name().empty() ? "bytes" : event.topic().type_name(),
-                         event.topic().publishers(), event.topic().subscribers());
+                         CountOf(event.topic().publishers(), "publisher"),
+                         CountOf(event.topic().subscribers(), "subscriber"));
     case v1::DiscoveryEvent::kLink:
       return fmt::format("link {} {}: {}@{} to {}@{}, {}{}{}", event.link().link_id(),
                          event.link().topic(), event.link().publisher_node(),

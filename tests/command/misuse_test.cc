@@ -11,6 +11,7 @@ namespace {
 
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 TEST(MisuseTest, IsTellableFromFailureByTheExitStatus) {
   const std::vector<std::vector<std::string>> misuses = {
@@ -25,6 +26,10 @@ TEST(MisuseTest, IsTellableFromFailureByTheExitStatus) {
       {"pub", "topic", "--data", "x", "--rate", "0"},
       {"pub", "topic", "--data", "x", "--rate", "-1"},
       {"pub", "topic", "--data", "x", "--rate", "1e-30"},
+      {"pub", "topic", "--data", "x", "--rate", "nan"},
+      {"pub", "topic", "--size", "2097153"},
+      {"pub", "topic", "--size", "99999999999999"},
+      {"sub", "topic", "--timeout", "inf"},
       {"sub", "topic", "--timeout", "soon"},
       {"evict"},
       {"evict", "node"},
@@ -37,6 +42,25 @@ TEST(MisuseTest, IsTellableFromFailureByTheExitStatus) {
     EXPECT_EQ(finished.exit_code, 2) << testing::PrintToString(arguments);
     EXPECT_THAT(finished.out, IsEmpty()) << testing::PrintToString(arguments);
     EXPECT_FALSE(finished.err.empty()) << testing::PrintToString(arguments);
+  }
+}
+
+TEST(MisuseTest, IsExplainedByWhatWasGivenAndWhatIsAllowed) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> misuses = {
+      {{}, "ivmq: which command? There are pub, sub, "},
+      {{"frobnicate"}, "ivmq: there is no command 'frobnicate', but pub, sub, "},
+      {{"evict", "everybody", "1"},
+       "ivmq: there is no command 'everybody', but node, peer; see `ivmq evict --help`\n"},
+      {{"sub"}, "ivmq: TOPIC is required; see `ivmq sub --help`\n"},
+      {{"sub", "topic", "--count", "0"},
+       "ivmq: --count: '0' is not a whole number from 1; see `ivmq sub --help`\n"},
+      {{"pub", "topic", "--data", "x", "--rate", "0"},
+       "ivmq: --rate: '0' is not a number from 0.001 to 1000000000; see `ivmq pub --help`\n"},
+      {{"pub", "topic", "--size", "-1"},
+       "ivmq: --size: '-1' is not a whole number from 0 to 2097152; see `ivmq pub --help`\n"},
+  };
+  for (const auto& [arguments, explanation] : misuses) {
+    EXPECT_THAT(RunIvmq(arguments).err, StartsWith(explanation));
   }
 }
 
@@ -101,6 +125,8 @@ TEST(OutputTest, WritesSizesAndTimesForPeople) {
   EXPECT_EQ(HumanBytes(1023), "1023 B");
   EXPECT_EQ(HumanBytes(64 << 10), "64 KiB");
   EXPECT_EQ(HumanBytes(1536), "1.5 KiB");
+  EXPECT_EQ(CountOf(0, "byte"), "0 bytes");
+  EXPECT_EQ(CountOf(1, "byte"), "1 byte");
   EXPECT_EQ(HumanDuration(59'999), "59s");
   EXPECT_EQ(HumanDuration(60'000), "1m 0s");
   EXPECT_EQ(HumanDuration(3'600'000), "1h 0m");

@@ -17,31 +17,32 @@ TEST(TableTest, AlignsColumns) {
   Table table({{"ID", Table::Align::kRight}, {"NAME"}, {"X"}});
   table.Add({"1", "one", "a"});
   table.Add({"100", "gr\xc3\xbc\xc3\x9f", "b"});
-  EXPECT_EQ(table.Lines(), (std::vector<std::string>{" ID  NAME  X", "  1  one   a",
-                                                     "100  gr\xc3\xbc\xc3\x9f  b"}));
+  EXPECT_EQ(table.Lines(100), (std::vector<std::string>{" ID  NAME  X", "  1  one   a",
+                                                        "100  gr\xc3\xbc\xc3\x9f  b"}));
 }
 
 TEST(TableTest, HasItsTitlesWhenItIsEmpty) {
   const Table table({{"ID"}, {"NAME"}});
-  EXPECT_EQ(table.Lines(), std::vector<std::string>{"ID  NAME"});
+  EXPECT_EQ(table.Lines(100), std::vector<std::string>{"ID  NAME"});
 }
 
-TEST(TableTest, FillsAHundredCharactersAndNoMore) {
+TEST(TableTest, FillsItsWidthAndNoMore) {
   Table exact({{"A"}, {"B"}});
   exact.Add({std::string(49, 'a'), std::string(49, 'b')});
-  EXPECT_EQ(exact.Lines()[1], std::string(49, 'a') + "  " + std::string(49, 'b'));
+  EXPECT_EQ(exact.Lines(100)[1], std::string(49, 'a') + "  " + std::string(49, 'b'));
 
   Table wide({{"A"}, {"B"}, {"C"}});
   wide.Add({std::string(300, 'a'), "short", std::string(80, 'c')});
-  for (const std::string& line : wide.Lines()) EXPECT_LE(Characters(line), 100U);
-  EXPECT_NE(wide.Lines()[1].find("short"), std::string::npos);
-  EXPECT_NE(wide.Lines()[1].find("…"), std::string::npos);
+  for (const std::string& line : wide.Lines(100)) EXPECT_LE(Characters(line), 100U);
+  EXPECT_NE(wide.Lines(100)[1].find("short"), std::string::npos);
+  EXPECT_NE(wide.Lines(100)[1].find("…"), std::string::npos);
+  EXPECT_EQ(wide.Lines(389)[1], std::string(300, 'a') + "  short  " + std::string(80, 'c'));
 }
 
 TEST(TableTest, LetsNoCellBreakALine) {
   Table table({{"A"}});
   table.Add({"evil\n\x1b[31m"});
-  EXPECT_EQ(table.Lines()[1], "evil??[31m");
+  EXPECT_EQ(table.Lines(100)[1], "evil??[31m");
 }
 
 }  // namespace
