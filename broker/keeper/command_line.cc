@@ -1,6 +1,7 @@
 #include "broker/keeper/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 
 namespace ivmq::broker {
 namespace {
@@ -27,11 +28,14 @@ CommandLine ParseCommandLine(int argc, char** argv) {
   app.add_option("--socket-mode", line.flags.socket_mode, "of all sockets, octal (0660)");
   app.add_option("--socket-group", line.flags.socket_group, "group of all sockets");
   app.add_option("--control-binary", line.flags.control_binary, "run this as control")->group("");
-  app.set_version_flag("--version", IVMQ_VERSION);
+  app.set_version_flag("--version", "ivmqd " IVMQ_VERSION);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    line.exit_code = app.exit(error) == 0 ? 0 : kMisused;
+    line.exit_code = error.get_exit_code() == 0 ? app.exit(error) : kMisused;
+    if (*line.exit_code == kMisused) {
+      std::fprintf(stderr, "ivmqd: %s; see `ivmqd --help`\n", error.what());
+    }
   }
   return line;
 }

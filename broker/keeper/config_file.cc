@@ -1,10 +1,12 @@
-#include <fmt/core.h>
+#include <fmt/format.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <system_error>
 
 #include "broker/keeper/config.h"
 
@@ -20,6 +22,11 @@ constexpr std::array<std::string_view, 5> kRealmKeys = {"name", "size", "vectors
 constexpr std::array<std::string_view, 6> kTopKeys = {
     "realm", "admin-socket", "log-level", "socket-mode", "socket-group", "control-binary"};
 
+template <class Keys>
+std::string ListOf(const Keys& keys) {
+  return fmt::format("{}", fmt::join(keys, ", "));
+}
+
 class Reader {
  public:
   explicit Reader(std::string path) : path_(std::move(path)) {}
@@ -30,7 +37,8 @@ class Reader {
       if (name == "realm") {
         ReadRealmKey(node, text);
       } else if (!ReadRealmValue(name, node, &text->realm) && !ReadTopValue(name, node, text)) {
-        Fail(node.source(), fmt::format("unknown key \"{}\"", name));
+        Fail(node.source(), fmt::format("unknown key \"{}\": expected {}, or one of a realm: {}",
+                                        name, ListOf(kTopKeys), ListOf(kRealmKeys)));
       }
     }
     if (status_.ok() && !text->realms.empty() && !text->realm.empty()) {
@@ -57,7 +65,8 @@ class Reader {
       RealmText realm;
       for (const auto& [key, value] : *table.as_table()) {
         if (!ReadRealmValue(key.str(), value, &realm)) {
-          Fail(value.source(), fmt::format("unknown key \"{}\" in [[realm]]", key.str()));
+          Fail(value.source(), fmt::format("unknown key \"{}\" in [[realm]]: expected {}",
+                                           key.str(), ListOf(kRealmKeys)));
         }
       }
       if (!realm.name) Fail(table.source(), "a [[realm]] table needs a name");
@@ -119,6 +128,10 @@ class Reader {
 }  // namespace
 
 Result<ConfigText> ReadConfigFile(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return Status(Code::kInvalidArgument, path + ": is a directory, and should be a TOML file");
+  }
   std::ifstream file(path);
   if (!file) return Status(Code::kNotFound, fmt::format("{}: cannot be read", path));
   const std::string content{std::istreambuf_iterator<char>(file), {}};

@@ -152,18 +152,25 @@ TEST(ConfigTest, FlagsOfARealmAndRealmTablesExcludeEachOther) {
   EXPECT_EQ(Merge(file.value(), flags).status().code(), Code::kInvalidArgument);
 }
 
+TEST(ConfigTest, ADirectoryIsNoFile) {
+  const auto text = ReadConfigFile(testing::TempDir());
+  ASSERT_FALSE(text.ok());
+  EXPECT_THAT(text.status().message(), HasSubstr(testing::TempDir() + ": is a directory"));
+}
+
 TEST(ConfigTest, MistakesInAFileAreNamedWithLineAndColumn) {
   const struct {
     const char* toml;
     const char* message;
   } kCases[] = {
       {"size = ", "ivmqd.toml:1:"},
-      {"\nsizes = '1MiB'\n", "ivmqd.toml:2:9: unknown key \"sizes\""},
+      {"\nsizes = '1MiB'\n", "ivmqd.toml:2:9: unknown key \"sizes\": expected realm, "},
       {"vectors = 'many'", "vectors must be a number"},
       {"size = true", "size must be a text"},
       {"realm = 3", "realm must be a name"},
       {"[[realm]]\nsize = '1MiB'", "needs a name"},
-      {"[[realm]]\nname = 'a'\nadmin-socket = '/s'", "unknown key \"admin-socket\" in [[realm]]"},
+      {"[[realm]]\nname = 'a'\nadmin-socket = '/s'",
+       "unknown key \"admin-socket\" in [[realm]]: expected name, size, "},
       {"vectors = 2\n[[realm]]\nname = 'a'", "belong into them"},
   };
   for (const auto& test : kCases) {
