@@ -17,13 +17,13 @@ messages=30
 while (($#)); do
   case $1 in
     --host) host_only=1 ;;
-    --messages) messages=${2:?--messages needs a number}; shift ;;
+    --messages) messages=${2:-}; shift $(($# > 1)) ;;
     -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "quickstart: unknown argument '$1'; see --help" >&2; exit 2 ;;
   esac
   shift
 done
-[[ $messages =~ ^[1-9][0-9]*$ ]] || { echo "quickstart: --messages takes a number from 1" >&2; exit 2; }
+[[ $messages =~ ^[1-9][0-9]*$ ]] || { echo "quickstart: --messages: '$messages' is not a number from 1" >&2; exit 2; }
 
 if [[ -t 1 ]]; then bold=$'\e[1m' plain=$'\e[0m'; else bold='' plain=''; fi
 step_number=0
