@@ -22,6 +22,13 @@ cmake --install "$build" --prefix "$prefix" >"$work/install.log" || { cat "$work
 for file in bin/ivmqd libexec/ivmq/ivmqd-control include/ivmq/ivmq.h include/ivmq/protobuf.h; do
   [[ -e $prefix/$file ]] || fail "$file is not installed"
 done
+grep -qx "ExecStart=$prefix/bin/ivmqd --config $prefix/etc/ivmq/ivmqd.toml" \
+  "$prefix/lib/systemd/system/ivmqd.service" || fail "ivmqd.service starts something else"
+grep -q "^ExecStart=$prefix/bin/ivmq-agent " "$prefix/lib/systemd/system/ivmq-agent.service" ||
+  fail "ivmq-agent.service starts something else"
+echo "# mine" >>"$prefix/etc/ivmq/ivmqd.toml"
+cmake --install "$build" --prefix "$prefix" >/dev/null
+grep -q "^# mine" "$prefix/etc/ivmq/ivmqd.toml" || fail "installing again overwrites the settings"
 [[ ! -e $prefix/include/ivmq/v1 ]] || fail "the protocol's headers are none of an application's business"
 library=$(find "$prefix" -name libivmq.so)
 readelf -d "$library" | grep -q 'SONAME.*\[libivmq.so.0\]' || fail "$library has no soname libivmq.so.0"
@@ -47,6 +54,24 @@ for ((i = 0; i < 600; ++i)); do
   [[ -S $IVMQ_NODE_SOCKET ]] && break
   kill -0 "$daemon" 2>/dev/null || { cat "$work/daemon.log"; fail "the installed ivmqd ended"; }
   sleep 0.1
+done
+# The README's program, found as the README says.
+root=$(cd "$here/../.." && pwd)
+mkdir "$work/readme"
+{
+  printf 'cmake_minimum_required(VERSION 3.25)\nproject(readme LANGUAGES CXX)\n'
+  echo "add_executable(my_service $root/sdk/examples/readme_example.cc)"
+  sed -n '/^```cmake$/,/^```$/{/^```/d;p}' "$root/README.md"
+} >"$work/readme/CMakeLists.txt"
+{ cmake -S "$work/readme" -B "$work/readme/build" -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_CXX_FLAGS="${IVMQ_TEST_CXX_FLAGS:-}" &&
+  cmake --build "$work/readme/build"; } >"$work/readme.log" 2>&1 || { cat "$work/readme.log"; exit 1; }
+packages=$(sed -n 's/.*`pkg-config --cflags --libs \([a-z ]*\)`.*/\1/p' "$root/README.md")
+# shellcheck disable=SC2046,SC2086
+"$compiler" -std=c++20 ${IVMQ_TEST_CXX_FLAGS:-} "$root/sdk/examples/readme_example.cc" \
+  -o "$work/readme/packaged" $(pkg-config --cflags --libs $packages) -Wl,-rpath,"$libdir"
+for program in "$work/readme/build/my_service" "$work/readme/packaged"; do
+  [[ $("$program") == "hello through shared memory" ]] || fail "the README's program: $program"
 done
 [[ $("$work/found/bytes") == "bytes: from outside" ]] || fail "find_package: bytes"
 [[ $("$work/found/typed") == "typed: 42" ]] || fail "find_package: typed"
