@@ -4,9 +4,9 @@
 
 namespace ivmq::control {
 
-CompletionThread::CompletionThread(TaskQueue* tasks,
+CompletionThread::CompletionThread(transport::EventLoop* loop,
                                    std::unique_ptr<grpc::ServerCompletionQueue> queue)
-    : tasks_(tasks), queue_(std::move(queue)), thread_([this] { Run(); }) {}
+    : loop_(loop), queue_(std::move(queue)), thread_([this] { Run(); }) {}
 
 CompletionThread::~CompletionThread() {
   queue_->Shutdown();
@@ -18,7 +18,7 @@ void CompletionThread::Run() {
   bool ok = false;
   while (queue_->Next(&tag, &ok)) {
     std::shared_ptr<Completion> completion(static_cast<Completion*>(tag));
-    tasks_->Post([completion = std::move(completion), ok] { (*completion)(ok); });
+    loop_->Post([completion = std::move(completion), ok] { (*completion)(ok); });
   }
 }
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <thread>
 
-#include "broker/control/task_queue.h"
+#include "transport/event_loop.h"
 
 namespace ivmq::control {
 
@@ -22,7 +22,7 @@ class CompletionThread {
   using Completion = std::function<void(bool ok)>;
 
   // `queue` is taken from the server's builder.
-  CompletionThread(TaskQueue* tasks, std::unique_ptr<grpc::ServerCompletionQueue> queue);
+  CompletionThread(transport::EventLoop* loop, std::unique_ptr<grpc::ServerCompletionQueue> queue);
   // REQUIRES: the server was shut down, and idle().
   ~CompletionThread();
   CompletionThread(const CompletionThread&) = delete;
@@ -42,7 +42,7 @@ class CompletionThread {
  private:
   void Run();
 
-  TaskQueue* const tasks_;
+  transport::EventLoop* const loop_;
   const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   const std::shared_ptr<void> token_ = std::make_shared<int>();
   std::thread thread_;

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <utility>
 
-#include "broker/control/log.h"
+#include "transport/log.h"
 
 namespace ivmq::control {
 namespace {
@@ -23,9 +23,8 @@ using broker::KeeperEvent;
 using broker::KeeperEventKind;
 using transport::UniqueFd;
 
-Control::Control(broker::EventLoop* loop, UniqueFd keeper_socket)
+Control::Control(transport::EventLoop* loop, UniqueFd keeper_socket)
     : loop_(loop),
-      tasks_(loop),
       queries_(&realms_),
       tick_(loop),
       keeper_(
@@ -35,8 +34,7 @@ Control::Control(broker::EventLoop* loop, UniqueFd keeper_socket)
             LogInfo("stopping: {}", why);
             loop_->Stop();
           }) {
-  absl::StatusOr<std::unique_ptr<GrpcServer>> grpc =
-      GrpcServer::Start({loop, &tasks_, this, &realms_});
+  absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start({loop, this, &realms_});
   if (grpc.ok()) {
     grpc_ = *std::move(grpc);
   } else {
@@ -133,7 +131,7 @@ void Control::OpenRealm(uint32_t index) {
   };
   hooks.on_no_slot = [this, index](uint32_t peer) { keeper_.SendEvictPeer(index, peer); };
   absl::StatusOr<std::unique_ptr<PeerWatch>> watch =
-      PeerWatch::Create(loop_, &tasks_, realm->get(), std::move(hooks));
+      PeerWatch::Create(loop_, realm->get(), std::move(hooks));
   if (!watch.ok()) return keeper_.SendRefused(index, std::string(watch.status().message()));
   const RealmState& state = (*realm)->state;
   LogInfo("realm \"{}\": {} bytes, {} vectors, room for {} VMs", state.name,

@@ -15,9 +15,8 @@
 #include "broker/control/peer_watch.h"
 #include "broker/control/realm.h"
 #include "broker/control/realm_opener.h"
-#include "broker/control/task_queue.h"
-#include "broker/event_loop.h"
 #include "broker/keeper_protocol.h"
+#include "transport/event_loop.h"
 #include "transport/unique_fd.h"
 
 namespace ivmq::control {
@@ -26,7 +25,7 @@ namespace ivmq::control {
 // gRPC. All state belongs to the loop's thread; it stops the loop when the keeper is gone.
 class Control : public AdminBackend {
  public:
-  Control(broker::EventLoop* loop, transport::UniqueFd keeper_socket);
+  Control(transport::EventLoop* loop, transport::UniqueFd keeper_socket);
   // Ends all gRPC calls.
   ~Control() override;
   Control(const Control&) = delete;
@@ -55,8 +54,7 @@ class Control : public AdminBackend {
   void Tick();
   absl::Status EvictNodeOf(Realm* realm, uint64_t node_id);
 
-  broker::EventLoop* const loop_;
-  TaskQueue tasks_;
+  transport::EventLoop* const loop_;
   std::string failure_;
   transport::UniqueFd journal_;  // held for the keeper's sake: a memfd lives as long as its fds
   IdSource ids_;
@@ -67,7 +65,7 @@ class Control : public AdminBackend {
   std::map<std::pair<uint32_t, uint64_t>, std::unique_ptr<FrameSession>> sessions_;
   AdminQueries queries_;
   std::unique_ptr<GrpcServer> grpc_;
-  broker::Timer tick_;
+  transport::Timer tick_;
   KeeperLink keeper_;
 };
 

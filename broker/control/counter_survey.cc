@@ -28,7 +28,7 @@ void CounterSurvey::Start(const std::string& topic, std::function<void()> done) 
     state_->directory.FindNode(node_id)->sink->Send(event, {});
   }
   question.done = std::move(done);
-  question.timer = std::make_unique<broker::Timer>(loop_);
+  question.timer = std::make_unique<transport::Timer>(loop_);
   question.timer->Set(kPatience, [this, request_id] { Finish(request_id); });
   questions_.emplace(request_id, std::move(question));
 }

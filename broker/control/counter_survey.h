@@ -10,7 +10,7 @@
 #include <string>
 
 #include "broker/control/realm_state.h"
-#include "broker/event_loop.h"
+#include "transport/event_loop.h"
 
 namespace ivmq::control {
 
@@ -20,7 +20,7 @@ class CounterSurvey {
  public:
   static constexpr std::chrono::milliseconds kPatience{500};
 
-  CounterSurvey(broker::EventLoop* loop, RealmState* state) : loop_(loop), state_(state) {}
+  CounterSurvey(transport::EventLoop* loop, RealmState* state) : loop_(loop), state_(state) {}
 
   // Asks every node that is a side of a link of `topic` (empty: of any). `done` is called once:
   // when all have answered, after kPatience, or at once if there is nobody to ask.
@@ -34,11 +34,11 @@ class CounterSurvey {
   struct Question {
     std::set<uint64_t> waiting_for;
     std::function<void()> done;
-    std::unique_ptr<broker::Timer> timer;
+    std::unique_ptr<transport::Timer> timer;
   };
   void Finish(uint64_t request_id);
 
-  broker::EventLoop* const loop_;
+  transport::EventLoop* const loop_;
   RealmState* const state_;
   uint64_t next_request_ = 1;
   std::map<uint64_t, Question> questions_;

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "broker/control/log.h"
+#include "transport/log.h"
 
 namespace ivmq::control {
 
@@ -13,7 +13,7 @@ using transport::FrameChannel;
 using transport::Result;
 using transport::Status;
 
-FrameSession::FrameSession(broker::EventLoop* loop, Realm* realm, const Origin& origin,
+FrameSession::FrameSession(transport::EventLoop* loop, Realm* realm, const Origin& origin,
                            transport::UniqueFd channel)
     : origin_(origin),
       session_(realm, this, origin),

@@ -8,7 +8,7 @@
 
 #include "broker/control/event_sink.h"
 #include "broker/control/node_session.h"
-#include "broker/event_loop.h"
+#include "transport/event_loop.h"
 #include "transport/frame_channel.h"
 #include "transport/unique_fd.h"
 
@@ -26,7 +26,7 @@ class FrameSession : public EventSink {
   static constexpr int kFramesPerTurn = 64;
   static constexpr std::chrono::milliseconds kGrace{1000};
 
-  FrameSession(broker::EventLoop* loop, Realm* realm, const Origin& origin,
+  FrameSession(transport::EventLoop* loop, Realm* realm, const Origin& origin,
                transport::UniqueFd channel);
 
   void Send(const v1::NodeEvent& event, std::span<const int> fds) override;
@@ -46,11 +46,11 @@ class FrameSession : public EventSink {
   const Origin origin_;
   NodeSession session_;
   transport::FrameChannel channel_;
-  broker::Timer lost_;
+  transport::Timer lost_;
   bool broken_ = false;
   bool closing_ = false;
   std::string encoded_;  // kept for its memory
-  broker::FdWatch watch_;
+  transport::FdWatch watch_;
 };
 
 }  // namespace ivmq::control

@@ -28,7 +28,7 @@ struct Served {
   std::unique_ptr<CompletionThread> thread;
 };
 
-Served StartServer(grpc::Service* service, TaskQueue* tasks) {
+Served StartServer(grpc::Service* service, transport::EventLoop* loop) {
   grpc::ServerBuilder builder;
   builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -40,7 +40,7 @@ Served StartServer(grpc::Service* service, TaskQueue* tasks) {
   auto queue = builder.AddCompletionQueue();
   Served served;
   served.server = builder.BuildAndStart();
-  served.thread = std::make_unique<CompletionThread>(tasks, std::move(queue));
+  served.thread = std::make_unique<CompletionThread>(loop, std::move(queue));
   return served;
 }
 
@@ -61,13 +61,13 @@ GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Parts& parts) {
   auto impl = std::make_unique<Impl>(parts);
-  impl->admin = StartServer(&impl->admin_service, parts.tasks);
-  impl->sessions = StartServer(&impl->session_service, parts.tasks);
+  impl->admin = StartServer(&impl->admin_service, parts.loop);
+  impl->sessions = StartServer(&impl->session_service, parts.loop);
   if (impl->admin.server == nullptr || impl->sessions.server == nullptr) {
     return absl::InternalError("gRPC does not start");
   }
   ServeAdmin(&impl->admin_service, impl->admin.thread.get(), parts.backend);
-  ServeSessions({&impl->session_service, impl->sessions.thread.get(), parts.tasks, parts.realms,
+  ServeSessions({&impl->session_service, impl->sessions.thread.get(), parts.loop, parts.realms,
                  &impl->streams});
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
@@ -79,7 +79,7 @@ GrpcServer::~GrpcServer() {
     impl_->admin.server->Shutdown(now);
     impl_->sessions.server->Shutdown(now);
     done.store(true, std::memory_order_release);  // Pairs with the acquire below.
-    impl_->parts.tasks->Post([] {});
+    impl_->parts.loop->Post([] {});
   });
   // Calls end on the loop, and the servers wait for them.
   while (!done.load(std::memory_order_acquire) || !impl_->admin.thread->idle() ||

@@ -6,8 +6,7 @@
 #include "absl/status/statusor.h"
 #include "broker/control/admin_backend.h"
 #include "broker/control/agent_streams.h"
-#include "broker/control/task_queue.h"
-#include "broker/event_loop.h"
+#include "transport/event_loop.h"
 #include "transport/unique_fd.h"
 
 namespace ivmq::control {
@@ -15,12 +14,11 @@ namespace ivmq::control {
 // The two gRPC servers: Admin for operators' connections, Control for agents'. Neither listens:
 // every connection is handed in as a descriptor, so each knows whose it is, and an agent cannot
 // call Admin. Keeps gRPC's headers out of everything else.
-// Thread: the loop's. Loop, task queue, backend and realms must outlive it.
+// Thread: the loop's. Loop, backend and realms must outlive it.
 class GrpcServer {
  public:
   struct Parts {
-    broker::EventLoop* loop = nullptr;
-    TaskQueue* tasks = nullptr;
+    transport::EventLoop* loop = nullptr;
     AdminBackend* backend = nullptr;
     const RealmMap* realms = nullptr;
   };

@@ -17,7 +17,7 @@ using broker::KeeperCommandKind;
 using broker::KeeperEvent;
 using transport::UniqueFd;
 
-KeeperLink::KeeperLink(broker::EventLoop* loop, UniqueFd socket, OnEvent on_event,
+KeeperLink::KeeperLink(transport::EventLoop* loop, UniqueFd socket, OnEvent on_event,
                        OnClosed on_closed)
     : on_event_(std::move(on_event)),
       on_closed_(std::move(on_closed)),

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "broker/event_loop.h"
 #include "broker/keeper_protocol.h"
+#include "transport/event_loop.h"
 #include "transport/unique_fd.h"
 
 namespace ivmq::control {
@@ -26,7 +26,7 @@ class KeeperLink {
   // Called once: the keeper is gone, or spoke nonsense.
   using OnClosed = std::function<void(const std::string& why)>;
 
-  KeeperLink(broker::EventLoop* loop, transport::UniqueFd socket, OnEvent on_event,
+  KeeperLink(transport::EventLoop* loop, transport::UniqueFd socket, OnEvent on_event,
              OnClosed on_closed);
 
   // The first command is number `last` + 1. REQUIRES: nothing was sent yet.
@@ -51,7 +51,7 @@ class KeeperLink {
   std::deque<broker::KeeperCommand> queue_;
   bool closed_ = false;
   transport::UniqueFd socket_;
-  broker::FdWatch watch_;
+  transport::FdWatch watch_;
 };
 
 }  // namespace ivmq::control

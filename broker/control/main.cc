@@ -8,9 +8,9 @@
 #include <cstring>
 
 #include "broker/control/control.h"
-#include "broker/control/log.h"
-#include "broker/event_loop.h"
 #include "broker/keeper_protocol.h"
+#include "transport/event_loop.h"
+#include "transport/log.h"
 
 int main() {
   using ivmq::broker::kControlSocketFd;
@@ -25,7 +25,13 @@ int main() {
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGTERM, SIG_IGN);
 
-  ivmq::broker::EventLoop loop;
+  ivmq::SetLogName("ivmqd-control");
+  const auto created = ivmq::transport::EventLoop::Create();
+  if (!created.ok()) {
+    ivmq::LogError("{}", created.status().message());
+    return 1;
+  }
+  ivmq::transport::EventLoop& loop = *created.value();
   ivmq::control::Control control(&loop, ivmq::transport::UniqueFd(kControlSocketFd));
   loop.Run();
   // Everything of value is the keeper's: there is nothing to put in order.

@@ -13,9 +13,9 @@
 
 #include "broker/control/check.h"
 #include "broker/control/describe.h"
-#include "broker/control/log.h"
 #include "broker/control/status_convert.h"
 #include "broker/control/stream_memory.h"
+#include "transport/log.h"
 #include "transport/region.h"
 
 namespace ivmq::control {
@@ -25,8 +25,8 @@ using transport::PeerEntry;
 using transport::PeerState;
 using transport::UniqueFd;
 
-PeerWatch::PeerWatch(broker::EventLoop* loop, TaskQueue* tasks, Realm* realm, Hooks hooks)
-    : tasks_(tasks),
+PeerWatch::PeerWatch(transport::EventLoop* loop, Realm* realm, Hooks hooks)
+    : loop_(loop),
       realm_(realm),
       state_(&realm->state),
       hooks_(std::move(hooks)),
@@ -35,10 +35,9 @@ PeerWatch::PeerWatch(broker::EventLoop* loop, TaskQueue* tasks, Realm* realm, Ho
 
 PeerWatch::~PeerWatch() { *alive_ = false; }
 
-absl::StatusOr<std::unique_ptr<PeerWatch>> PeerWatch::Create(broker::EventLoop* loop,
-                                                             TaskQueue* tasks, Realm* realm,
-                                                             Hooks hooks) {
-  std::unique_ptr<PeerWatch> watch(new PeerWatch(loop, tasks, realm, std::move(hooks)));
+absl::StatusOr<std::unique_ptr<PeerWatch>> PeerWatch::Create(transport::EventLoop* loop,
+                                                             Realm* realm, Hooks hooks) {
+  std::unique_ptr<PeerWatch> watch(new PeerWatch(loop, realm, std::move(hooks)));
   const absl::StatusOr<uint64_t> wake = realm->state.ledger.Allocate(
       sizeof(transport::WakeBlock), transport::kCacheLineBytes, realm->state.ids->Next());
   // In a region of an unknown past there is none, and no agent is accepted.
@@ -50,8 +49,8 @@ absl::StatusOr<std::unique_ptr<PeerWatch>> PeerWatch::Create(broker::EventLoop* 
   }
   const int vector = realm->state.device->vector_fd(0);
   // Shared with the host's processes on that vector: edge-triggered, never read.
-  watch->rung_ = broker::FdWatch(loop, vector, EPOLLIN | EPOLLET,
-                                 [w = watch.get()](uint32_t) { w->ScanHellos(); });
+  watch->rung_ = transport::FdWatch(loop, vector, EPOLLIN | EPOLLET,
+                                    [w = watch.get()](uint32_t) { w->ScanHellos(); });
   return watch;
 }
 
@@ -282,7 +281,7 @@ absl::Status PeerWatch::StartStream(Peer* peer, Agent* agent) {
   // Called on the stream loop's thread.
   auto on_closed = [this, alive = alive_, id = peer->id,
                     holder = agent->holder](const transport::Status& status) {
-    tasks_->Post([this, alive, id, holder, status] {
+    loop_->Post([this, alive, id, holder, status] {
       if (*alive) OnStreamClosed(id, holder, status);
     });
   };

@@ -11,9 +11,8 @@
 #include "absl/status/statusor.h"
 #include "broker/control/agent_streams.h"
 #include "broker/control/realm.h"
-#include "broker/control/task_queue.h"
-#include "broker/event_loop.h"
 #include "broker/keeper_protocol.h"
+#include "transport/event_loop.h"
 #include "transport/stream_loop.h"
 #include "transport/unique_fd.h"
 #include "transport/wake.h"
@@ -40,8 +39,7 @@ class PeerWatch {
     std::function<void(uint32_t peer)> on_no_slot;
   };
   // Without room for control's own WakeBlock it accepts no agents.
-  static absl::StatusOr<std::unique_ptr<PeerWatch>> Create(broker::EventLoop* loop,
-                                                           TaskQueue* tasks, Realm* realm,
+  static absl::StatusOr<std::unique_ptr<PeerWatch>> Create(transport::EventLoop* loop, Realm* realm,
                                                            Hooks hooks);
   ~PeerWatch();
   PeerWatch(const PeerWatch&) = delete;
@@ -70,7 +68,7 @@ class PeerWatch {
     uint32_t vectors = 0;
   };
 
-  PeerWatch(broker::EventLoop* loop, TaskQueue* tasks, Realm* realm, Hooks hooks);
+  PeerWatch(transport::EventLoop* loop, Realm* realm, Hooks hooks);
   transport::PeerEntry* EntryOf(const Peer& peer) const;
   // False if there is no new hello, or it is being written right now.
   bool ReadHello(const Peer& peer, Hello* hello) const;
@@ -89,7 +87,7 @@ class PeerWatch {
   void CheckHeartbeat(Peer* peer);
   void SetState(Peer* peer, v1::Peer::State state);
 
-  TaskQueue* const tasks_;
+  transport::EventLoop* const loop_;
   Realm* const realm_;
   RealmState* const state_;
   const Hooks hooks_;
@@ -102,8 +100,8 @@ class PeerWatch {
   std::vector<Slot> slots_;
   std::map<uint32_t, std::vector<transport::UniqueFd>> early_doorbells_;
   std::unique_ptr<transport::StreamLoop> streams_;
-  broker::Timer rescan_;
-  broker::FdWatch rung_;
+  transport::Timer rescan_;
+  transport::FdWatch rung_;
 };
 
 }  // namespace ivmq::control

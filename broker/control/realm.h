@@ -9,13 +9,13 @@
 #include "broker/control/counter_survey.h"
 #include "broker/control/node_registry.h"
 #include "broker/control/realm_state.h"
-#include "broker/event_loop.h"
+#include "transport/event_loop.h"
 
 namespace ivmq::control {
 
 // One realm: its books and who keeps them. One thread, the loop's.
 struct Realm {
-  Realm(broker::EventLoop* loop, std::string name, uint32_t index, transport::RegionInfo info,
+  Realm(transport::EventLoop* loop, std::string name, uint32_t index, transport::RegionInfo info,
         std::shared_ptr<transport::MemfdDevice> device, IdSource* ids)
       : state(std::move(name), index, std::move(info), std::move(device), ids),
         registry(&state),

@@ -8,9 +8,9 @@
 #include <cstring>
 #include <utility>
 
-#include "broker/control/log.h"
 #include "broker/control/status_convert.h"
 #include "broker/control/topic_name.h"
+#include "transport/log.h"
 #include "transport/memfd_device.h"
 #include "transport/region.h"
 
@@ -41,7 +41,8 @@ bool RealmOpener::AddDoorbells(std::vector<UniqueFd> fds) {
   return vectors_.size() >= event_.vectors;
 }
 
-absl::StatusOr<std::unique_ptr<Realm>> RealmOpener::Open(broker::EventLoop* loop, IdSource* ids) {
+absl::StatusOr<std::unique_ptr<Realm>> RealmOpener::Open(transport::EventLoop* loop,
+                                                         IdSource* ids) {
   // All pages now, so that nobody meets SIGBUS or is charged for them later.
   if (fallocate(region_.get(), 0, 0, static_cast<off_t>(event_.region_bytes)) != 0) {
     return absl::ResourceExhaustedError(

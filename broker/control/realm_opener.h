@@ -25,7 +25,7 @@ class RealmOpener {
   // Maps the region, formats it if it is new, and takes it into the books. Of a region that is not
   // new nobody knows what is in use: none of its free memory is handed out. Fails with a sentence
   // for people: no memory, another layout. Call it once.
-  absl::StatusOr<std::unique_ptr<Realm>> Open(broker::EventLoop* loop, IdSource* ids);
+  absl::StatusOr<std::unique_ptr<Realm>> Open(transport::EventLoop* loop, IdSource* ids);
 
  private:
   const broker::KeeperEvent event_;

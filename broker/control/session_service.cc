@@ -33,7 +33,7 @@ class SessionCall : public StreamCall<Stream, v1::NodeEvent>, public GuestSessio
   bool Push(const v1::NodeEvent& event) override {
     if (StreamCall::Push(event)) return true;
     // Not from here: the caller may be walking over the very links that this ends.
-    parts_.tasks->Post([this, self = shared_from_this()] {
+    parts_.loop->Post([this, self = shared_from_this()] {
       if (session_) session_->OnBroken();
       Finish(absl::ResourceExhaustedError("the agent did not read the events of this node"));
     });

@@ -6,8 +6,8 @@
 #include "broker/control/admin_queries.h"
 #include "broker/control/agent_streams.h"
 #include "broker/control/completion_thread.h"
-#include "broker/control/task_queue.h"
 #include "ivmq/v1/control.grpc.pb.h"
+#include "transport/event_loop.h"
 
 namespace ivmq::control {
 
@@ -15,7 +15,7 @@ namespace ivmq::control {
 struct SessionServiceParts {
   v1::Control::AsyncService* service = nullptr;
   CompletionThread* thread = nullptr;
-  TaskQueue* tasks = nullptr;
+  transport::EventLoop* loop = nullptr;
   const RealmMap* realms = nullptr;
   const AgentStreams* streams = nullptr;
 };

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "broker/keeper/log.h"
+#include "transport/log.h"
 #include "transport/status.h"
 
 namespace ivmq::broker {

@@ -9,8 +9,8 @@
 #include <span>
 #include <utility>
 
-#include "broker/keeper/log.h"
 #include "transport/fd_passing.h"
+#include "transport/log.h"
 
 namespace ivmq::broker {
 namespace {
@@ -22,8 +22,8 @@ constexpr int kSendBufferBytes = 32 << 10;
 
 }  // namespace
 
-ControlLink::ControlLink(EventLoop* loop, transport::UniqueFd socket, OnCommand on_command,
-                         OnClosed on_closed)
+ControlLink::ControlLink(transport::EventLoop* loop, transport::UniqueFd socket,
+                         OnCommand on_command, OnClosed on_closed)
     : on_command_(std::move(on_command)),
       on_closed_(std::move(on_closed)),
       socket_(std::move(socket)),

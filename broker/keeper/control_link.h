@@ -7,9 +7,9 @@
 #include <memory>
 #include <vector>
 
-#include "broker/event_loop.h"
 #include "broker/keeper/ivshmem_server.h"
 #include "broker/keeper_protocol.h"
+#include "transport/event_loop.h"
 #include "transport/unique_fd.h"
 
 namespace ivmq::broker {
@@ -29,7 +29,7 @@ class ControlLink {
   };
 
   // `on_closed` is called once, when control has closed its end or broken the protocol.
-  ControlLink(EventLoop* loop, transport::UniqueFd socket, OnCommand on_command,
+  ControlLink(transport::EventLoop* loop, transport::UniqueFd socket, OnCommand on_command,
               OnClosed on_closed);
 
   void Send(const KeeperEvent& event, Fds fds = {});
@@ -61,8 +61,8 @@ class ControlLink {
   bool blocked_ = false;
   bool closed_ = false;
   transport::UniqueFd socket_;
-  Timer retry_;
-  FdWatch watch_;
+  transport::Timer retry_;
+  transport::FdWatch watch_;
 };
 
 }  // namespace ivmq::broker

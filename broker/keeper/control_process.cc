@@ -58,7 +58,7 @@ Result<std::string> FindControlBinary() {
                             beside.string(), installed.string()));
 }
 
-Result<std::unique_ptr<ControlProcess>> ControlProcess::Start(EventLoop* loop,
+Result<std::unique_ptr<ControlProcess>> ControlProcess::Start(transport::EventLoop* loop,
                                                               const std::string& binary,
                                                               UniqueFd socket, OnExit on_exit) {
   const pid_t pid = fork();
@@ -76,7 +76,8 @@ Result<std::unique_ptr<ControlProcess>> ControlProcess::Start(EventLoop* loop,
       new ControlProcess(loop, pid, std::move(pidfd), std::move(on_exit)));
 }
 
-ControlProcess::ControlProcess(EventLoop* loop, pid_t pid, UniqueFd pidfd, OnExit on_exit)
+ControlProcess::ControlProcess(transport::EventLoop* loop, pid_t pid, UniqueFd pidfd,
+                               OnExit on_exit)
     : pid_(pid),
       on_exit_(std::move(on_exit)),
       pidfd_(std::move(pidfd)),

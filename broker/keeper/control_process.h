@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "broker/event_loop.h"
+#include "transport/event_loop.h"
 #include "transport/status.h"
 #include "transport/unique_fd.h"
 
@@ -25,7 +25,7 @@ class ControlProcess {
 
   // Starts `binary` with `socket` as its fd kControlSocketFd; of our other descriptors it inherits
   // stdin, stdout and stderr only. A binary that cannot be executed exits with code 127.
-  static transport::Result<std::unique_ptr<ControlProcess>> Start(EventLoop* loop,
+  static transport::Result<std::unique_ptr<ControlProcess>> Start(transport::EventLoop* loop,
                                                                   const std::string& binary,
                                                                   transport::UniqueFd socket,
                                                                   OnExit on_exit);
@@ -38,14 +38,14 @@ class ControlProcess {
   void Signal(int signal);
 
  private:
-  ControlProcess(EventLoop* loop, pid_t pid, transport::UniqueFd pidfd, OnExit on_exit);
+  ControlProcess(transport::EventLoop* loop, pid_t pid, transport::UniqueFd pidfd, OnExit on_exit);
   void Reap();
 
   const pid_t pid_;
   bool running_ = true;
   OnExit on_exit_;
   transport::UniqueFd pidfd_;
-  FdWatch watch_;
+  transport::FdWatch watch_;
 };
 
 }  // namespace ivmq::broker

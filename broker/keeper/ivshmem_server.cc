@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "broker/keeper/limits.h"
-#include "broker/keeper/log.h"
+#include "transport/log.h"
 #include "transport/memfd_device.h"
 
 namespace ivmq::broker {
@@ -37,7 +37,7 @@ const char* Describe(RefusalReason reason) {
 }  // namespace
 
 struct IvshmemServer::Client {
-  explicit Client(EventLoop* loop) : retry(loop) {}
+  explicit Client(transport::EventLoop* loop) : retry(loop) {}
 
   PeerInfo info;
   UniqueFd socket;
@@ -47,11 +47,11 @@ struct IvshmemServer::Client {
   uint64_t file_limit = 0;  // RLIMIT_NOFILE of the client process; 0 unknown
   bool warned_of_limit = false;
   FdBudget::Account account;
-  Timer retry;
-  FdWatch watch;
+  transport::Timer retry;
+  transport::FdWatch watch;
 };
 
-IvshmemServer::IvshmemServer(EventLoop* loop, FdBudget* budget, const Options& options,
+IvshmemServer::IvshmemServer(transport::EventLoop* loop, FdBudget* budget, const Options& options,
                              int region_fd, PeerVectors host_vectors, IvshmemObserver* observer)
     : loop_(loop),
       budget_(budget),
@@ -80,8 +80,8 @@ void IvshmemServer::Accept(UniqueFd socket, uint32_t socket_index) {
 
   const uint32_t id = next_id_;
   auto client = std::make_unique<Client>(loop_);
-  client->watch = FdWatch(loop_, socket.get(), EPOLLIN | EPOLLRDHUP,
-                          [this, id](uint32_t events) { OnEvents(id, events); });
+  client->watch = transport::FdWatch(loop_, socket.get(), EPOLLIN | EPOLLRDHUP,
+                                     [this, id](uint32_t events) { OnEvents(id, events); });
   if (!client->watch) return Refuse(RefusalReason::kOutOfFds);
   ++next_id_;
   transport::PeerProcess process;

@@ -7,11 +7,11 @@
 #include <memory>
 #include <vector>
 
-#include "broker/event_loop.h"
 #include "broker/keeper/client_queue.h"
 #include "broker/keeper/fd_budget.h"
 #include "broker/keeper/peer_vectors.h"
 #include "broker/keeper_protocol.h"
+#include "transport/event_loop.h"
 #include "transport/unique_fd.h"
 #include "transport/unix_socket.h"
 
@@ -52,7 +52,7 @@ class IvshmemServer {
   };
 
   // Borrows all but `host_vectors`.
-  IvshmemServer(EventLoop* loop, FdBudget* budget, const Options& options, int region_fd,
+  IvshmemServer(transport::EventLoop* loop, FdBudget* budget, const Options& options, int region_fd,
                 PeerVectors host_vectors, IvshmemObserver* observer);
   ~IvshmemServer();
   IvshmemServer(const IvshmemServer&) = delete;
@@ -79,7 +79,7 @@ class IvshmemServer {
   void Remove(uint32_t id, GoneProof proof);
   void WarnOfFileLimits();
 
-  EventLoop* loop_;
+  transport::EventLoop* loop_;
   FdBudget* budget_;
   Options options_;
   int region_fd_;

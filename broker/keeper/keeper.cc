@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "broker/keeper/limits.h"
-#include "broker/keeper/log.h"
+#include "transport/log.h"
 
 namespace ivmq::broker {
 namespace {
@@ -32,7 +32,7 @@ constexpr int kFailed = 1;
 
 }  // namespace
 
-Keeper::Keeper(EventLoop* loop, KeeperConfig config)
+Keeper::Keeper(transport::EventLoop* loop, KeeperConfig config)
     : loop_(loop),
       config_(std::move(config)),
       budget_(RaiseOpenFileLimit()),

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "broker/event_loop.h"
 #include "broker/keeper/config.h"
 #include "broker/keeper/control_link.h"
 #include "broker/keeper/control_process.h"
@@ -14,6 +13,7 @@
 #include "broker/keeper/listener.h"
 #include "broker/keeper/listening_socket.h"
 #include "broker/keeper/realm.h"
+#include "transport/event_loop.h"
 
 namespace ivmq::broker {
 
@@ -23,7 +23,7 @@ namespace ivmq::broker {
 // One thread: the caller's, inside Run().
 class Keeper {
  public:
-  Keeper(EventLoop* loop, KeeperConfig config);
+  Keeper(transport::EventLoop* loop, KeeperConfig config);
   ~Keeper();
 
   // Listens, creates the regions and starts control.
@@ -46,7 +46,7 @@ class Keeper {
   void Fail(const std::string& why);
   void Finish();
 
-  EventLoop* const loop_;
+  transport::EventLoop* const loop_;
   const KeeperConfig config_;
   FdBudget budget_;
   transport::UniqueFd journal_;
@@ -60,8 +60,8 @@ class Keeper {
   std::unique_ptr<Listener> admin_listener_;
   std::unique_ptr<ControlProcess> control_process_;
   std::unique_ptr<ControlLink> control_;
-  Timer cleanup_;   // destroys control_ outside its own callback
-  Timer patience_;  // how long control may take to end
+  transport::Timer cleanup_;   // destroys control_ outside its own callback
+  transport::Timer patience_;  // how long control may take to end
 };
 
 }  // namespace ivmq::broker

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "broker/keeper/log.h"
+#include "transport/log.h"
 
 namespace ivmq::broker {
 namespace {
@@ -23,7 +23,8 @@ UniqueFd OpenReserve() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)
 
 }  // namespace
 
-Listener::Listener(EventLoop* loop, int socket, OnConnection on_connection, OnLost on_lost)
+Listener::Listener(transport::EventLoop* loop, int socket, OnConnection on_connection,
+                   OnLost on_lost)
     : loop_(loop),
       socket_(socket),
       on_connection_(std::move(on_connection)),

@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "broker/event_loop.h"
+#include "transport/event_loop.h"
 #include "transport/unique_fd.h"
 
 namespace ivmq::broker {
@@ -17,19 +17,19 @@ class Listener {
   using OnLost = std::function<void()>;
 
   // `socket` is borrowed; connections come non-blocking and close-on-exec.
-  Listener(EventLoop* loop, int socket, OnConnection on_connection, OnLost on_lost);
+  Listener(transport::EventLoop* loop, int socket, OnConnection on_connection, OnLost on_lost);
 
  private:
   void Accept();
   bool ShedOne();
 
-  EventLoop* loop_;
+  transport::EventLoop* loop_;
   int socket_;
   OnConnection on_connection_;
   OnLost on_lost_;
   transport::UniqueFd reserve_;
-  Timer pause_;
-  FdWatch watch_;
+  transport::Timer pause_;
+  transport::FdWatch watch_;
 };
 
 }  // namespace ivmq::broker

@@ -11,11 +11,11 @@
 #include <string>
 #include <utility>
 
-#include "broker/event_loop.h"
 #include "broker/keeper/command_line.h"
 #include "broker/keeper/config.h"
 #include "broker/keeper/keeper.h"
-#include "broker/keeper/log.h"
+#include "transport/event_loop.h"
+#include "transport/log.h"
 
 namespace ivmq::broker {
 namespace {
@@ -55,12 +55,15 @@ int Main(int argc, char** argv) {
   if (line.exit_code) return *line.exit_code;
   auto config = LoadConfig(line);
   if (!config.ok()) return Report(kMisused, config.status().message());
+  SetLogName("ivmqd");
   SetLogLevel(config.value().log_level);
 
-  EventLoop loop;
+  const auto created = transport::EventLoop::Create();
+  if (!created.ok()) return Report(kFailed, created.status().message());
+  transport::EventLoop& loop = *created.value();
   Keeper keeper(&loop, std::move(config).value());
   const transport::UniqueFd signals = TakeStopSignals();
-  const FdWatch watch(&loop, signals.get(), EPOLLIN, [&](uint32_t) {
+  const transport::FdWatch watch(&loop, signals.get(), EPOLLIN, [&](uint32_t) {
     signalfd_siginfo info;
     while (read(signals.get(), &info, sizeof info) == sizeof info) {
     }

@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "broker/keeper/limits.h"
-#include "broker/keeper/log.h"
+#include "transport/log.h"
 
 namespace ivmq::broker {
 namespace {
@@ -156,7 +156,8 @@ Status Realm::ServeNodes() {
        [this](uint64_t connection, AttachServer::Gone how) { OnNodeGone(connection, how); }});
   if (!server.ok()) return server.status();
   nodes_ = std::move(server).value();
-  nodes_watch_ = FdWatch(loop_, nodes_->fd(), EPOLLIN, [this](uint32_t) { nodes_->Process(); });
+  nodes_watch_ =
+      transport::FdWatch(loop_, nodes_->fd(), EPOLLIN, [this](uint32_t) { nodes_->Process(); });
   return {};
 }
 

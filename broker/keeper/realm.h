@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "broker/event_loop.h"
 #include "broker/keeper/config.h"
 #include "broker/keeper/control_link.h"
 #include "broker/keeper/fd_budget.h"
@@ -14,6 +13,7 @@
 #include "broker/keeper/listener.h"
 #include "broker/keeper/listening_socket.h"
 #include "transport/attach_server.h"
+#include "transport/event_loop.h"
 #include "transport/memfd_device.h"
 #include "transport/region.h"
 
@@ -25,7 +25,7 @@ class Realm : private IvshmemObserver {
  public:
   // What every realm of a keeper has in common. Borrowed.
   struct Shared {
-    EventLoop* loop;
+    transport::EventLoop* loop;
     FdBudget* budget;
     SocketAccess access;
   };
@@ -66,7 +66,7 @@ class Realm : private IvshmemObserver {
   void OnNodeAttached(transport::AttachServer::Client node);
   void OnNodeGone(uint64_t connection, transport::AttachServer::Gone how);
 
-  EventLoop* const loop_;
+  transport::EventLoop* const loop_;
   FdBudget* const budget_;
   const uint32_t index_;
   const RealmConfig config_;
@@ -81,7 +81,7 @@ class Realm : private IvshmemObserver {
   ListeningSocket node_socket_;
   std::vector<std::unique_ptr<Listener>> vm_listeners_;
   std::unique_ptr<transport::AttachServer> nodes_;
-  FdWatch nodes_watch_;
+  transport::FdWatch nodes_watch_;
 };
 
 }  // namespace ivmq::broker

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "sdk/agent/log.h"
+#include "transport/log.h"
 #include "transport/unix_socket.h"
 
 namespace ivmq::agent {
@@ -39,7 +39,7 @@ Result<std::pair<UniqueFd, UniqueFd>> StreamSocketPair() {
 
 }  // namespace
 
-Result<std::unique_ptr<Agent>> Agent::Create(std::shared_ptr<EventLoop> loop,
+Result<std::unique_ptr<Agent>> Agent::Create(std::shared_ptr<transport::EventLoop> loop,
                                              std::shared_ptr<transport::Device> device,
                                              const Options& options) {
   const Result<transport::RegionInfo> region = transport::OpenRegion(device->region());
@@ -54,26 +54,28 @@ Result<std::unique_ptr<Agent>> Agent::Create(std::shared_ptr<EventLoop> loop,
   return agent;
 }
 
-Agent::Agent(std::shared_ptr<EventLoop> loop, std::shared_ptr<transport::Device> device,
+Agent::Agent(std::shared_ptr<transport::EventLoop> loop, std::shared_ptr<transport::Device> device,
              const transport::RegionInfo& region, const Greeter::Identity& identity,
              const Options& options)
     : loop_(std::move(loop)),
       device_(std::move(device)),
       region_(region),
       options_(options),
-      greeter_(loop_.get(), device_, region_, identity) {}
+      greeter_(loop_.get(), device_, region_, identity),
+      tick_timer_(loop_.get()),
+      retry_timer_(loop_.get()) {}
 
 Agent::~Agent() {
-  loop_->Cancel(tick_timer_);
-  loop_->Cancel(retry_timer_);
-  loop_->Unwatch(server_watch_);
+  tick_timer_.Reset();
+  retry_timer_.Reset();
+  server_watch_.Reset();
   server_.reset();
   processes_.clear();
   control_.reset();
   // gRPC ends its calls by itself: their socket need not be pumped for that.
   stream_.reset();
-  const auto deadline = EventLoop::Clock::now() + kGrpcEndsWithin;
-  while (unfinished_calls_->load() > 0 && EventLoop::Clock::now() < deadline) {
+  const auto deadline = transport::EventLoop::Clock::now() + kGrpcEndsWithin;
+  while (unfinished_calls_->load() > 0 && transport::EventLoop::Clock::now() < deadline) {
     loop_->RunOnce(milliseconds(20));
   }
 }
@@ -98,8 +100,9 @@ Status Agent::Listen() {
   server_ = std::move(server).value();
   server_->Refuse(Status(Code::kUnavailable,
                          "the agent has no contact to ivmqd on the host yet; is it running?"));
-  server_watch_ = loop_->Watch(server_->fd(), EPOLLIN, [this](uint32_t) { server_->Process(); });
-  if (server_watch_ == 0) return transport::ErrnoStatus(errno, "cannot watch the node socket");
+  server_watch_ = transport::FdWatch(loop_.get(), server_->fd(), EPOLLIN,
+                                     [this](uint32_t) { server_->Process(); });
+  if (!server_watch_) return transport::ErrnoStatus(errno, "cannot watch the node socket");
   return Status();
 }
 
@@ -142,8 +145,7 @@ void Agent::LoseControl(const std::string& why) {
   control_.reset();
   stream_.reset();
   retry_after_ = std::clamp(2 * retry_after_, kFirstRetry, kLongestRetry);
-  loop_->Cancel(retry_timer_);
-  retry_timer_ = loop_->After(retry_after_, [this] { Greet(); });
+  retry_timer_.Set(retry_after_, [this] { Greet(); });
 }
 
 void Agent::OnAttached(AttachServer::Client client) {
@@ -170,16 +172,14 @@ void Agent::OnGone(uint64_t connection_id, AttachServer::Gone how) {
 }
 
 void Agent::OnAwake() {
-  if (EventLoop::Clock::now() - ticked_ < kTick) return;
+  if (transport::EventLoop::Clock::now() - ticked_ < kTick) return;
   // Not from here, a hook of the stream: a tick may end the stream.
-  loop_->Cancel(tick_timer_);
-  tick_timer_ = loop_->After(milliseconds(0), [this] { Tick(); });
+  tick_timer_.Set(milliseconds(0), [this] { Tick(); });
 }
 
 void Agent::Tick() {
-  ticked_ = EventLoop::Clock::now();
-  loop_->Cancel(tick_timer_);
-  tick_timer_ = loop_->After(kLatestTick, [this] { Tick(); });
+  ticked_ = transport::EventLoop::Clock::now();
+  tick_timer_.Set(kLatestTick, [this] { Tick(); });
   greeter_.Beat();
   if (control_ == nullptr) return;
   if (greeter_.Superseded()) {

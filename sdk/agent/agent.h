@@ -12,11 +12,11 @@
 
 #include "sdk/agent/control_client.h"
 #include "sdk/agent/control_stream.h"
-#include "sdk/agent/event_loop.h"
 #include "sdk/agent/greeter.h"
 #include "sdk/agent/process.h"
 #include "transport/attach_server.h"
 #include "transport/device.h"
+#include "transport/event_loop.h"
 #include "transport/region.h"
 #include "transport/status.h"
 
@@ -44,9 +44,9 @@ class Agent {
 
   // Opens the region and listens. FAILED_PRECONDITION for a region that is not ours or of another
   // layout version; as transport::ListenUnix for the socket.
-  static transport::Result<std::unique_ptr<Agent>> Create(std::shared_ptr<EventLoop> loop,
-                                                          std::shared_ptr<transport::Device> device,
-                                                          const Options& options);
+  static transport::Result<std::unique_ptr<Agent>> Create(
+      std::shared_ptr<transport::EventLoop> loop, std::shared_ptr<transport::Device> device,
+      const Options& options);
   // Ends all sessions without proof: who is alive goes on with its links. Runs the loop until gRPC
   // has let go, for at most two seconds.
   ~Agent();
@@ -58,7 +58,7 @@ class Agent {
   const transport::RegionInfo& region() const { return region_; }
 
  private:
-  Agent(std::shared_ptr<EventLoop> loop, std::shared_ptr<transport::Device> device,
+  Agent(std::shared_ptr<transport::EventLoop> loop, std::shared_ptr<transport::Device> device,
         const transport::RegionInfo& region, const Greeter::Identity& identity,
         const Options& options);
   transport::Status Listen();
@@ -72,14 +72,14 @@ class Agent {
   void Tick();
 
   // Constant after construction.
-  const std::shared_ptr<EventLoop> loop_;
+  const std::shared_ptr<transport::EventLoop> loop_;
   const std::shared_ptr<transport::Device> device_;
   const transport::RegionInfo region_;
   const Options options_;
 
   Greeter greeter_;
   std::unique_ptr<transport::AttachServer> server_;
-  uint64_t server_watch_ = 0;
+  transport::FdWatch server_watch_;
   const std::shared_ptr<std::atomic<size_t>> unfinished_calls_ =
       std::make_shared<std::atomic<size_t>>(0);
   std::unique_ptr<ControlClient> control_;
@@ -87,9 +87,9 @@ class Agent {
   uint64_t session_nonce_ = 0;
   std::unordered_map<uint64_t, std::unique_ptr<Process>> processes_;  // by connection ID
 
-  EventLoop::Clock::time_point ticked_;
-  EventLoop::TimerId tick_timer_;
-  EventLoop::TimerId retry_timer_;
+  transport::EventLoop::Clock::time_point ticked_;
+  transport::Timer tick_timer_;
+  transport::Timer retry_timer_;
   std::chrono::milliseconds retry_after_{0};
 };
 

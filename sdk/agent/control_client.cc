@@ -33,7 +33,7 @@ struct Operation {
 // Ends when the last call and the client are gone, which must be on the loop's thread.
 class CompletionThread {
  public:
-  explicit CompletionThread(std::shared_ptr<EventLoop> loop)
+  explicit CompletionThread(std::shared_ptr<transport::EventLoop> loop)
       : loop_(std::move(loop)), thread_([this] { Run(); }) {}
   ~CompletionThread() {
     queue_.Shutdown();
@@ -47,7 +47,7 @@ class CompletionThread {
  private:
   void Run();
 
-  const std::shared_ptr<EventLoop> loop_;
+  const std::shared_ptr<transport::EventLoop> loop_;
   grpc::CompletionQueue queue_;
   std::thread thread_;
 };
@@ -206,7 +206,7 @@ class GrpcSessionCall : public SessionCall {
 
 class GrpcControlClient : public ControlClient {
  public:
-  GrpcControlClient(std::shared_ptr<EventLoop> loop, UniqueFd socket,
+  GrpcControlClient(std::shared_ptr<transport::EventLoop> loop, UniqueFd socket,
                     std::shared_ptr<std::atomic<size_t>> unfinished)
       : completions_(std::make_shared<CompletionThread>(std::move(loop))),
         unfinished_(std::move(unfinished)),
@@ -239,7 +239,7 @@ class GrpcControlClient : public ControlClient {
 }  // namespace
 
 std::unique_ptr<ControlClient> ControlClient::Create(
-    std::shared_ptr<EventLoop> loop, UniqueFd socket,
+    std::shared_ptr<transport::EventLoop> loop, UniqueFd socket,
     std::shared_ptr<std::atomic<size_t>> unfinished) {
   return std::make_unique<GrpcControlClient>(std::move(loop), std::move(socket),
                                              std::move(unfinished));

@@ -6,7 +6,7 @@
 #include <functional>
 #include <memory>
 
-#include "sdk/agent/event_loop.h"
+#include "transport/event_loop.h"
 #include "transport/status.h"
 #include "transport/unique_fd.h"
 
@@ -47,7 +47,7 @@ class ControlClient {
  public:
   // `socket` non-blocking. `unfinished` counts the calls that gRPC has not let go of yet: run the
   // loop until there are none before its end. Shared by any number of clients.
-  static std::unique_ptr<ControlClient> Create(std::shared_ptr<EventLoop> loop,
+  static std::unique_ptr<ControlClient> Create(std::shared_ptr<transport::EventLoop> loop,
                                                transport::UniqueFd socket,
                                                std::shared_ptr<std::atomic<size_t>> unfinished);
   virtual ~ControlClient() = default;

@@ -26,9 +26,9 @@ constexpr milliseconds kLongestPoll{16};
 }  // namespace
 
 Result<std::unique_ptr<ControlStream>> ControlStream::Open(
-    EventLoop* loop, std::shared_ptr<transport::Device> device,
+    transport::EventLoop* loop, std::shared_ptr<transport::Device> device,
     const transport::StreamPlaces& places, UniqueFd socket,
-    std::function<void(const Status&)> on_closed, EventLoop::Handler on_awake) {
+    std::function<void(const Status&)> on_closed, transport::EventLoop::Handler on_awake) {
   // Where there is none, control looks at the rings by itself.
   Result<transport::Doorbell> doorbell = device->OpenDoorbell(0, 0);
   const transport::StreamOptions options{.side = transport::StreamSide::kAgent,
@@ -51,34 +51,36 @@ Result<std::unique_ptr<ControlStream>> ControlStream::Open(
   return stream;
 }
 
-ControlStream::ControlStream(EventLoop* loop, UniqueFd socket, StreamLinks links,
+ControlStream::ControlStream(transport::EventLoop* loop, UniqueFd socket, StreamLinks links,
                              std::unique_ptr<Waiter> waiter, bool interrupts)
     : loop_(loop),
       waiter_(std::move(waiter)),
       interrupts_(interrupts),
-      pump_(std::move(socket), std::move(links)) {}
+      pump_(std::move(socket), std::move(links)),
+      end_timer_(loop),
+      poll_timer_(loop) {}
 
 ControlStream::~ControlStream() {
   loop_->SetSleepHooks(nullptr, nullptr);
-  loop_->Cancel(poll_timer_);
-  loop_->Cancel(end_timer_);
-  loop_->Unwatch(waiter_watch_);
-  loop_->Unwatch(socket_watch_);
+  waiter_watch_.Reset();
+  socket_watch_.Reset();
   waiter_->DisarmFd();
   if (!pump_.done()) pump_.Shutdown();
 }
 
 Status ControlStream::Watch() {
-  socket_watch_ =
-      loop_->Watch(pump_.fd(), transport::StreamPump::kEpollEvents, [this](uint32_t events) {
-        if (ended_) return;
-        poll_step_ = kFirstPoll;
-        pump_.OnSocket(events);
-        NoteEnd();
-      });
+  socket_watch_ = transport::FdWatch(loop_, pump_.fd(), transport::StreamPump::kEpollEvents,
+                                     [this](uint32_t events) {
+                                       if (ended_) return;
+                                       poll_step_ = kFirstPoll;
+                                       pump_.OnSocket(events);
+                                       NoteEnd();
+                                     });
   // What a doorbell means is found out by Awake(); this only ends the sleep.
-  if (interrupts_) waiter_watch_ = loop_->Watch(waiter_->fd(), EPOLLIN, [](uint32_t) {});
-  if (socket_watch_ == 0 || (interrupts_ && waiter_watch_ == 0)) {
+  if (interrupts_) {
+    waiter_watch_ = transport::FdWatch(loop_, waiter_->fd(), EPOLLIN, [](uint32_t) {});
+  }
+  if (!socket_watch_ || (interrupts_ && !waiter_watch_)) {
     return Status(Code::kResourceExhausted, "the kernel refuses to watch the stream's fds");
   }
   loop_->SetSleepHooks([this] { return Arm(); }, [this] { Awake(); });
@@ -109,17 +111,17 @@ void ControlStream::Poll() {
   const uint64_t moved = pump_.sent().records + pump_.received().records;
   poll_step_ = moved != moved_ ? kFirstPoll : std::min(2 * poll_step_, kLongestPoll);
   moved_ = moved;
-  if (!ended_) poll_timer_ = loop_->After(poll_step_, [this] { Poll(); });
+  if (!ended_) poll_timer_.Set(poll_step_, [this] { Poll(); });
 }
 
 void ControlStream::NoteEnd() {
   if (ended_ || !pump_.done()) return;
   ended_ = true;
   // The pump has closed the socket, which took it out of the epoll set.
-  loop_->Unwatch(std::exchange(socket_watch_, 0));
+  socket_watch_.Reset();
   // Not from within a hook: whoever hears of it destroys this.
-  end_timer_ = loop_->After(
-      milliseconds(0), [on_closed = on_closed_, status = pump_.status()] { on_closed(status); });
+  end_timer_.Set(milliseconds(0),
+                 [on_closed = on_closed_, status = pump_.status()] { on_closed(status); });
 }
 
 }  // namespace ivmq::agent

@@ -6,8 +6,8 @@
 #include <functional>
 #include <memory>
 
-#include "sdk/agent/event_loop.h"
 #include "transport/device.h"
+#include "transport/event_loop.h"
 #include "transport/status.h"
 #include "transport/stream.h"
 #include "transport/unique_fd.h"
@@ -26,16 +26,18 @@ class ControlStream {
   // `socket`: the end that is pumped; gRPC has the other one. `on_closed` is called once, from the
   // loop, when the stream has ended by itself. `on_awake` at every return of the loop from a sleep.
   static transport::Result<std::unique_ptr<ControlStream>> Open(
-      EventLoop* loop, std::shared_ptr<transport::Device> device,
+      transport::EventLoop* loop, std::shared_ptr<transport::Device> device,
       const transport::StreamPlaces& places, transport::UniqueFd socket,
-      std::function<void(const transport::Status&)> on_closed, EventLoop::Handler on_awake);
+      std::function<void(const transport::Status&)> on_closed,
+      transport::EventLoop::Handler on_awake);
   ~ControlStream();
   ControlStream(const ControlStream&) = delete;
   ControlStream& operator=(const ControlStream&) = delete;
 
  private:
-  ControlStream(EventLoop* loop, transport::UniqueFd socket, transport::StreamLinks links,
-                std::unique_ptr<transport::Waiter> waiter, bool interrupts);
+  ControlStream(transport::EventLoop* loop, transport::UniqueFd socket,
+                transport::StreamLinks links, std::unique_ptr<transport::Waiter> waiter,
+                bool interrupts);
   transport::Status Watch();
   bool Arm();
   void Awake();
@@ -44,20 +46,20 @@ class ControlStream {
   void NoteEnd();
 
   // Constant after Open().
-  EventLoop* const loop_;
+  transport::EventLoop* const loop_;
   const std::unique_ptr<transport::Waiter> waiter_;
   const bool interrupts_;
   std::function<void(const transport::Status&)> on_closed_;
-  EventLoop::Handler on_awake_;
+  transport::EventLoop::Handler on_awake_;
 
   transport::StreamPump pump_;
-  uint64_t socket_watch_ = 0;
-  uint64_t waiter_watch_ = 0;
+  transport::FdWatch socket_watch_;
+  transport::FdWatch waiter_watch_;
   bool ended_ = false;
-  EventLoop::TimerId end_timer_;
+  transport::Timer end_timer_;
 
   // Without interrupts.
-  EventLoop::TimerId poll_timer_;
+  transport::Timer poll_timer_;
   std::chrono::milliseconds poll_step_{1};
   uint64_t moved_ = 0;  // records, when the rings were last polled
 };

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "sdk/agent/log.h"
+#include "transport/log.h"
 
 namespace ivmq::agent {
 

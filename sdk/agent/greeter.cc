@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "sdk/agent/log.h"
+#include "transport/log.h"
 
 namespace ivmq::agent {
 namespace {
@@ -61,9 +61,9 @@ Result<Greeter::Identity> Greeter::Identity::OfThisProcess() {
   return identity;
 }
 
-Greeter::Greeter(EventLoop* loop, std::shared_ptr<transport::Device> device,
+Greeter::Greeter(transport::EventLoop* loop, std::shared_ptr<transport::Device> device,
                  const transport::RegionInfo& region, const Identity& identity)
-    : loop_(loop), device_(std::move(device)), region_(region), identity_(identity) {
+    : loop_(loop), device_(std::move(device)), region_(region), identity_(identity), timer_(loop) {
   Result<transport::Doorbell> doorbell = device_->OpenDoorbell(0, 0);
   if (doorbell.ok()) {
     doorbell_ = std::move(doorbell).value();
@@ -73,26 +73,20 @@ Greeter::Greeter(EventLoop* loop, std::shared_ptr<transport::Device> device,
   }
 }
 
-Greeter::~Greeter() {
-  loop_->Cancel(timer_);
-  loop_->Unwatch(watch_);
-}
-
 void Greeter::Start(OnAccepted on_accepted) {
   on_accepted_ = std::move(on_accepted);
-  started_ = EventLoop::Clock::now();
+  started_ = transport::EventLoop::Clock::now();
   backoff_ = kFirstBackoff;
   complained_ = false;
   slot_.reset();  // an entry that we find from now on has not heard this hello
   ++hello_;
-  loop_->Cancel(timer_);
   WatchVector();
-  timer_ = loop_->After(milliseconds(0), [this] { Step(); });
+  timer_.Set(milliseconds(0), [this] { Step(); });
 }
 
 void Greeter::WatchVector() {
-  if (watch_ != 0 || device_->vector_count() == 0) return;
-  watch_ = loop_->Watch(device_->vector_fd(0), EPOLLIN | EPOLLET, [this](uint32_t) {
+  if (watch_ || device_->vector_count() == 0) return;
+  watch_ = transport::FdWatch(loop_, device_->vector_fd(0), EPOLLIN | EPOLLET, [this](uint32_t) {
     if (on_accepted_) TakeAnswer();
   });
 }
@@ -109,15 +103,15 @@ void Greeter::Step() {
     doorbell_.Ring();
     if (TakeAnswer()) return;
   }
-  if (!complained_ && EventLoop::Clock::now() - started_ > kComplainAfter) {
+  if (!complained_ && transport::EventLoop::Clock::now() - started_ > kComplainAfter) {
     complained_ = true;
     LogWarning("{} (peer {}); waiting",
                entry_ == nullptr ? "this machine is not in the realm's peer table yet"
                                  : "control does not answer the hello",
                device_->peer_id());
   }
-  timer_ = loop_->After(backoff_, [this] { Step(); });
-  backoff_ = std::min<EventLoop::Clock::duration>(2 * backoff_, kLongestBackoff);
+  timer_.Set(backoff_, [this] { Step(); });
+  backoff_ = std::min<transport::EventLoop::Clock::duration>(2 * backoff_, kLongestBackoff);
 }
 
 void Greeter::SayHello() {
@@ -150,11 +144,11 @@ bool Greeter::TakeAnswer() {
 }
 
 void Greeter::Finish(const Session& session) {
-  loop_->Cancel(timer_);
-  loop_->Unwatch(std::exchange(watch_, 0));
+  timer_.Reset();
+  watch_.Reset();
   session_nonce_ = session.nonce;
   control_beats_ = false;
-  control_seen_ = EventLoop::Clock::now();
+  control_seen_ = transport::EventLoop::Clock::now();
   control_heartbeat_ = transport::HeaderOf(device_->region())->heartbeat.load();
   // Last: it may say a new hello.
   const OnAccepted accepted = std::exchange(on_accepted_, nullptr);
@@ -171,8 +165,8 @@ void Greeter::Beat() {
   if (entry_ != nullptr) entry_->heartbeat.store(++heartbeat_, std::memory_order_relaxed);
 }
 
-EventLoop::Clock::duration Greeter::ControlSilence() {
-  const EventLoop::Clock::time_point now = EventLoop::Clock::now();
+transport::EventLoop::Clock::duration Greeter::ControlSilence() {
+  const transport::EventLoop::Clock::time_point now = transport::EventLoop::Clock::now();
   const uint64_t beat =
       transport::HeaderOf(device_->region())->heartbeat.load(std::memory_order_relaxed);
   if (beat != control_heartbeat_) {
@@ -180,7 +174,7 @@ EventLoop::Clock::duration Greeter::ControlSilence() {
     control_beats_ = true;
     control_seen_ = now;
   }
-  return control_beats_ ? now - control_seen_ : EventLoop::Clock::duration::zero();
+  return control_beats_ ? now - control_seen_ : transport::EventLoop::Clock::duration::zero();
 }
 
 }  // namespace ivmq::agent

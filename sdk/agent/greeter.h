@@ -8,8 +8,8 @@
 #include <memory>
 #include <optional>
 
-#include "sdk/agent/event_loop.h"
 #include "transport/device.h"
+#include "transport/event_loop.h"
 #include "transport/region.h"
 #include "transport/stream.h"
 
@@ -35,9 +35,8 @@ class Greeter {
   };
   using OnAccepted = std::function<void(const Session&)>;
 
-  Greeter(EventLoop* loop, std::shared_ptr<transport::Device> device,
+  Greeter(transport::EventLoop* loop, std::shared_ptr<transport::Device> device,
           const transport::RegionInfo& region, const Identity& identity);
-  ~Greeter();
   Greeter(const Greeter&) = delete;
   Greeter& operator=(const Greeter&) = delete;
 
@@ -48,7 +47,7 @@ class Greeter {
   // Writes the heartbeat, where we have an entry.
   void Beat();
   // For how long control's own heartbeat has stood still; zero before it was first seen to move.
-  EventLoop::Clock::duration ControlSilence();
+  transport::EventLoop::Clock::duration ControlSilence();
 
  private:
   void Step();
@@ -58,7 +57,7 @@ class Greeter {
   void WatchVector();
 
   // Constant after construction.
-  EventLoop* const loop_;
+  transport::EventLoop* const loop_;
   const std::shared_ptr<transport::Device> device_;
   const transport::RegionInfo region_;
   const Identity identity_;
@@ -70,15 +69,15 @@ class Greeter {
   uint64_t session_nonce_ = 0;
   uint64_t heartbeat_ = 0;
   OnAccepted on_accepted_;
-  EventLoop::Clock::time_point started_;
-  EventLoop::Clock::duration backoff_{};
+  transport::EventLoop::Clock::time_point started_;
+  transport::EventLoop::Clock::duration backoff_{};
   bool complained_ = false;
-  EventLoop::TimerId timer_;
-  uint64_t watch_ = 0;
+  transport::Timer timer_;
+  transport::FdWatch watch_;
 
   uint64_t control_heartbeat_ = 0;
   bool control_beats_ = false;
-  EventLoop::Clock::time_point control_seen_;
+  transport::EventLoop::Clock::time_point control_seen_;
 };
 
 }  // namespace ivmq::agent

@@ -10,9 +10,9 @@
 #include <system_error>
 
 #include "sdk/agent/agent.h"
-#include "sdk/agent/event_loop.h"
 #include "sdk/agent/flags.h"
-#include "sdk/agent/log.h"
+#include "transport/event_loop.h"
+#include "transport/log.h"
 #include "transport/pci_open.h"
 
 namespace ivmq::agent {
@@ -51,9 +51,9 @@ Status Run(const Flags& flags, const UniqueFd& signals) {
   Result<transport::OpenedDevice> opened = transport::OpenDevice(flags.device, flags.bind);
   if (!opened.ok()) return opened.status();
   if (!opened.value().note.empty()) LogWarning("{}", opened.value().note);
-  Result<std::unique_ptr<EventLoop>> created = EventLoop::Create();
+  Result<std::unique_ptr<transport::EventLoop>> created = transport::EventLoop::Create();
   if (!created.ok()) return created.status();
-  const std::shared_ptr<EventLoop> loop = std::move(created).value();
+  const std::shared_ptr<transport::EventLoop> loop = std::move(created).value();
   if (Status status = MakeSocketFolder(flags.node_socket); !status.ok()) return status;
 
   const std::shared_ptr<transport::Device> device = std::move(opened).value().device;
@@ -63,7 +63,8 @@ Status Run(const Flags& flags, const UniqueFd& signals) {
   const transport::RegionInfo& region = agent.value()->region();
   LogInfo("{}: realm '{}', {} MiB, peer {}; processes attach at {}", device->description(),
           region.realm_name, region.region_bytes >> 20, device->peer_id(), flags.node_socket);
-  loop->Watch(signals.get(), EPOLLIN, [&loop](uint32_t) { loop->Stop(); });
+  const transport::FdWatch watch(loop.get(), signals.get(), EPOLLIN,
+                                 [&loop](uint32_t) { loop->Stop(); });
   ::sd_notify(0, "READY=1");
   loop->Run();
   ::sd_notify(0, "STOPPING=1");
@@ -79,11 +80,12 @@ int main(int argc, char** argv) {
   ivmq::agent::Flags flags;
   int exit_code = 0;
   if (!ivmq::agent::ParseFlags(argc, argv, &flags, &exit_code)) return exit_code;
-  ivmq::agent::SetLogLevel(flags.log_level);
+  ivmq::SetLogName("ivmq-agent");
+  ivmq::SetLogLevel(flags.log_level);
   const ivmq::transport::UniqueFd signals = ivmq::agent::BlockSignals();
   ivmq::agent::QuietenGrpc();
   const ivmq::transport::Status status = ivmq::agent::Run(flags, signals);
   if (status.ok()) return 0;
-  ivmq::agent::LogError("{}", status.message());
+  ivmq::LogError("{}", status.message());
   return 1;
 }

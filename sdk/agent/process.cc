@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "ivmq/v1/control.pb.h"
-#include "sdk/agent/log.h"
+#include "transport/log.h"
 
 namespace ivmq::agent {
 namespace {
@@ -20,18 +20,14 @@ constexpr size_t kMaxUnwritten = 16;
 
 }  // namespace
 
-Process::Process(EventLoop* loop, transport::AttachServer::Client client, bool interrupts,
-                 std::function<void()> on_finished)
+Process::Process(transport::EventLoop* loop, transport::AttachServer::Client client,
+                 bool interrupts, std::function<void()> on_finished)
     : loop_(loop),
       interrupts_(interrupts),
       on_finished_(std::move(on_finished)),
-      client_(std::move(client)) {
+      client_(std::move(client)),
+      finish_timer_(loop) {
   channel_.emplace(std::move(client_.channel));
-}
-
-Process::~Process() {
-  loop_->Cancel(finish_timer_);
-  CloseChannel();
 }
 
 void Process::Connect(ControlClient* control, uint64_t session_nonce) {
@@ -140,21 +136,19 @@ void Process::WatchChannel() {
   uint32_t events = 0;
   if (!channel_ended_ && call_ && call_->unwritten() < kMaxUnwritten) events |= EPOLLIN;
   if (!channel_ended_ && channel_->wants_write()) events |= EPOLLOUT;
-  if (events == watched_events_) return;
-  watched_events_ = events;
   // Taken out altogether, not left with no events: EPOLLHUP comes unasked.
   if (events == 0) {
-    loop_->Unwatch(std::exchange(watch_, 0));
-  } else if (watch_ != 0) {
-    loop_->Rewatch(watch_, events);
+    watch_.Reset();
+  } else if (watch_) {
+    watch_.SetEvents(events);
   } else {
-    watch_ = loop_->Watch(channel_->fd(), events, [this](uint32_t seen) { OnChannel(seen); });
+    watch_ = transport::FdWatch(loop_, channel_->fd(), events,
+                                [this](uint32_t seen) { OnChannel(seen); });
   }
 }
 
 void Process::CloseChannel() {
-  loop_->Unwatch(std::exchange(watch_, 0));
-  watched_events_ = 0;
+  watch_.Reset();
   channel_.reset();
 }
 
@@ -174,8 +168,7 @@ void Process::SayExited() {
 void Process::Finish() {
   if (std::exchange(finished_, true)) return;
   // Not from here: the owner destroys this when it hears of it.
-  finish_timer_ =
-      loop_->After(std::chrono::milliseconds(0), [on_finished = on_finished_] { on_finished(); });
+  finish_timer_.Set(std::chrono::milliseconds(0), on_finished_);
 }
 
 }  // namespace ivmq::agent

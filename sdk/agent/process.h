@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "sdk/agent/control_client.h"
-#include "sdk/agent/event_loop.h"
 #include "transport/attach_server.h"
+#include "transport/event_loop.h"
 #include "transport/frame_channel.h"
 
 namespace ivmq::agent {
@@ -24,9 +24,8 @@ namespace ivmq::agent {
 class Process {
  public:
   // `on_finished` is called once, from the loop, after Died(): nothing is left to do.
-  Process(EventLoop* loop, transport::AttachServer::Client client, bool interrupts,
+  Process(transport::EventLoop* loop, transport::AttachServer::Client client, bool interrupts,
           std::function<void()> on_finished);
-  ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
@@ -55,21 +54,20 @@ class Process {
   void Finish();
 
   // Constant after construction.
-  EventLoop* const loop_;
+  transport::EventLoop* const loop_;
   const bool interrupts_;
   const std::function<void()> on_finished_;
 
   transport::AttachServer::Client client_;  // without its channel
   std::optional<transport::FrameChannel> channel_;
   bool channel_ended_ = false;  // nothing more comes from it
-  uint64_t watch_ = 0;
-  uint32_t watched_events_ = 0;
+  transport::FdWatch watch_;
   std::unique_ptr<SessionCall> call_;
   uint64_t session_nonce_ = 0;
   bool died_ = false;
   bool said_exited_ = false;
   bool finished_ = false;
-  EventLoop::TimerId finish_timer_;
+  transport::Timer finish_timer_;
 };
 
 }  // namespace ivmq::agent

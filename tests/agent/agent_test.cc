@@ -367,7 +367,7 @@ TEST_F(AgentTest, ASecondAgentOfTheSameMachineIsHeardAnew) {
 
 TEST_F(AgentTest, RefusesARegionOfAnotherLayoutVersion) {
   transport::HeaderOf(vm_->region())->layout_version = transport::kLayoutVersion + 1;
-  auto loop = LocalRealm::Must(EventLoop::Create());
+  auto loop = LocalRealm::Must(transport::EventLoop::Create());
   const auto agent = Agent::Create(std::move(loop), vm_, options());
   ASSERT_FALSE(agent.ok());
   EXPECT_EQ(agent.status().code(), transport::Code::kFailedPrecondition);
@@ -377,7 +377,7 @@ TEST_F(AgentTest, RefusesARegionOfAnotherLayoutVersion) {
 
 TEST_F(AgentTest, RefusesARegionThatIsNotOurs) {
   transport::HeaderOf(vm_->region())->magic = 0x1234;
-  auto loop = LocalRealm::Must(EventLoop::Create());
+  auto loop = LocalRealm::Must(transport::EventLoop::Create());
   const auto agent = Agent::Create(std::move(loop), vm_, options());
   ASSERT_FALSE(agent.ok());
   EXPECT_EQ(agent.status().code(), transport::Code::kFailedPrecondition);

@@ -17,14 +17,15 @@ namespace ivmq::agent {
 class AgentThread {
  public:
   AgentThread(std::shared_ptr<transport::Device> device, const Agent::Options& options)
-      : loop_(Must(EventLoop::Create())), agent_(Must(Agent::Create(loop_, device, options))) {
+      : loop_(Must(transport::EventLoop::Create())),
+        agent_(Must(Agent::Create(loop_, device, options))) {
     Watch();
     thread_ = std::thread([this] { loop_->Run(); });
   }
   ~AgentThread() {
     loop_->Stop();
     thread_.join();
-    loop_->Cancel(look_);  // the agent's end runs the loop once more
+    look_.Reset();  // the agent's end runs the loop once more
     agent_.reset();
   }
   AgentThread(const AgentThread&) = delete;
@@ -47,14 +48,14 @@ class AgentThread {
     connected_ = agent_->connected();
     processes_ = agent_->processes();
     wakeups_ = loop_->wakeups() - looks_;
-    look_ = loop_->After(std::chrono::milliseconds(20), [this] { Watch(); });
+    look_.Set(std::chrono::milliseconds(20), [this] { Watch(); });
   }
 
-  std::shared_ptr<EventLoop> loop_;
+  std::shared_ptr<transport::EventLoop> loop_;
   std::unique_ptr<Agent> agent_;
   std::atomic<bool> connected_{false};
   std::atomic<size_t> processes_{0};
-  EventLoop::TimerId look_;
+  transport::Timer look_{loop_.get()};
   uint64_t looks_ = 0;
   std::atomic<uint64_t> wakeups_{0};
   std::thread thread_;

@@ -8,9 +8,9 @@
 #include <stdexcept>
 
 #include "broker/control/control.h"
-#include "broker/control/log.h"
-#include "broker/event_loop.h"
+#include "transport/event_loop.h"
 #include "transport/fd_passing.h"
+#include "transport/log.h"
 
 namespace ivmq::control {
 namespace {
@@ -47,9 +47,9 @@ ControlHarness::ControlHarness(const Options& options)
   auto [mine, its] = Pair(SOCK_SEQPACKET);
   keeper_ = std::move(mine);
   thread_ = std::thread([this, socket = its.Release()] {
-    broker::EventLoop loop;
-    Control control(&loop, UniqueFd(socket));
-    loop.Run();
+    const auto loop = Must(transport::EventLoop::Create());
+    Control control(loop.get(), UniqueFd(socket));
+    loop->Run();
     failure_ = control.failure();
   });
   KeeperEvent hello = Event(KeeperEventKind::kHello);

@@ -20,7 +20,7 @@ class ControlLinkTest : public testing::Test {
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
     control_ = UniqueFd(ends[1]);
     link_ = std::make_unique<ControlLink>(
-        &loop_, UniqueFd(ends[0]), [this](const KeeperCommand& c) { commands_.push_back(c); },
+        loop_.get(), UniqueFd(ends[0]), [this](const KeeperCommand& c) { commands_.push_back(c); },
         [this] { ++closed_; });
   }
 
@@ -31,7 +31,7 @@ class ControlLinkTest : public testing::Test {
     return event;
   }
 
-  void Step() { loop_.RunOnce(std::chrono::milliseconds(0)); }
+  void Step() { loop_->RunOnce(std::chrono::milliseconds(0)); }
 
   // Fills the socket, so that what follows is queued.
   void Stall() {
@@ -56,7 +56,7 @@ class ControlLinkTest : public testing::Test {
     return events;
   }
 
-  EventLoop loop_;
+  const std::unique_ptr<transport::EventLoop> loop_ = transport::EventLoop::Create().value();
   UniqueFd control_;
   std::vector<KeeperCommand> commands_;
   int closed_ = 0;

@@ -261,9 +261,9 @@ TEST_F(IvshmemServerTest, AnIdleServerNeverWakesUp) {
     for (IvshmemClient& client : clients) client.Read();
   }
   for (IvshmemClient& client : clients) EXPECT_TRUE(client.complete());
-  const auto start = EventLoop::Clock::now();
+  const auto start = transport::EventLoop::Clock::now();
   loop_.RunOnce(std::chrono::milliseconds(200));
-  EXPECT_GE(EventLoop::Clock::now() - start, std::chrono::milliseconds(200));
+  EXPECT_GE(transport::EventLoop::Clock::now() - start, std::chrono::milliseconds(200));
 }
 
 }  // namespace

@@ -12,10 +12,10 @@
 #include <utility>
 #include <vector>
 
-#include "broker/event_loop.h"
 #include "broker/keeper/fd_budget.h"
 #include "broker/keeper/ivshmem_server.h"
 #include "tests/keeper/ivshmem_client.h"
+#include "transport/event_loop.h"
 #include "transport/memfd_device.h"
 
 namespace ivmq::broker {
@@ -76,15 +76,16 @@ class ServerFixture : public testing::Test {
 
   // Runs the server until `done`, for a minute at most.
   bool RunUntil(const std::function<bool()>& done) {
-    const auto deadline = EventLoop::Clock::now() + std::chrono::minutes(1);
+    const auto deadline = transport::EventLoop::Clock::now() + std::chrono::minutes(1);
     while (!done()) {
-      if (EventLoop::Clock::now() >= deadline) return false;
+      if (transport::EventLoop::Clock::now() >= deadline) return false;
       loop_.RunOnce(std::chrono::milliseconds(1));
     }
     return true;
   }
 
-  EventLoop loop_;
+  const std::unique_ptr<transport::EventLoop> owned_loop_ = transport::EventLoop::Create().value();
+  transport::EventLoop& loop_ = *owned_loop_;
   std::optional<FdBudget> budget_;  // a test may replace it before StartServer()
   transport::UniqueFd region_;
   PeerVectors host_;

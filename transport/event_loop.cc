@@ -1,4 +1,4 @@
-#include "sdk/agent/event_loop.h"
+#include "transport/event_loop.h"
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -11,88 +11,63 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace ivmq::agent {
+namespace ivmq::transport {
+namespace {
 
-using transport::ErrnoStatus;
-using transport::Result;
-using transport::UniqueFd;
+// Of the eventfd that ends a sleep; tokens of watches and timers count up from 1.
+constexpr uint64_t kPostedToken = 0;
+
+}  // namespace
 
 Result<std::unique_ptr<EventLoop>> EventLoop::Create() {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll) return ErrnoStatus(errno, "cannot create an epoll set");
   UniqueFd posted(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!posted) return ErrnoStatus(errno, "cannot create an eventfd");
-  const int posted_fd = posted.get();
-  std::unique_ptr<EventLoop> loop(new EventLoop(std::move(epoll), std::move(posted)));
-  if (loop->Watch(posted_fd, EPOLLIN, [raw = loop.get()](uint32_t) { raw->RunPosted(); }) == 0) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = kPostedToken;
+  if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, posted.get(), &event) != 0) {
     return ErrnoStatus(errno, "cannot watch an eventfd");
   }
-  return loop;
+  return std::unique_ptr<EventLoop>(new EventLoop(std::move(epoll), std::move(posted)));
 }
 
 EventLoop::EventLoop(UniqueFd epoll, UniqueFd posted)
     : epoll_(std::move(epoll)), posted_fd_(std::move(posted)) {}
 
 void EventLoop::Run() {
-  stopped_ = false;
-  while (!stopped_) {
+  while (!stopped_.load(std::memory_order_relaxed)) {
     Wait(NextTimerMs());
     RunTimers();
   }
+  stopped_.store(false, std::memory_order_relaxed);
 }
 
 void EventLoop::RunOnce(Clock::duration longest) {
   const auto limit_ms = std::chrono::ceil<std::chrono::milliseconds>(longest).count();
   const int limit = static_cast<int>(std::clamp<int64_t>(limit_ms, 0, INT_MAX));
   const int next = NextTimerMs();
-  stopped_ = false;
   Wait(next < 0 ? limit : std::min(next, limit));
   RunTimers();
 }
 
 void EventLoop::Stop() {
-  Post([this] { stopped_ = true; });
-}
-
-uint64_t EventLoop::Watch(int fd, uint32_t events, FdHandler handler) {
-  epoll_event event{};
-  event.events = events;
-  event.data.u64 = next_number_;
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return 0;
-  watched_.emplace(next_number_, Watched{fd, std::make_shared<FdHandler>(std::move(handler))});
-  return next_number_++;
-}
-
-void EventLoop::Rewatch(uint64_t watch, uint32_t events) {
-  const auto found = watched_.find(watch);
-  if (found == watched_.end()) return;
-  epoll_event event{};
-  event.events = events;
-  event.data.u64 = watch;
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, found->second.fd, &event);
-}
-
-void EventLoop::Unwatch(uint64_t watch) {
-  const auto found = watched_.find(watch);
-  if (found == watched_.end()) return;
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.fd, nullptr);
-  watched_.erase(found);
-}
-
-EventLoop::TimerId EventLoop::After(Clock::duration delay, Handler handler) {
-  const TimerId timer{Clock::now() + delay, next_number_++};
-  timers_.emplace(timer, std::move(handler));
-  return timer;
+  stopped_.store(true, std::memory_order_relaxed);
+  WakeUp();
 }
 
 void EventLoop::Post(Handler handler) {
   bool first = false;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     first = posted_.empty();
     posted_.push_back(std::move(handler));
   }
-  if (!first) return;
+  if (first) WakeUp();
+}
+
+void EventLoop::WakeUp() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(posted_fd_.get(), &one, sizeof(one));
 }
@@ -102,10 +77,39 @@ void EventLoop::SetSleepHooks(std::function<bool()> arm, Handler disarm) {
   disarm_ = std::move(disarm);
 }
 
+uint64_t EventLoop::Add(int fd, uint32_t events, FdHandler handler) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = next_token_;
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return 0;
+  watched_.emplace(next_token_, Watched{fd, std::make_shared<FdHandler>(std::move(handler))});
+  return next_token_++;
+}
+
+void EventLoop::Change(uint64_t token, uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = token;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, watched_.at(token).fd, &event);
+}
+
+void EventLoop::Remove(uint64_t token) {
+  const auto found = watched_.find(token);
+  if (found == watched_.end()) return;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.fd, nullptr);
+  watched_.extract(found);
+}
+
+EventLoop::TimerKey EventLoop::AddTimer(Clock::duration delay, Handler handler) {
+  const TimerKey key{Clock::now() + delay, next_token_++};
+  timers_.emplace(key, std::move(handler));
+  return key;
+}
+
 int EventLoop::NextTimerMs() const {
   if (timers_.empty()) return -1;
   const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.at - Clock::now());
+      std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first - Clock::now());
   return static_cast<int>(std::clamp<int64_t>(left.count(), 0, INT_MAX));
 }
 
@@ -123,16 +127,21 @@ void EventLoop::Wait(int timeout_ms) {
     std::abort();
   }
   for (int i = 0; i < count; ++i) {
-    const auto found = watched_.find(events[static_cast<size_t>(i)].data.u64);
+    const epoll_event& event = events[static_cast<size_t>(i)];
+    if (event.data.u64 == kPostedToken) {
+      RunPosted();
+      continue;
+    }
+    const auto found = watched_.find(event.data.u64);
     if (found == watched_.end()) continue;  // removed by a handler of this round
     const std::shared_ptr<FdHandler> handler = found->second.handler;
-    (*handler)(events[static_cast<size_t>(i)].events);
+    (*handler)(event.events);
   }
 }
 
 void EventLoop::RunTimers() {
   const Clock::time_point now = Clock::now();
-  while (!timers_.empty() && timers_.begin()->first.at <= now) {
+  while (!timers_.empty() && timers_.begin()->first.first <= now) {
     const Handler handler = std::move(timers_.begin()->second);
     timers_.erase(timers_.begin());
     handler();
@@ -141,13 +150,27 @@ void EventLoop::RunTimers() {
 
 void EventLoop::RunPosted() {
   uint64_t count = 0;
-  [[maybe_unused]] const ssize_t read = ::read(posted_fd_.get(), &count, sizeof(count));
+  // Before the handlers are taken: what is posted from now on wakes us again.
+  [[maybe_unused]] const ssize_t size = ::read(posted_fd_.get(), &count, sizeof(count));
   std::vector<Handler> posted;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     posted.swap(posted_);
   }
   for (const Handler& handler : posted) handler();
 }
 
-}  // namespace ivmq::agent
+void Timer::Set(EventLoop::Clock::duration delay, EventLoop::Handler handler) {
+  Reset();
+  key_ = loop_->AddTimer(delay, [this, handler = std::move(handler)] {
+    key_.reset();
+    handler();
+  });
+}
+
+void Timer::Reset() {
+  if (key_) loop_->RemoveTimer(*key_);
+  key_.reset();
+}
+
+}  // namespace ivmq::transport

@@ -1,22 +1,24 @@
-#include "sdk/agent/log.h"
+#include "transport/log.h"
 
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <memory>
 
-namespace ivmq::agent {
+namespace ivmq {
 namespace {
 
-spdlog::logger& Logger() {
-  static const std::shared_ptr<spdlog::logger> logger = [] {
-    auto made = std::make_shared<spdlog::logger>(
-        "ivmq-agent", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
-    made->set_pattern("%Y-%m-%dT%H:%M:%S.%e %n %^%l%$ %v");
-    made->set_level(spdlog::level::info);
-    return made;
-  }();
-  return *logger;
+std::shared_ptr<spdlog::logger> NewLogger(const std::string& name) {
+  auto made = std::make_shared<spdlog::logger>(
+      name, std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  made->set_pattern("%Y-%m-%dT%H:%M:%S.%e %n %^%l%$ %v");
+  made->set_level(spdlog::level::info);
+  return made;
+}
+
+std::shared_ptr<spdlog::logger>& Logger() {
+  static std::shared_ptr<spdlog::logger> logger = NewLogger("ivmq");
+  return logger;
 }
 
 spdlog::level::level_enum ToSpdlog(LogLevel level) {
@@ -50,8 +52,9 @@ bool ParseLogLevel(std::string_view text, LogLevel* level) {
   return true;
 }
 
-void SetLogLevel(LogLevel level) { Logger().set_level(ToSpdlog(level)); }
+void SetLogName(const std::string& name) { Logger() = NewLogger(name); }
+void SetLogLevel(LogLevel level) { Logger()->set_level(ToSpdlog(level)); }
+bool IsLogged(LogLevel level) { return Logger()->should_log(ToSpdlog(level)); }
+void Log(LogLevel level, const std::string& line) { Logger()->log(ToSpdlog(level), line); }
 
-void Log(LogLevel level, const std::string& line) { Logger().log(ToSpdlog(level), line); }
-
-}  // namespace ivmq::agent
+}  // namespace ivmq
