@@ -223,13 +223,9 @@ bool Session::WaitForInput(Status* why) {
     static_cast<void>(channel_.Flush());  // A failure shows at the next read.
   }
   if (fds[1].revents == 0) return true;
-  // A new channel after a restart of control is of no use without the state of the old one: it is
-  // closed, and this node stays as it is.
-  const auto renewed = transport::TakeNewChannel(connection_);
-  if (renewed.ok()) return true;
   // What control said last, an eviction perhaps, may still be in the channel.
   static_cast<void>(ReadFrames(why));
-  *why = GoneStatus(renewed.status().message());
+  *why = GoneStatus("the daemon has closed the connection");
   return false;
 }
 

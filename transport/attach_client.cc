@@ -174,18 +174,4 @@ Result<Attached> Attach(const std::string& socket_path, Clock::time_point deadli
   return Status(reason.code(), socket_path + ": " + reason.message());
 }
 
-Result<std::optional<UniqueFd>> TakeNewChannel(int connection) {
-  Result<std::optional<Packet>> packet = ReceivePacket(connection);
-  if (!packet.ok()) return packet.status();
-  if (!packet.value().has_value()) return std::optional<UniqueFd>();
-  Packet& taken = *packet.value();
-  if (taken.message.kind != AttachKind::kChannel || taken.fds.size() != 1) {
-    return Status(Code::kInvalidArgument,
-                  "the daemon's message is wrong: kind expected 3 (channel) with 1 fd, found " +
-                      std::to_string(static_cast<uint32_t>(taken.message.kind)) + " with " +
-                      std::to_string(taken.fds.size()));
-  }
-  return std::optional<UniqueFd>(std::move(taken.fds.front()));
-}
-
 }  // namespace ivmq::transport

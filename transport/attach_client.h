@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "transport/attach_protocol.h"
@@ -17,7 +16,8 @@ namespace ivmq::transport {
 struct Attached {
   std::shared_ptr<Device> device;
   UniqueFd channel;     // frames to control (frame_channel.h)
-  UniqueFd connection;  // keep it open: its end is taken for the death of this process
+  UniqueFd connection;  // keep it open: its end is taken for the death of this process. Readable
+                        // once the daemon has gone
   RegionInfo region;    // checked, and the one that the welcome names
   AttachMessage welcome{};
 };
@@ -35,10 +35,6 @@ struct Attached {
 // Threads: any.
 Result<Attached> Attach(const std::string& socket_path,
                         std::chrono::steady_clock::time_point deadline);
-
-// A new channel that came on Attached::connection after control was restarted; none if none came
-// yet. UNAVAILABLE once the daemon has gone. Call it when the connection is readable.
-Result<std::optional<UniqueFd>> TakeNewChannel(int connection);
 
 }  // namespace ivmq::transport
 

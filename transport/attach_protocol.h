@@ -13,7 +13,6 @@
 //     connect()  ───────────────────────►
 //                ◄─────────────────────── AttachMessage kWelcome + fds, or kRefused and close
 //     (socket stays open: its EOF proves the process's death)
-//                ◄─────────────────────── kChannel + fd, after control was restarted
 //
 // Everything else (names, topics, links) is said over the control channel whose fd comes with the
 // welcome: frames of NodeRequest and NodeEvent (transport/frame_channel.h).
@@ -31,7 +30,7 @@ inline constexpr uint64_t kAttachMagic = 0x3143545441514d49;  // "IMQATTC1"
 inline constexpr uint32_t kAttachVersion = 1;
 inline constexpr uint32_t kMaxAttachFds = 4;
 
-enum class AttachKind : uint32_t { kWelcome = 1, kRefused = 2, kChannel = 3 };
+enum class AttachKind : uint32_t { kWelcome = 1, kRefused = 2 };
 enum class RegionAccess : uint32_t { kMemfd = 1, kVfio = 2, kSysfs = 3 };
 enum class DoorbellAccess : uint32_t {
   kEventfd = 1,  // an eventfd comes with each link (host)

@@ -231,25 +231,6 @@ void AttachServer::Refuse(Status reason) { refusal_ = std::move(reason); }
 
 bool AttachServer::Close(uint64_t connection_id) { return Drop(connection_id, Gone::kClosedByUs); }
 
-Result<UniqueFd> AttachServer::NewChannel(uint64_t connection_id) {
-  const auto found = clients_.find(connection_id);
-  if (found == clients_.end()) {
-    return Status(Code::kNotFound, "no connection " + std::to_string(connection_id));
-  }
-  Result<ChannelEnds> channel = NewChannelEnds();
-  if (!channel.ok()) return channel.status();
-  AttachMessage message = NewMessage(AttachKind::kChannel);
-  message.fd_count = 1;
-  message.connection_id = connection_id;
-  const int theirs = channel.value().theirs.get();
-  const Status sent = SendMessage(found->second.socket.get(), message, std::span(&theirs, 1));
-  if (!sent.ok()) {
-    return Status(sent.code() == Code::kUnavailable ? Code::kResourceExhausted : sent.code(),
-                  sent.message());
-  }
-  return std::move(channel.value().ours);
-}
-
 uint32_t AttachServer::LeastLoadedVector() const {
   const auto least = std::min_element(load_.begin(), load_.end());
   return options_.first_vector + static_cast<uint32_t>(std::distance(load_.begin(), least));

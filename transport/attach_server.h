@@ -73,9 +73,6 @@ class AttachServer {
   void Refuse(Status reason);
   // Closes that connection and reports kClosedByUs. False if there is none.
   bool Close(uint64_t connection_id);
-  // Sends that client a new channel and returns our end. NOT_FOUND; RESOURCE_EXHAUSTED if the
-  // client does not read.
-  Result<UniqueFd> NewChannel(uint64_t connection_id);
 
   size_t client_count() const { return clients_.size(); }
 

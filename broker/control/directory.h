@@ -26,6 +26,8 @@ struct Node {
   uint32_t peer_id = 0;
   int32_t pid = 0;
   uint32_t uid = 0;
+  uint64_t agent_nonce = 0;    // of the agent that vouched for the process; 0 on the host
+  uint64_t connection_id = 0;  // of the process
   uint32_t vector = 0;
   bool polls = false;
   uint64_t wake_offset = 0;

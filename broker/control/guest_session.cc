@@ -39,27 +39,27 @@ absl::Status GuestSession::OnAttached(const v1::AttachedProcess& process) {
     return absl::InvalidArgumentError(fmt::format("vector {} of {}: there is no such vector",
                                                   process.vector(), realm_->state.info.vectors));
   }
-  connection_id_ = process.connection_id();
-  Origin origin;
-  origin.peer_id = key_.peer;
-  origin.pid = process.pid();
-  origin.uid = process.uid();
-  origin.gid = process.gid();
-  origin.start_time = process.start_time();
-  origin.vector = process.vector();
-  origin.polls = !process.interrupts();
-  origin.connection_id = process.connection_id();
-  session_.emplace(realm_, this, origin);
+  origin_.peer_id = key_.peer;
+  origin_.pid = process.pid();
+  origin_.uid = process.uid();
+  origin_.gid = process.gid();
+  origin_.start_time = process.start_time();
+  origin_.vector = process.vector();
+  origin_.polls = !process.interrupts();
+  origin_.agent_nonce = agent->nonce;
+  origin_.connection_id = process.connection_id();
+  session_.emplace(realm_, this, origin_);
   return absl::OkStatus();
 }
 
 absl::Status GuestSession::OnExited(const v1::ProcessExited& exited) {
   const Agent* agent = CurrentAgent();
   if (!session_ || agent == nullptr || exited.session_nonce() != agent->session_nonce ||
-      exited.connection_id() != connection_id_) {
+      exited.connection_id() != origin_.connection_id) {
     return absl::PermissionDeniedError("a proof of death of another session");
   }
   session_->Leave(SideEvent::kDied);
+  realm_->registry.ProcessDied(origin_);
   finished_ = true;
   carrier_->Finish(absl::OkStatus());
   return absl::OkStatus();

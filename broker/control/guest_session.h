@@ -53,7 +53,7 @@ class GuestSession : public EventSink {
   Realm* const realm_;
   const AgentKey key_;
   Carrier* const carrier_;
-  uint64_t connection_id_ = 0;
+  Origin origin_;  // once attached
   std::optional<NodeSession> session_;
   bool finished_ = false;
   bool overrun_ = false;

@@ -50,6 +50,8 @@ absl::StatusOr<const Node*> NodeRegistry::AddNode(NewNode wish) {
   node.peer_id = peer_id;
   node.pid = wish.origin.pid;
   node.uid = wish.origin.uid;
+  node.agent_nonce = wish.origin.agent_nonce;
+  node.connection_id = wish.origin.connection_id;
   node.vector = wish.origin.vector;
   node.polls = wish.origin.polls;
   node.wake_offset = *wake;
@@ -88,6 +90,17 @@ void NodeRegistry::LeaveAll(uint32_t peer_id, SideEvent how) {
     if (node.peer_id == peer_id) ids.push_back(id);
   }
   for (const uint64_t id : ids) Leave(id, how);
+}
+
+void NodeRegistry::ProcessDied(const Origin& process) {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, node] : state_->directory.nodes()) {
+    if (node.peer_id == process.peer_id && node.agent_nonce == process.agent_nonce &&
+        node.connection_id == process.connection_id) {
+      ids.push_back(id);
+    }
+  }
+  for (const uint64_t id : ids) Leave(id, SideEvent::kDied);
 }
 
 void NodeRegistry::RemoveEndpoints(uint64_t node_id) {

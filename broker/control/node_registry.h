@@ -22,6 +22,7 @@ struct Origin {
   uint64_t start_time = 0;
   uint32_t vector = 0;
   bool polls = false;
+  uint64_t agent_nonce = 0;  // of the agent that vouches; 0 on the host
   uint64_t connection_id = 0;
 };
 
@@ -53,6 +54,8 @@ class NodeRegistry {
   void Leave(uint64_t node_id, SideEvent how);
   // The same for all nodes of a peer.
   void LeaveAll(uint32_t peer_id, SideEvent how);
+  // A process is proven dead: every node that it was is, also where its session ended before.
+  void ProcessDied(const Origin& process);
 
   struct NewEndpoint {
     uint64_t node_id = 0;

@@ -223,7 +223,8 @@ void PeerWatch::EndAgents(Peer* peer, const Hello& hello) {
     FreeAgents(peer);
     return;
   }
-  LogInfo("realm \"{}\": peer {}: its agent was restarted", state_->name, peer->id);
+  LogInfo("realm \"{}\": peer {}: its agent {}", state_->name, peer->id,
+          peer->agent->nonce == hello.nonce ? "is back" : "was restarted");
   realm_->registry.LeaveAll(peer->id, SideEvent::kLost);
   peer->earlier_agents.push_back(*std::exchange(peer->agent, std::nullopt));
 }

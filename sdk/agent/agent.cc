@@ -115,6 +115,7 @@ void Agent::OnAccepted(const Greeter::Session& session) {
     return LoseControl("the stream that control offers cannot be used: " + status.message());
   }
   session_nonce_ = session.nonce;
+  for (auto& [id, process] : processes_) process->Connect(control_.get(), session_nonce_);
   server_->Refuse(Status());
   LogInfo("in contact with control: peer {} of realm '{}', {}", device_->peer_id(),
           region_.realm_name,

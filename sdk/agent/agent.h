@@ -29,6 +29,9 @@ namespace ivmq::agent {
 //       ▲                    │
 //       └── stream broke ◄───┘   sessions end, their channels close; links go on
 //
+// A process whose session has ended gets no new one: it has to open its node anew. Whoever died
+// meanwhile is reported in the next session, so that its memory comes back.
+//
 // Vector 0 is the agent's own, the others are lent, each to the fewest processes. A device with
 // one vector shares it.
 //

@@ -31,8 +31,14 @@ Process::Process(transport::EventLoop* loop, transport::AttachServer::Client cli
 }
 
 void Process::Connect(ControlClient* control, uint64_t session_nonce) {
+  control_ = control;
   session_nonce_ = session_nonce;
-  call_ = control->StartSession({
+  if (channel_ || died_) StartCall();
+}
+
+void Process::StartCall() {
+  said_exited_ = false;
+  call_ = control_->StartSession({
       .on_event = [this](const v1::NodeEvent& event) { PassEvent(event); },
       .on_written = [this] { PassRequests(); },
       .on_end = [this](const Status& status) { OnCallEnd(status); },
@@ -46,20 +52,20 @@ void Process::Connect(ControlClient* control, uint64_t session_nonce) {
   attached->set_vector(client_.vector);
   attached->set_interrupts(interrupts_);
   attached->set_connection_id(client_.connection_id);
-  attached->set_session_nonce(session_nonce);
+  attached->set_session_nonce(session_nonce_);
   call_->Write(request);
   PassRequests();
 }
 
 void Process::Disconnect() {
+  control_ = nullptr;
   call_.reset();
   CloseChannel();
-  if (died_) Finish();
 }
 
 void Process::Died() {
   died_ = true;
-  if (call_ == nullptr) return Finish();
+  if (call_ == nullptr && control_ != nullptr) return StartCall();
   PassRequests();
 }
 
@@ -107,7 +113,7 @@ bool Process::PassRequest(const std::string& payload) {
   LogWarning("process {} {}: its session is closed", client_.process.pid, wrong);
   call_.reset();  // cancelled: proves nothing about the process
   CloseChannel();
-  if (died_) Finish();
+  if (died_) StartCall();
   return false;
 }
 
@@ -128,7 +134,10 @@ void Process::OnCallEnd(const Status& status) {
   }
   call_.reset();
   CloseChannel();
-  if (died_) Finish();
+  if (!died_) return;
+  if (said_exited_ && status.ok()) return Finish();
+  // Control had ended the call before it read of the death. After an error: in its next session.
+  if (!said_exited_) StartCall();
 }
 
 void Process::WatchChannel() {

@@ -19,20 +19,24 @@ namespace ivmq::agent {
 //
 //   attached ──► channel open ──► died: what it wrote is passed on, then `exited` ──► finished
 //                    └─ call or channel broken: the channel is closed, the death still awaited
+//                         └─► died: `exited` in a call of its own ──► finished
+//
+// A death that control has not taken note of is said again in its next session.
 //
 // Threads: the loop's. The loop must outlive it.
 class Process {
  public:
-  // `on_finished` is called once, from the loop, after Died(): nothing is left to do.
+  // `on_finished` is called once, from the loop, when control has taken note of its death.
   Process(transport::EventLoop* loop, transport::AttachServer::Client client, bool interrupts,
           std::function<void()> on_finished);
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
-  // Starts the session. REQUIRES: not started before, or disconnected since.
+  // There is a stream to control, until Disconnect(): starts the session of a process that has
+  // just attached, or says that it has died meanwhile. `control` is borrowed.
   void Connect(ControlClient* control, uint64_t session_nonce);
   // The stream to control broke: ends the session without proof of anything. The process reads an
-  // end-of-file on its channel; its links go on.
+  // end-of-file on its channel; its links go on, but it has no session any more.
   void Disconnect();
   // Proof of its death came.
   void Died();
@@ -43,6 +47,7 @@ class Process {
   bool connected() const { return call_ != nullptr; }
 
  private:
+  void StartCall();
   void OnChannel(uint32_t events);
   void PassRequests();
   bool PassRequest(const std::string& payload);
@@ -62,10 +67,11 @@ class Process {
   std::optional<transport::FrameChannel> channel_;
   bool channel_ended_ = false;  // nothing more comes from it
   transport::FdWatch watch_;
-  std::unique_ptr<SessionCall> call_;
+  ControlClient* control_ = nullptr;
   uint64_t session_nonce_ = 0;
+  std::unique_ptr<SessionCall> call_;
   bool died_ = false;
-  bool said_exited_ = false;
+  bool said_exited_ = false;  // on this call
   bool finished_ = false;
   transport::Timer finish_timer_;
 };

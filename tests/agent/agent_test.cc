@@ -357,6 +357,59 @@ TEST_F(AgentTest, SaysANewHelloWhenTheStreamBreaks) {
   EXPECT_EQ(SessionAt(1).requests[0].attached().session_nonce(), 1002U);
 }
 
+TEST_F(AgentTest, ReportsInTheNextSessionWhoDiedWithoutControl) {
+  StartConnected();
+  Client client = Attach();
+  client.SayHello();
+  client.Hear();
+  control_.set_accepts(false);
+  control_.DropStreams();
+  EXPECT_TRUE(client.ChannelEnds());
+  client.Die();
+  EXPECT_EQ(agent_->processes(), 1U);
+  control_.set_accepts(true);
+  ASSERT_TRUE(SessionHas(1, v1::NodeRequest::kExited));
+  const FakeControl::Session report = SessionAt(1);
+  ASSERT_EQ(report.requests.size(), 2U);
+  const uint64_t id = client.attached.welcome.connection_id;
+  EXPECT_EQ(report.requests[0].attached().connection_id(), id);
+  EXPECT_EQ(report.requests[0].attached().session_nonce(), 1002U);
+  EXPECT_EQ(report.requests[1].exited().connection_id(), id);
+  EXPECT_EQ(report.requests[1].exited().session_nonce(), 1002U);
+  EXPECT_TRUE(Eventually([&] { return agent_->processes() == 0; }));
+}
+
+TEST_F(AgentTest, GivesAProcessThatLostItsSessionNoNewOneButReportsItsDeath) {
+  StartConnected();
+  Client client = Attach();
+  client.SayHello();
+  client.Hear();
+  control_.DropStreams();
+  EXPECT_TRUE(client.ChannelEnds());
+  EXPECT_TRUE(Eventually([&] { return control_.hellos_accepted() == 2; }));
+  Client other = Attach();
+  other.SayHello();
+  other.Hear();
+  EXPECT_EQ(control_.sessions().size(), 2U);  // one each
+  client.Die();
+  EXPECT_TRUE(SessionHas(2, v1::NodeRequest::kExited));
+  EXPECT_TRUE(Eventually([&] { return agent_->processes() == 1; }));
+}
+
+TEST_F(AgentTest, ReportsTheDeathOfAProcessWhoseSessionItHadClosed) {
+  StartConnected();
+  Client client = Attach();
+  ASSERT_TRUE(client.channel->Send("\xff\xff\xff no request").ok());
+  EXPECT_TRUE(client.ChannelEnds());
+  client.Die();
+  EXPECT_TRUE(Eventually([&] {
+    // The first call may end before control has seen it begin.
+    const auto sessions = control_.sessions();
+    return !sessions.empty() && sessions.back().Has(v1::NodeRequest::kExited);
+  }));
+  EXPECT_TRUE(Eventually([&] { return agent_->processes() == 0; }));
+}
+
 TEST_F(AgentTest, ASecondAgentOfTheSameMachineIsHeardAnew) {
   StartConnected();
   agent_.reset();

@@ -181,6 +181,53 @@ TEST_F(GuestSessionTest, ARestartedAgentProvesNothing) {
   EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
 }
 
+TEST_F(GuestSessionTest, ADeathBetweenTwoSessionsOfAnAgentIsProvenInTheSecond) {
+  const uint64_t empty = used();
+  Start();
+  const uint64_t one_stream = used() - empty;
+  GuestNode dies(&*agent_);
+  dies.Attach(7);
+  dies.Hello("dies");
+  dies.Call(PublisherOf("a"));
+  GuestNode lives(&*agent_);
+  lives.Attach(8);
+  lives.Hello("lives");
+  agent_->Disconnect();
+  EXPECT_TRUE(WaitUntil([&] {
+    const v1::ListNodesResponse nodes = admin_.Nodes();
+    return nodes.nodes(0).state() == v1::Node::DETACHED &&
+           nodes.nodes(1).state() == v1::Node::DETACHED;
+  }));
+  Start();
+  GuestNode report(&*agent_);
+  report.Attach(7);
+  report.Exited(7, agent_->session_nonce());
+  EXPECT_TRUE(report.Finish().ok());
+  ASSERT_EQ(admin_.Nodes().nodes_size(), 1);
+  EXPECT_EQ(admin_.Nodes().nodes(0).name(), "lives");
+  EXPECT_GT(used(), empty + 2 * one_stream);
+  GuestNode another(&*agent_);
+  another.Attach(8);
+  another.Exited(8, agent_->session_nonce());
+  EXPECT_TRUE(another.Finish().ok());
+  EXPECT_EQ(admin_.Nodes().nodes_size(), 0);
+  EXPECT_EQ(used(), empty + 2 * one_stream);  // nothing proves that its first one is unused
+}
+
+TEST_F(GuestSessionTest, ARestartedAgentKnowsNothingOfThoseWhoAttachedToTheOneBefore) {
+  Start();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  Start({{1, 2}, 77});
+  GuestNode report(&*agent_);
+  report.Attach(7);
+  report.Exited(7, agent_->session_nonce());
+  EXPECT_TRUE(report.Finish().ok());
+  ASSERT_EQ(admin_.Nodes().nodes_size(), 1);
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
+}
+
 TEST_F(GuestSessionTest, ARepeatedHelloKeepsTheStream) {
   Start();
   const uint64_t nonce = agent_->session_nonce();

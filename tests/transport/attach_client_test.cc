@@ -145,7 +145,7 @@ TEST_F(AttachClientTest, RefusesAnotherLayoutVersionNamingBoth) {
 
 TEST_F(AttachClientTest, RefusesWelcomesThatContradictThemselves) {
   const std::vector<std::pair<const char*, std::function<void(AttachMessage&)>>> spoilers = {
-      {"kind", [](AttachMessage& m) { m.kind = AttachKind::kChannel; }},
+      {"kind", [](AttachMessage& m) { m.kind = static_cast<AttachKind>(3); }},
       {"kind", [](AttachMessage& m) { m.kind = static_cast<AttachKind>(99); }},
       {"fds", [](AttachMessage& m) { m.fd_count = 2; }},
       {"region_access", [](AttachMessage& m) { m.region_access = static_cast<RegionAccess>(0); }},
