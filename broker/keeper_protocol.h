@@ -29,7 +29,7 @@
 namespace ivmq::broker {
 
 inline constexpr int kControlSocketFd = 3;
-inline constexpr uint32_t kKeeperProtocolVersion = 1;
+inline constexpr uint32_t kKeeperProtocolVersion = 2;
 inline constexpr uint32_t kMaxDoorbellFds = 64;  // a kDoorbells event; the kernel takes at most 253
 
 enum class KeeperEventKind : uint32_t {
@@ -39,7 +39,8 @@ enum class KeeperEventKind : uint32_t {
   kPeerConnected = 4,   // peer, index and name (end of the path) of the VM socket, pid, uid, gid
   kPeerGone = 5,        // peer, proof
   kNodeAttached = 6,    // connection, vector, pid, uid, gid, start_time; fd: channel
-  kNodeGone = 7,        // connection, proof
+  kNodeGone = 7,        // connection, proof; of a process that lives kClosedByUs first, and kExited
+                        // once it has died
   kAdminConnected = 8,  // pid, uid, gid; fd: the accepted connection
   kPeerRefused = 9,     // value: RefusalReason; count: how many so far for that reason
   kReady = 10,
@@ -48,9 +49,9 @@ enum class KeeperEventKind : uint32_t {
 
 // Why a connection ended. Only the first two prove that the other side is dead.
 enum class GoneProof : uint32_t {
-  kEof = 1,         // it closed the socket, or the kernel did at its death
-  kExited = 2,      // pid and start time no longer exist
-  kClosedByUs = 3,  // evicted, or it broke the protocol: proves nothing
+  kEof = 1,         // of a VM: it closed the socket, or the kernel did at its death
+  kExited = 2,      // of a process: it has ended
+  kClosedByUs = 3,  // evicted, or it broke the protocol: proves nothing. Of a process: it lives
 };
 
 enum class RefusalReason : uint32_t {
@@ -88,6 +89,7 @@ enum class KeeperCommandKind : uint32_t {
   kEvictPeer = 2,   // peer: tell the others that it left, close its socket
   kEvictNode = 3,   // connection: close it
   kRefused = 4,     // the realm cannot be served: `text` says why; the keeper exits with it
+  kForgetNode = 5,  // connection: nothing depends on the death of its process any more
 };
 
 struct KeeperCommand {

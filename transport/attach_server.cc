@@ -1,5 +1,6 @@
 #include "transport/attach_server.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -18,9 +19,15 @@
 namespace ivmq::transport {
 namespace {
 
-// What the epoll set tells of beside connection IDs, which count up from Options.
+// What the epoll set tells of beside connection IDs, which count up from Options, and the same with
+// the highest bit for the process behind a connection.
 constexpr uint64_t kListenerTag = ~uint64_t{0};
 constexpr uint64_t kTimerTag = ~uint64_t{0} - 1;
+constexpr uint64_t kPatienceTag = ~uint64_t{0} - 2;
+constexpr uint64_t kProcessBit = uint64_t{1} << 63;
+
+// A dying process closes its sockets a moment before its end can be seen.
+constexpr std::chrono::milliseconds kExitTakes{100};
 
 constexpr int kEventsPerProcess = 64;
 constexpr int kAcceptsPerProcess = 64;
@@ -79,10 +86,13 @@ Status AttachServer::Start() {
   load_.assign(options_.last_vector - options_.first_vector + 1, 0);
   epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) return ErrnoStatus(errno, "cannot create an epoll set");
-  timer_ = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  if (!timer_) return ErrnoStatus(errno, "cannot create a timer");
-  if (Status status = Watch(epoll_.get(), timer_.get(), EPOLLIN, kTimerTag); !status.ok()) {
-    return status;
+  for (const auto& [timer, tag] :
+       {std::pair(&timer_, kTimerTag), {&patience_timer_, kPatienceTag}}) {
+    *timer = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (!*timer) return ErrnoStatus(errno, "cannot create a timer");
+    if (Status status = Watch(epoll_.get(), timer->get(), EPOLLIN, tag); !status.ok()) {
+      return status;
+    }
   }
   if (Status status = Watch(epoll_.get(), listener_.get(), EPOLLIN, kListenerTag); !status.ok()) {
     return status;
@@ -110,6 +120,10 @@ void AttachServer::Process() {
       AcceptSome();
     } else if (event.data.u64 == kTimerTag) {
       ResumeAccepting();
+    } else if (event.data.u64 == kPatienceTag) {
+      OnPatienceEnds();
+    } else if ((event.data.u64 & kProcessBit) != 0) {
+      OnProcessEnd(event.data.u64 & ~kProcessBit);
     } else {
       OnClientEvent(event.data.u64, event.events);
     }
@@ -123,6 +137,10 @@ void AttachServer::AcceptSome() {
       Result<ChannelEnds> ends = NewChannelEnds();
       if (!ends.ok()) return PauseAccepting();
       spare_channel_ = std::move(ends).value();
+    }
+    if (!spare_fd_) {
+      spare_fd_ = UniqueFd(::fcntl(epoll_.get(), F_DUPFD_CLOEXEC, 0));
+      if (!spare_fd_) return PauseAccepting();
     }
     UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket) {
@@ -165,12 +183,18 @@ void AttachServer::Greet(UniqueFd socket) {
                                             "the daemon serves " + std::to_string(clients_.size()) +
                                                 " processes, which is its limit"));
   }
-  Result<PeerProcess> process = PeerOf(socket.get());
+  const Result<PeerProcess> process = PeerOf(socket.get());
   if (!process.ok()) return SendRefusal(socket.get(), process.status());
+  spare_fd_.Reset();
+  Result<UniqueFd> watched = options_.open_process(process.value());
+  if (!watched.ok()) return SendRefusal(socket.get(), watched.status());
   const uint64_t id = next_connection_id_;
   const uint32_t vector = LeastLoadedVector();
   // Watched before it is greeted: its end must not be missed.
   Status status = Watch(epoll_.get(), socket.get(), EPOLLIN | EPOLLRDHUP, id);
+  if (status.ok()) {
+    status = Watch(epoll_.get(), watched.value().get(), EPOLLIN, id | kProcessBit);
+  }
   if (status.ok()) status = SendWelcome(socket.get(), id, vector, spare_channel_.theirs.get());
   if (!status.ok()) return SendRefusal(socket.get(), status);
 
@@ -178,7 +202,8 @@ void AttachServer::Greet(UniqueFd socket) {
   channel.theirs.Reset();  // it lives in the client alone
   ++next_connection_id_;
   ++load_[vector - options_.first_vector];
-  clients_.emplace(id, Connection{std::move(socket), vector});
+  ++open_;
+  clients_.emplace(id, Connection{std::move(socket), std::move(watched).value(), vector});
   callbacks_.on_attached(Client{id, process.value(), vector, std::move(channel.ours)});
 }
 
@@ -209,27 +234,69 @@ void AttachServer::SendRefusal(int socket, const Status& reason) const {
 }
 
 void AttachServer::OnClientEvent(uint64_t connection_id, uint32_t events) {
+  const auto found = clients_.find(connection_id);
   // Gone by the hand of a callback earlier in this batch.
-  if (!clients_.contains(connection_id)) return;
-  // EPOLLHUP comes only when the other end is closed. Readable without it: the client wrote, or
-  // shut down its half and lives, which the protocol forbids and which proves nothing.
-  Drop(connection_id, (events & EPOLLHUP) != 0 ? Gone::kEof : Gone::kClosedByUs);
+  if (found == clients_.end() || !Release(&found->second)) return;
+  // Without EPOLLHUP it wrote, or shut down its half: it lives, and broke the protocol.
+  if ((events & EPOLLHUP) == 0) return callbacks_.on_gone(connection_id, Gone::kClosed);
+  leaving_.push_back({std::chrono::steady_clock::now() + kExitTakes, connection_id});
+  if (leaving_.size() == 1) ArmPatience();
 }
 
-bool AttachServer::Drop(uint64_t connection_id, Gone how) {
+void AttachServer::OnProcessEnd(uint64_t connection_id) {
   const auto found = clients_.find(connection_id);
-  if (found == clients_.end()) return false;
-  --load_[found->second.vector - options_.first_vector];
+  if (found == clients_.end()) return;
+  Release(&found->second);
   clients_.erase(found);
+  callbacks_.on_gone(connection_id, Gone::kDied);
+}
+
+void AttachServer::OnPatienceEnds() {
+  uint64_t expirations = 0;
+  [[maybe_unused]] const ssize_t size =
+      ::read(patience_timer_.get(), &expirations, sizeof(expirations));
+  const auto now = std::chrono::steady_clock::now();
+  while (!leaving_.empty() && leaving_.front().patience_ends <= now) {
+    const uint64_t id = leaving_.front().connection_id;
+    leaving_.pop_front();
+    if (clients_.contains(id)) callbacks_.on_gone(id, Gone::kClosed);
+  }
+  if (!leaving_.empty()) ArmPatience();
+}
+
+void AttachServer::ArmPatience() {
+  const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(
+      leaving_.front().patience_ends - std::chrono::steady_clock::now());
+  itimerspec when{};
+  when.it_value.tv_nsec = std::clamp<long>(left.count(), 1, 999'999'999);
+  ::timerfd_settime(patience_timer_.get(), 0, &when, nullptr);
+}
+
+bool AttachServer::Release(Connection* connection) {
+  if (!connection->socket) return false;
+  connection->socket.Reset();
+  --load_[connection->vector - options_.first_vector];
+  --open_;
   // An fd is free again: no need to wait for the timer.
   if (!accepting_) ResumeAccepting();
-  callbacks_.on_gone(connection_id, how);
   return true;
 }
 
 void AttachServer::Refuse(Status reason) { refusal_ = std::move(reason); }
 
-bool AttachServer::Close(uint64_t connection_id) { return Drop(connection_id, Gone::kClosedByUs); }
+bool AttachServer::Close(uint64_t connection_id) {
+  const auto found = clients_.find(connection_id);
+  if (found == clients_.end() || !Release(&found->second)) return false;
+  callbacks_.on_gone(connection_id, Gone::kClosed);
+  return true;
+}
+
+void AttachServer::Forget(uint64_t connection_id) {
+  const auto found = clients_.find(connection_id);
+  if (found == clients_.end()) return;
+  Release(&found->second);
+  clients_.erase(found);
+}
 
 uint32_t AttachServer::LeastLoadedVector() const {
   const auto least = std::min_element(load_.begin(), load_.end());

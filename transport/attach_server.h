@@ -3,7 +3,9 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <unordered_map>
@@ -22,17 +24,18 @@ namespace ivmq::transport {
 //
 // Greets each process that connects with the region, a vector and a channel, and tells its owner
 // of it and of its end. Nothing that a client does blocks, or reaches another client: it never
-// reads a byte of theirs, sends only what a socket takes at once, and keeps nothing of a client
-// that has gone. At the open-file limit it leaves connections in the backlog and looks again ten
-// times a second.
+// reads a byte of theirs, sends only what a socket takes at once, and keeps nothing of a process
+// that has died. What proves a death is the end of the process, seen on a pidfd; a connection may
+// end while its process lives on and uses what it was lent. At the open-file limit it leaves
+// connections in the backlog and looks again ten times a second.
 //
 // Threads: one. The owner watches fd() for EPOLLIN and calls Process(); callbacks come from inside
 // Process() and Close() and may call every member but Process().
 class AttachServer {
  public:
   enum class Gone {
-    kEof,         // the other side closed, or the kernel did at its death: proof of death
-    kClosedByUs,  // Close(), or it broke the protocol: proves nothing
+    kDied,    // its process has ended: proof of death, and the last word on this connection
+    kClosed,  // the connection has ended, by Close() or by the client; the process lives
   };
 
   struct Client {
@@ -44,7 +47,8 @@ class AttachServer {
 
   struct Callbacks {
     std::function<void(Client)> on_attached;
-    // Exactly once for every on_attached, unless the server is destroyed first.
+    // For every on_attached kDied once, kClosed at most once before it; until Forget() or the
+    // server's end.
     std::function<void(uint64_t connection_id, Gone)> on_gone;
   };
 
@@ -53,8 +57,10 @@ class AttachServer {
     // The vectors that clients listen on, each given to the fewest; both included.
     uint32_t first_vector = 0;
     uint32_t last_vector = 0;
-    size_t max_clients = 4096;         // more are refused: RESOURCE_EXHAUSTED
+    size_t max_clients = 4096;         // more, not forgotten yet, are refused: RESOURCE_EXHAUSTED
     uint64_t first_connection_id = 1;  // the next of a server that this one goes on for
+    // How the death of a client's process is seen: an fd that is readable from then on.
+    std::function<Result<UniqueFd>(const PeerProcess&)> open_process = OpenProcess;
   };
 
   // `listener`: as from ListenUnix(kSeqpacket). Keeps the device alive.
@@ -71,15 +77,24 @@ class AttachServer {
 
   // Until it is given an OK status, newcomers are told this one and closed.
   void Refuse(Status reason);
-  // Closes that connection and reports kClosedByUs. False if there is none.
+  // Closes that connection and reports kClosed. False if it is not open.
   bool Close(uint64_t connection_id);
+  // Closes it silently, if it is open, and reports no death: its process uses nothing of it.
+  void Forget(uint64_t connection_id);
 
-  size_t client_count() const { return clients_.size(); }
+  // Connections that are open.
+  size_t client_count() const { return open_; }
 
  private:
   struct Connection {
-    UniqueFd socket;
+    UniqueFd socket;  // none any more once it is closed
+    UniqueFd process;
     uint32_t vector = 0;
+  };
+  // Its socket was closed. If that is the beginning of its process's end, that shows soon.
+  struct Leaving {
+    std::chrono::steady_clock::time_point patience_ends;
+    uint64_t connection_id = 0;
   };
 
   struct ChannelEnds {
@@ -98,7 +113,11 @@ class AttachServer {
   Status SendWelcome(int socket, uint64_t connection_id, uint32_t vector, int channel) const;
   void SendRefusal(int socket, const Status& reason) const;
   void OnClientEvent(uint64_t connection_id, uint32_t events);
-  bool Drop(uint64_t connection_id, Gone how);
+  void OnProcessEnd(uint64_t connection_id);
+  void OnPatienceEnds();
+  void ArmPatience();
+  // False if it is not open.
+  bool Release(Connection* connection);
   uint32_t LeastLoadedVector() const;
 
   const UniqueFd listener_;
@@ -106,12 +125,16 @@ class AttachServer {
   const Options options_;
   const Callbacks callbacks_;
   UniqueFd epoll_;
-  UniqueFd timer_;  // armed while accepting is paused
+  UniqueFd timer_;           // armed while accepting is paused
+  UniqueFd patience_timer_;  // armed for the first of leaving_
   bool accepting_ = false;
   ChannelEnds spare_channel_;  // for the next client
+  UniqueFd spare_fd_;          // makes room for the next client's process
   Status refusal_;
   uint64_t next_connection_id_;
   std::unordered_map<uint64_t, Connection> clients_;
+  size_t open_ = 0;
+  std::deque<Leaving> leaving_;
   std::vector<uint32_t> load_;  // clients of first_vector, first_vector + 1, ...
 };
 

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #include <array>
@@ -187,6 +188,22 @@ uint64_t ProcessStartTime(pid_t pid) {
     if (field == nullptr) return 0;
   }
   return std::strtoull(field, nullptr, 10);
+}
+
+Result<UniqueFd> OpenProcess(const PeerProcess& process) {
+  const std::string name = "process " + std::to_string(process.pid);
+  // glibc 2.36 declares pidfd_open() without C linkage.
+  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
+  if (!pidfd) {
+    const int error = errno;
+    if (error == ESRCH) return Status(Code::kNotFound, name + " has ended");
+    return ErrnoStatus(error, "cannot watch " + name);
+  }
+  // Looked at after the pidfd was taken: if it is the same, so is the process.
+  if (process.start_time == 0 || ProcessStartTime(process.pid) != process.start_time) {
+    return Status(Code::kNotFound, name + " has ended");
+  }
+  return pidfd;
 }
 
 Result<PeerProcess> PeerOf(int socket) {

@@ -42,6 +42,9 @@ struct PeerProcess {
 };
 // Who connected this socket (on an accepted one), or who listens (on a connected one).
 Result<PeerProcess> PeerOf(int socket);
+// A pidfd: readable once that very process has ended, all of its threads. NOT_FOUND if it has
+// already; otherwise the kernel's reason (INVALID_ARGUMENT for a process of another PID namespace).
+Result<UniqueFd> OpenProcess(const PeerProcess& process);
 // Field 22 of /proc/PID/stat; 0 if there is no such process.
 uint64_t ProcessStartTime(pid_t pid);
 

@@ -159,10 +159,20 @@ void Control::OnNodeAttached(const KeeperEvent& event, Fds fds) {
 }
 
 void Control::OnNodeGone(const KeeperEvent& event) {
-  auto session = sessions_.extract({event.realm, event.connection});
-  if (session.empty()) return;
-  session.mapped()->OnGone(event.proof == GoneProof::kClosedByUs ? SideEvent::kUnprovable
-                                                                 : SideEvent::kDied);
+  const auto realm = realms_.find(event.realm);
+  if (realm == realms_.end()) return;
+  const bool died = event.proof != GoneProof::kClosedByUs;
+  bool waits = false;  // for the death of its process, with what its node knew
+  if (auto session = sessions_.extract({event.realm, event.connection}); !session.empty()) {
+    session.mapped()->OnGone(died ? SideEvent::kDied : SideEvent::kLost);
+    const uint64_t node_id = session.mapped()->session().node_id();
+    waits = realm->second->state.directory.FindNode(node_id) != nullptr;
+  } else if (died) {
+    Origin process;
+    process.connection_id = event.connection;
+    realm->second->registry.ProcessDied(process);
+  }
+  if (!died && !waits) keeper_.SendForgetNode(event.realm, event.connection);
 }
 
 void Control::OnAdminConnected(const KeeperEvent& event, Fds fds) {

@@ -70,6 +70,14 @@ void KeeperLink::SendEvictNode(uint32_t realm, uint64_t connection) {
   Send(command);
 }
 
+void KeeperLink::SendForgetNode(uint32_t realm, uint64_t connection) {
+  KeeperCommand command{};
+  command.kind = KeeperCommandKind::kForgetNode;
+  command.realm = realm;
+  command.connection = connection;
+  Send(command);
+}
+
 void KeeperLink::SendRefused(uint32_t realm, const std::string& text) {
   KeeperCommand command{};
   command.kind = KeeperCommandKind::kRefused;

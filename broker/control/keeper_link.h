@@ -35,6 +35,7 @@ class KeeperLink {
   void SendRealmReady(uint32_t realm, uint32_t most_vms);
   void SendEvictPeer(uint32_t realm, uint32_t peer);
   void SendEvictNode(uint32_t realm, uint64_t connection);
+  void SendForgetNode(uint32_t realm, uint64_t connection);
   // `text` is cut to what fits.
   void SendRefused(uint32_t realm, const std::string& text);
 

@@ -70,14 +70,15 @@ bool ControlLink::StartsAnnouncement(const KeeperEvent& event) {
          (event.kind == KeeperEventKind::kDoorbells && event.value == 0);
 }
 
-void ControlLink::SendGone(const KeeperEvent& gone) {
+bool ControlLink::SendGone(const KeeperEvent& gone) {
   const auto announces = [&gone](const Outgoing& out) { return Announces(out.event, gone); };
   const auto first = std::find_if(queue_.begin(), queue_.end(), announces);
   if (first != queue_.end() && StartsAnnouncement(first->event)) {
     queue_.erase(std::remove_if(first, queue_.end(), announces), queue_.end());
-    return;
+    return false;
   }
   Send(gone);
+  return true;
 }
 
 void ControlLink::SendRefused(const KeeperEvent& refused) {

@@ -132,6 +132,9 @@ bool Keeper::Execute(const KeeperCommand& command) {
       return realm.EvictPeer(command.peer);
     case KeeperCommandKind::kEvictNode:
       return realm.EvictNode(command.connection);
+    case KeeperCommandKind::kForgetNode:
+      realm.ForgetNode(command.connection);
+      return true;
     case KeeperCommandKind::kRefused:
       Fail(fmt::format("realm {} cannot be served: {}", realm.config().name, command.text));
       return true;

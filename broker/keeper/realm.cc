@@ -240,12 +240,15 @@ void Realm::OnNodeAttached(AttachServer::Client node) {
 }
 
 void Realm::OnNodeGone(uint64_t connection, AttachServer::Gone how) {
-  LogDebug("realm {}: connection {} is gone", config_.name, connection);
+  const bool died = how == AttachServer::Gone::kDied;
+  LogDebug("realm {}: connection {}: {}", config_.name, connection,
+           died ? "its process has died" : "closed; its process lives");
   if (control_ == nullptr) return;
   KeeperEvent event = NewEvent(KeeperEventKind::kNodeGone);
   event.connection = connection;
-  event.proof = how == AttachServer::Gone::kEof ? GoneProof::kEof : GoneProof::kClosedByUs;
-  control_->SendGone(event);
+  event.proof = died ? GoneProof::kExited : GoneProof::kClosedByUs;
+  const bool known = control_->SendGone(event);
+  if (!known && !died) nodes_->Forget(connection);
 }
 
 }  // namespace ivmq::broker

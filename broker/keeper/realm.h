@@ -48,6 +48,9 @@ class Realm : private IvshmemObserver {
 
   bool EvictPeer(uint32_t id) { return server_->Evict(id); }
   bool EvictNode(uint64_t connection) { return nodes_ != nullptr && nodes_->Close(connection); }
+  void ForgetNode(uint64_t connection) {
+    if (nodes_ != nullptr) nodes_->Forget(connection);
+  }
 
   const RealmConfig& config() const { return config_; }
 

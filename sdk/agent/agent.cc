@@ -90,6 +90,7 @@ Status Agent::Listen() {
       region_.vectors, device_->vector_count() == 0 ? region_.vectors : device_->vector_count());
   options.first_vector = vectors > 1 ? 1 : 0;
   options.last_vector = vectors - 1;
+  options.open_process = options_.open_process;
   AttachServer::Callbacks callbacks{
       .on_attached = [this](AttachServer::Client client) { OnAttached(std::move(client)); },
       .on_gone = [this](uint64_t id, AttachServer::Gone how) { OnGone(id, how); },
@@ -162,13 +163,17 @@ void Agent::OnAttached(AttachServer::Client client) {
 void Agent::OnGone(uint64_t connection_id, AttachServer::Gone how) {
   const auto found = processes_.find(connection_id);
   if (found == processes_.end()) return;
-  if (how == AttachServer::Gone::kEof) {
-    LogDebug("process {} has died", found->second->pid());
-    found->second->Died();
-  } else {
-    // It broke the attach protocol and proves nothing about itself.
-    LogWarning("process {} broke the attach protocol: its session is closed", found->second->pid());
+  Process& process = *found->second;
+  if (how == AttachServer::Gone::kDied) {
+    LogDebug("process {} has died", process.pid());
+    return process.Died();
+  }
+  LogDebug("process {} has closed its connection and lives", process.pid());
+  if (!process.is_node()) {
+    server_->Forget(connection_id);
     processes_.erase(found);
+  } else {
+    process.EndSession();
   }
 }
 

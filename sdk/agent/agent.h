@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -41,6 +42,8 @@ class Agent {
   struct Options {
     std::string node_socket;
     mode_t node_socket_mode = 0666;  // who may reach the region is decided at the VM socket
+    std::function<transport::Result<transport::UniqueFd>(const transport::PeerProcess&)>
+        open_process = transport::OpenProcess;  // as AttachServer::Options
     // Without a heartbeat of control for this long its stream is given up and greeted anew.
     std::chrono::milliseconds control_silence_max = std::chrono::seconds(15);
   };

@@ -59,6 +59,10 @@ void Process::StartCall() {
 
 void Process::Disconnect() {
   control_ = nullptr;
+  EndSession();
+}
+
+void Process::EndSession() {
   call_.reset();
   CloseChannel();
 }
@@ -107,6 +111,8 @@ bool Process::PassRequest(const std::string& payload) {
     wrong = "claimed what only the agent may say";
   }
   if (wrong == nullptr) {
+    if (request.has_hello()) is_node_ = true;
+    if (request.has_goodbye()) goodbye_id_ = request.request_id();
     call_->Write(request);
     return true;
   }
@@ -118,6 +124,7 @@ bool Process::PassRequest(const std::string& payload) {
 }
 
 void Process::PassEvent(const v1::NodeEvent& event) {
+  if (event.has_done() && goodbye_id_ != 0 && event.request_id() == goodbye_id_) is_node_ = false;
   if (!channel_ || channel_ended_) return call_->ReadNext();  // nobody is left to hear it
   const Status sent = channel_->Send(event.SerializeAsString());
   if (!sent.ok()) {

@@ -38,6 +38,9 @@ class Process {
   // The stream to control broke: ends the session without proof of anything. The process reads an
   // end-of-file on its channel; its links go on, but it has no session any more.
   void Disconnect();
+  // Its connection has ended and it lives: ends the session without proof of anything. Its death
+  // is still awaited.
+  void EndSession();
   // Proof of its death came.
   void Died();
 
@@ -45,6 +48,8 @@ class Process {
   int32_t pid() const { return client_.process.pid; }
   bool has_died() const { return died_; }
   bool connected() const { return call_ != nullptr; }
+  // Control may hold something for it: it has said hello and has not left in good order.
+  bool is_node() const { return is_node_; }
 
  private:
   void StartCall();
@@ -70,6 +75,8 @@ class Process {
   ControlClient* control_ = nullptr;
   uint64_t session_nonce_ = 0;
   std::unique_ptr<SessionCall> call_;
+  bool is_node_ = false;
+  uint64_t goodbye_id_ = 0;  // request_id of its goodbye
   bool died_ = false;
   bool said_exited_ = false;  // on this call
   bool finished_ = false;

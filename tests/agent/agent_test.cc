@@ -2,164 +2,20 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
-#include <optional>
 #include <string>
+#include <thread>
 
-#include "tests/agent/agent_thread.h"
-#include "tests/agent/fake_control.h"
-#include "transport/attach_client.h"
-#include "transport/frame_channel.h"
+#include "tests/agent/agent_fixture.h"
 
 namespace ivmq::agent {
 namespace {
 
 using testing::HasSubstr;
-using transport::Attached;
-using transport::Eventually;
-using transport::FrameChannel;
-using transport::LocalRealm;
-using transport::Soon;
 
-// A device whose interrupts do not reach user space, as through sysfs.
-class PollingDevice : public transport::Device {
- public:
-  explicit PollingDevice(std::shared_ptr<transport::Device> device) : device_(std::move(device)) {}
-  std::span<std::byte> region() const override { return device_->region(); }
-  uint32_t peer_id() const override { return device_->peer_id(); }
-  uint32_t vector_count() const override { return 0; }
-  int vector_fd(uint32_t) const override { return -1; }
-  transport::Result<transport::Doorbell> OpenDoorbell(uint32_t peer,
-                                                      uint32_t vector) const override {
-    return device_->OpenDoorbell(peer, vector);
-  }
-  transport::Status Lend(uint32_t vector, transport::AttachMessage* welcome,
-                         std::vector<int>* fds) const override {
-    return device_->Lend(vector, welcome, fds);
-  }
-  std::string description() const override { return "polling"; }
-
- private:
-  const std::shared_ptr<transport::Device> device_;
-};
-
-// Lends what an agent lends: a region and a doorbell register, here a page that nobody looks at.
-class LendingDevice : public PollingDevice {
- public:
-  LendingDevice(std::shared_ptr<transport::MemfdDevice> device, bool interrupts)
-      : PollingDevice(device),
-        device_(std::move(device)),
-        interrupts_(interrupts),
-        page_(LocalRealm::Must(transport::CreateRegionMemfd("doorbell", 1 << 20, false))) {}
-  uint32_t vector_count() const override { return interrupts_ ? device_->vector_count() : 0; }
-  int vector_fd(uint32_t vector) const override {
-    return interrupts_ ? device_->vector_fd(vector) : -1;
-  }
-  transport::Status Lend(uint32_t vector, transport::AttachMessage* welcome,
-                         std::vector<int>* fds) const override {
-    welcome->region_access = transport::RegionAccess::kSysfs;
-    welcome->doorbell_access = transport::DoorbellAccess::kMmap;
-    welcome->region_bytes = device_->region().size();
-    welcome->peer_id = device_->peer_id();
-    welcome->has_wake_fd = interrupts_ ? 1 : 0;
-    fds->assign({device_->region_fd(), page_.get()});
-    if (interrupts_) fds->push_back(device_->vector_fd(vector));
-    return transport::Status();
-  }
-
- private:
-  const std::shared_ptr<transport::MemfdDevice> device_;
-  const bool interrupts_;
-  const transport::UniqueFd page_;
-};
-
-class AgentTest : public testing::Test {
- protected:
-  AgentTest() {
-    std::string pattern = "/tmp/ivmq-agent.XXXXXX";
-    directory_ = ::mkdtemp(pattern.data());
-    vm_ = control_.AddVm(1);
-  }
-  ~AgentTest() override {
-    agent_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-
-  std::string socket() const { return directory_ + "/node.sock"; }
-
-  void Start(bool interrupts = true) {
-    agent_.emplace(std::make_shared<LendingDevice>(vm_, interrupts), options());
-  }
-  Agent::Options options() const { return {.node_socket = socket()}; }
-
-  void StartConnected(bool interrupts = true) {
-    control_.Announce(1);
-    Start(interrupts);
-    ASSERT_TRUE(Eventually([this] { return agent_->connected(); }));
-  }
-
-  struct Client {
-    Attached attached;
-    std::optional<FrameChannel> channel;
-
-    void Say(const v1::NodeRequest& request) {
-      const transport::Status sent = channel->Send(request.SerializeAsString());
-      EXPECT_TRUE(sent.ok()) << sent.message();
-    }
-    void SayHello() {
-      v1::NodeRequest request;
-      request.set_request_id(1);
-      request.mutable_hello()->set_node_name("tester");
-      Say(request);
-    }
-    v1::NodeEvent Hear() {
-      FrameChannel::Frame frame;
-      v1::NodeEvent event;
-      const transport::Status status = channel->ReceiveUntil(Soon(), &frame);
-      EXPECT_TRUE(status.ok()) << status.message();
-      EXPECT_TRUE(event.ParseFromString(frame.payload));
-      return event;
-    }
-    bool ChannelEnds() {
-      FrameChannel::Frame frame;
-      transport::Status status;
-      do {
-        status = channel->ReceiveUntil(Soon(), &frame);
-      } while (status.ok());
-      return status.code() == transport::Code::kUnavailable;
-    }
-    void Die() {
-      channel.reset();
-      attached.connection.Reset();
-    }
-  };
-
-  Client Attach() {
-    Client client{LocalRealm::Must(transport::Attach(socket(), Soon())), std::nullopt};
-    client.channel.emplace(std::move(client.attached.channel));
-    return client;
-  }
-
-  FakeControl::Session SessionAt(size_t index) {
-    Eventually([&] { return control_.sessions().size() > index; });
-    return control_.sessions().at(index);
-  }
-  bool SessionHas(size_t index, v1::NodeRequest::RequestCase what) {
-    return Eventually([&] {
-      const auto sessions = control_.sessions();
-      return sessions.size() > index && sessions[index].Has(what);
-    });
-  }
-
-  std::string directory_;
-  FakeControl control_;
-  std::shared_ptr<transport::MemfdDevice> vm_;
-  std::optional<AgentThread> agent_;
-};
+using AgentTest = AgentFixture;
 
 TEST_F(AgentTest, FindsControlAndShowsThatItLives) {
   StartConnected();
@@ -234,42 +90,6 @@ TEST_F(AgentTest, CarriesASessionByPolling) {
   EXPECT_FALSE(SessionAt(0).requests[0].attached().interrupts());
 }
 
-TEST_F(AgentTest, PassesOnWhatADeadProcessSaidAndThenItsDeath) {
-  StartConnected();
-  Client client = Attach();
-  constexpr uint64_t kLast = 200;
-  for (uint64_t i = 1; i <= kLast; ++i) {
-    v1::NodeRequest request;
-    request.set_request_id(i);
-    request.mutable_link_attached()->set_link_id(i);
-    client.Say(request);
-  }
-  client.Die();
-  ASSERT_TRUE(SessionHas(0, v1::NodeRequest::kExited));
-  const FakeControl::Session session = SessionAt(0);
-  ASSERT_EQ(session.requests.size(), kLast + 2);
-  for (uint64_t i = 1; i <= kLast; ++i) EXPECT_EQ(session.requests[i].request_id(), i);
-  const v1::ProcessExited& exited = session.requests.back().exited();
-  EXPECT_EQ(exited.connection_id(), client.attached.welcome.connection_id);
-  EXPECT_EQ(exited.session_nonce(), 1001U);
-  EXPECT_TRUE(Eventually([&] { return control_.sessions()[0].half_closed; }));
-  EXPECT_TRUE(Eventually([&] { return agent_->processes() == 0; }));
-}
-
-TEST_F(AgentTest, DoesNotCallAClosedChannelADeath) {
-  StartConnected();
-  Client client = Attach();
-  client.SayHello();
-  client.Hear();
-  client.channel.reset();
-  Client other = Attach();
-  other.SayHello();
-  other.Hear();
-  EXPECT_FALSE(SessionAt(0).Has(v1::NodeRequest::kExited));
-  client.Die();
-  EXPECT_TRUE(SessionHas(0, v1::NodeRequest::kExited));
-}
-
 TEST_F(AgentTest, RefusesClaimsThatOnlyItMayMake) {
   StartConnected();
   Client liar = Attach();
@@ -317,19 +137,6 @@ TEST_F(AgentTest, HoldsControlBackForAProcessThatDoesNotRead) {
   for (uint32_t i = 0; i < kEvents; ++i) ASSERT_EQ(slow.Hear().request_id(), i);
 }
 
-TEST_F(AgentTest, ForgetsAProcessThatDiesWithoutReading) {
-  StartConnected();
-  control_.set_flood(4000, 2000);
-  Client slow = Attach();
-  v1::NodeRequest watch;
-  watch.mutable_watch();
-  slow.Say(watch);
-  slow.Hear();
-  slow.Die();
-  EXPECT_TRUE(SessionHas(0, v1::NodeRequest::kExited));
-  EXPECT_TRUE(Eventually([&] { return agent_->processes() == 0; }));
-}
-
 TEST_F(AgentTest, EndsAProcessesChannelWhenControlEndsItsSession) {
   StartConnected();
   Client client = Attach();
@@ -355,59 +162,6 @@ TEST_F(AgentTest, SaysANewHelloWhenTheStreamBreaks) {
   another.SayHello();
   EXPECT_TRUE(another.Hear().has_welcome());
   EXPECT_EQ(SessionAt(1).requests[0].attached().session_nonce(), 1002U);
-}
-
-TEST_F(AgentTest, ReportsInTheNextSessionWhoDiedWithoutControl) {
-  StartConnected();
-  Client client = Attach();
-  client.SayHello();
-  client.Hear();
-  control_.set_accepts(false);
-  control_.DropStreams();
-  EXPECT_TRUE(client.ChannelEnds());
-  client.Die();
-  EXPECT_EQ(agent_->processes(), 1U);
-  control_.set_accepts(true);
-  ASSERT_TRUE(SessionHas(1, v1::NodeRequest::kExited));
-  const FakeControl::Session report = SessionAt(1);
-  ASSERT_EQ(report.requests.size(), 2U);
-  const uint64_t id = client.attached.welcome.connection_id;
-  EXPECT_EQ(report.requests[0].attached().connection_id(), id);
-  EXPECT_EQ(report.requests[0].attached().session_nonce(), 1002U);
-  EXPECT_EQ(report.requests[1].exited().connection_id(), id);
-  EXPECT_EQ(report.requests[1].exited().session_nonce(), 1002U);
-  EXPECT_TRUE(Eventually([&] { return agent_->processes() == 0; }));
-}
-
-TEST_F(AgentTest, GivesAProcessThatLostItsSessionNoNewOneButReportsItsDeath) {
-  StartConnected();
-  Client client = Attach();
-  client.SayHello();
-  client.Hear();
-  control_.DropStreams();
-  EXPECT_TRUE(client.ChannelEnds());
-  EXPECT_TRUE(Eventually([&] { return control_.hellos_accepted() == 2; }));
-  Client other = Attach();
-  other.SayHello();
-  other.Hear();
-  EXPECT_EQ(control_.sessions().size(), 2U);  // one each
-  client.Die();
-  EXPECT_TRUE(SessionHas(2, v1::NodeRequest::kExited));
-  EXPECT_TRUE(Eventually([&] { return agent_->processes() == 1; }));
-}
-
-TEST_F(AgentTest, ReportsTheDeathOfAProcessWhoseSessionItHadClosed) {
-  StartConnected();
-  Client client = Attach();
-  ASSERT_TRUE(client.channel->Send("\xff\xff\xff no request").ok());
-  EXPECT_TRUE(client.ChannelEnds());
-  client.Die();
-  EXPECT_TRUE(Eventually([&] {
-    // The first call may end before control has seen it begin.
-    const auto sessions = control_.sessions();
-    return !sessions.empty() && sessions.back().Has(v1::NodeRequest::kExited);
-  }));
-  EXPECT_TRUE(Eventually([&] { return agent_->processes() == 0; }));
 }
 
 TEST_F(AgentTest, ASecondAgentOfTheSameMachineIsHeardAnew) {

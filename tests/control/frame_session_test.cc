@@ -163,7 +163,7 @@ TEST_F(FrameSessionTest, ANodeMayBeBothSidesOfALink) {
   EXPECT_EQ(admin_.Links().links_size(), 1);
   node.LinkClosed(first.link_id());
   EXPECT_TRUE(WaitUntil([&] { return admin_.Links().links_size() == 0; }));
-  harness_.NodeGone(node, GoneProof::kEof);
+  harness_.NodeGone(node, GoneProof::kExited);
   EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
 }
 
@@ -190,7 +190,7 @@ TEST_F(FrameSessionTest, ADeadPublisherIsDrainedBeforeItsMemoryComesBack) {
   publisher.Publish("a");
   subscriber.Subscribe("a");
   const uint64_t link = subscriber.NextOf(Event::kLinkUp).link_up().link_id();
-  harness_.NodeGone(publisher, GoneProof::kEof);
+  harness_.NodeGone(publisher, GoneProof::kExited);
   EXPECT_EQ(subscriber.NextOf(Event::kLinkDown).link_down().reason(), v1::LinkDown::DIED);
   EXPECT_GT(used(), before + 65536);
   EXPECT_EQ(admin_.Links().links(0).state(), v1::Link::CLOSING);
@@ -225,12 +225,13 @@ TEST_F(FrameSessionTest, AChannelThatClosesProvesNothingUntilTheKeeperSaysSo) {
   EXPECT_EQ(admin_.Links().links(0).state(), v1::Link::ORPHANED);
   EXPECT_EQ(admin_.Topics().topics(0).publishers(), 0u);
   subscriber.LinkClosed(link);
-  harness_.NodeGone(publisher, GoneProof::kEof);  // proof after all
-  harness_.NodeGone(subscriber, GoneProof::kEof);
+  harness_.NodeGone(publisher, GoneProof::kExited);  // proof after all
+  harness_.NodeGone(subscriber, GoneProof::kExited);
   EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
 }
 
-TEST_F(FrameSessionTest, WhatAnEvictedNodeKnewIsNeverUsedAgain) {
+TEST_F(FrameSessionTest, WhatAnEvictedNodeKnewIsFreeOnceItsProcessDies) {
+  const uint64_t before = used();
   TestNode publisher = Node("pub");
   TestNode subscriber = Node("sub");
   publisher.Publish("a");
@@ -247,12 +248,41 @@ TEST_F(FrameSessionTest, WhatAnEvictedNodeKnewIsNeverUsedAgain) {
   EXPECT_EQ(command->connection, publisher.connection());
   harness_.NodeGone(publisher, GoneProof::kClosedByUs);
   subscriber.LinkClosed(link);
-  EXPECT_TRUE(WaitUntil([&] { return admin_.Realm().arena_orphaned_bytes() > 65536; }));
-  const uint64_t orphaned = admin_.Realm().arena_orphaned_bytes();
-  harness_.NodeGone(subscriber, GoneProof::kEof);
-  EXPECT_TRUE(WaitUntil([&] { return admin_.Nodes().nodes_size() == 0; }));
-  EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), orphaned);
+  harness_.NodeGone(subscriber, GoneProof::kExited);
+  EXPECT_TRUE(WaitUntil([&] { return admin_.Nodes().nodes_size() == 1; }));
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
+  EXPECT_GT(used(), before + 65536);
+  harness_.NodeGone(publisher, GoneProof::kExited);
+  EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
+  EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), 0u);
   EXPECT_EQ(admin_.EvictNode(victim).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(FrameSessionTest, AProcessThatEndsItsConnectionAndLivesKeepsItsMemoryUntilItDies) {
+  const uint64_t before = used();
+  TestNode node = Node("x");
+  node.Publish("a");
+  node.Subscribe("a");
+  harness_.NodeGone(node, GoneProof::kClosedByUs);
+  EXPECT_TRUE(node.AtEof());
+  EXPECT_TRUE(WaitUntil([&] { return admin_.Nodes().nodes(0).state() == v1::Node::DETACHED; }));
+  EXPECT_GT(used(), before + 65536);
+  EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), 0u);
+  harness_.NodeGone(node, GoneProof::kExited);
+  EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
+  EXPECT_EQ(admin_.Nodes().nodes_size(), 0);
+}
+
+TEST_F(FrameSessionTest, ForgetsAProcessThatLeavesInGoodOrderAndLives) {
+  TestNode node = Node("x");
+  v1::NodeRequest goodbye;
+  goodbye.mutable_goodbye();
+  EXPECT_TRUE(node.Call(goodbye).has_done());
+  harness_.NodeGone(node, GoneProof::kClosedByUs);
+  const auto command = harness_.NextCommand();
+  ASSERT_TRUE(command);
+  EXPECT_EQ(command->kind, broker::KeeperCommandKind::kForgetNode);
+  EXPECT_EQ(command->connection, node.connection());
 }
 
 TEST_F(FrameSessionTest, QuarantinesALinkThatHoldsNonsense) {
@@ -370,7 +400,7 @@ TEST_F(FrameSessionTest, WatchesTellWhatIsThereAndWhatComesAndGoes) {
   EXPECT_EQ(event.topic().name(), "a");
   EXPECT_EQ(event.topic().type_name(), "x.T");
   EXPECT_EQ(node.Next().discovery().node().publishers(), 1u);
-  harness_.NodeGone(other, GoneProof::kEof);
+  harness_.NodeGone(other, GoneProof::kExited);
   event = node.Next().discovery();
   EXPECT_EQ(event.kind(), v1::DiscoveryEvent::REMOVED);
   EXPECT_EQ(event.topic().name(), "a");

@@ -160,7 +160,7 @@ TEST_F(GuestSessionTest, ARebootProvesAllOfTheOldBootDead) {
   EXPECT_EQ(host.NextOf(Event::kLinkDown).link_down().reason(), v1::LinkDown::DIED);
   EXPECT_NE(agent_->session_nonce(), old_nonce);
   host.LinkClosed(link);
-  harness_.NodeGone(host, GoneProof::kEof);
+  harness_.NodeGone(host, GoneProof::kExited);
   EXPECT_TRUE(WaitUntil([&] { return used() == one_agent; }));
   GuestNode fresh(&*agent_);
   fresh.Attach(1);

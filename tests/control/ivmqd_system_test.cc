@@ -118,6 +118,23 @@ TEST(IvmqdSystemTest, TakesTheMemoryOfAKilledProcessBack) {
   EXPECT_EQ(admin.Nodes().nodes_size(), 0);
 }
 
+TEST(IvmqdSystemTest, KeepsTheMemoryOfAProcessThatEndsItsConnectionUntilItDies) {
+  test::Daemon daemon;
+  AdminClient admin = Operator(daemon);
+  const uint64_t before = admin.Realm().arena_used_bytes();
+  test::Child node = StartNode(daemon, "shut", "t");
+  ASSERT_EQ(node.ReadLine(), "ready");
+  EXPECT_TRUE(WaitUntil([&] {
+    const v1::ListNodesResponse nodes = admin.Nodes();
+    return nodes.nodes_size() == 1 && nodes.nodes(0).state() == v1::Node::DETACHED;
+  }));
+  EXPECT_GT(admin.Realm().arena_used_bytes(), before + 65536);
+  EXPECT_EQ(admin.Realm().arena_orphaned_bytes(), 0u);
+  node.Signal(SIGKILL);
+  EXPECT_TRUE(WaitUntil([&] { return admin.Realm().arena_used_bytes() == before; }));
+  EXPECT_EQ(admin.Nodes().nodes_size(), 0);
+}
+
 // Attaches and leaves, as a process that does nothing in between.
 void Visit(const std::string& socket) {
   UniqueFd connection = Must(transport::ConnectUnix(socket, transport::UnixSocketType::kSeqpacket,

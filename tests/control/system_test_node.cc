@@ -1,10 +1,12 @@
 // One process that uses a real ivmqd without the SDK, for ivmqd_system_test:
 //
-//   system_test_node NODE_SOCKET sub|pub|hold TOPIC COUNT
+//   system_test_node NODE_SOCKET sub|pub|hold|shut TOPIC COUNT
 //
 // `sub` says "ready", reads COUNT numbered records and says "received COUNT"; `pub` waits for a
 // subscriber, writes them and says "sent COUNT"; `hold` registers both ends, says "ready" and waits
-// to be killed. Exit code 1 and a sentence on stdout where something fails.
+// to be killed; `shut` does the same, but ends its connection to the daemon first. Exit code 1 and
+// a sentence on stdout where something fails.
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -115,9 +117,10 @@ class Process {
     // What is committed is read after our death, too; no need to wait for that.
   }
 
-  void Hold(const std::string& topic) {
+  void Hold(const std::string& topic, bool shut) {
     if (!node_.Publish(topic).has_publisher_registered()) Fail("not registered");
     if (!node_.Subscribe(topic).has_subscriber_registered()) Fail("not registered");
+    if (shut) ::shutdown(attached_.connection.get(), SHUT_RDWR);
     Say("ready");
     for (;;) pause();
   }
@@ -145,13 +148,13 @@ class Process {
 };
 
 int Run(int argc, char** argv) {
-  if (argc != 5) Fail("usage: system_test_node NODE_SOCKET sub|pub|hold TOPIC COUNT");
+  if (argc != 5) Fail("usage: system_test_node NODE_SOCKET sub|pub|hold|shut TOPIC COUNT");
   const std::string mode = argv[2];
   const uint64_t count = std::strtoull(argv[4], nullptr, 10);
   Process process(argv[1]);
   if (mode == "sub") process.Subscribe(argv[3], count);
   if (mode == "pub") process.Publish(argv[3], count);
-  if (mode == "hold") process.Hold(argv[3]);
+  if (mode == "hold" || mode == "shut") process.Hold(argv[3], mode == "shut");
   return 0;
 }
 

@@ -124,7 +124,16 @@ class FakeControl {
     if (event.kind == KeeperEventKind::kNodeAttached && !fds.empty()) {
       channels_[event.connection] = std::move(fds.front());
     }
-    if (event.kind == KeeperEventKind::kNodeGone) channels_.erase(event.connection);
+    if (event.kind == KeeperEventKind::kNodeGone) {
+      channels_.erase(event.connection);
+      if (event.proof == GoneProof::kClosedByUs) {
+        KeeperCommand command{};
+        command.kind = KeeperCommandKind::kForgetNode;
+        command.realm = event.realm;
+        command.connection = event.connection;
+        Send(command);
+      }
+    }
     return true;
   }
 

@@ -83,7 +83,7 @@ TEST_F(AttachTest, ReportsTheEndOfAProcessAsProof) {
   int how = 0;
   ::waitpid(child, &how, 0);
   ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.gone_count == 1; }));
-  EXPECT_EQ(daemon.gone.begin()->second, Gone::kEof);
+  EXPECT_EQ(daemon.gone.begin()->second, Gone::kDied);
 }
 
 TEST_F(AttachTest, TellsACloseOfItsOwnFromAProof) {
@@ -93,7 +93,7 @@ TEST_F(AttachTest, TellsACloseOfItsOwnFromAProof) {
   const uint64_t id = attached.value().welcome.connection_id;
   EXPECT_TRUE(daemon.Run([id](AttachServer& server) { return server.Close(id); }));
   EXPECT_FALSE(daemon.Run([id](AttachServer& server) { return server.Close(id); }));
-  EXPECT_EQ(daemon.gone.at(id), Gone::kClosedByUs);
+  EXPECT_EQ(daemon.gone.at(id), Gone::kClosed);
   EXPECT_EQ(daemon.gone_count, 1U);
   pollfd ended{attached.value().connection.get(), POLLIN, 0};
   EXPECT_EQ(::poll(&ended, 1, 10'000), 1);
@@ -109,9 +109,63 @@ TEST_F(AttachTest, DropsAClientThatWritesOrShutsDownWithoutTakingItForDead) {
   const UniqueFd half = Connect(daemon);
   ASSERT_EQ(::shutdown(half.get(), SHUT_WR), 0);
   ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.gone_count == 3; }));
-  for (const auto& [id, how] : daemon.gone) EXPECT_EQ(how, Gone::kClosedByUs) << id;
+  for (const auto& [id, how] : daemon.gone) EXPECT_EQ(how, Gone::kClosed) << id;
   EXPECT_EQ(daemon.Run([](AttachServer& server) { return server.client_count(); }), 1U);
   EXPECT_TRUE(Attach(daemon.path(), Soon()).ok());
+}
+
+TEST_F(AttachTest, AProcessThatEndsItsConnectionAndLivesIsNotDead) {
+  TestDaemon daemon(host_, Options());
+  daemon.forget_closed = false;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto socket = ConnectUnix(daemon.path(), UnixSocketType::kSeqpacket, Soon());
+    pollfd welcome{socket.value().get(), POLLIN, 0};
+    ::poll(&welcome, 1, -1);
+    ::shutdown(socket.value().get(), SHUT_RDWR);
+    ::pause();
+    ::_exit(0);
+  }
+  EXPECT_TRUE(daemon.Await([](const TestDaemon& d) { return d.gone_count == 1; }));
+  EXPECT_EQ(daemon.gone.begin()->second, Gone::kClosed);
+  EXPECT_EQ(daemon.Run([](AttachServer& server) { return server.client_count(); }), 0U);
+  ::kill(child, SIGKILL);
+  EXPECT_TRUE(daemon.Await([](const TestDaemon& d) { return d.gone_count == 2; }));
+  EXPECT_EQ(daemon.gone.begin()->second, Gone::kDied);
+  int how = 0;
+  ::waitpid(child, &how, 0);
+}
+
+TEST_F(AttachTest, SaysNoMoreOfAProcessThatItShallForget) {
+  const std::vector<UniqueFd> ends = LocalRealm::Must(CreateEventfds(1));
+  AttachServer::Options options = Options();
+  options.open_process = [&](const PeerProcess&) -> Result<UniqueFd> {
+    return UniqueFd(::dup(ends[0].get()));
+  };
+  TestDaemon daemon(host_, options);
+  const UniqueFd forgotten = Connect(daemon);
+  const UniqueFd other = Connect(daemon);
+  ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.attached_count == 2; }));
+  daemon.Run([](AttachServer& server) {
+    server.Forget(1);
+    server.Forget(99);
+    return 0;
+  });
+  const uint64_t one = 1;
+  ASSERT_EQ(::write(ends[0].get(), &one, sizeof(one)), 8);
+  ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.gone_count == 1; }));
+  EXPECT_EQ(daemon.gone, (std::map<uint64_t, Gone>{{2, Gone::kDied}}));
+}
+
+TEST_F(AttachTest, RefusesAProcessWhoseEndItCouldNotSee) {
+  AttachServer::Options options = Options();
+  options.open_process = [](const PeerProcess&) -> Result<UniqueFd> {
+    return Status(Code::kInvalidArgument, "cannot watch process 0");
+  };
+  TestDaemon daemon(host_, options);
+  const Status refused = Attach(daemon.path(), Soon()).status();
+  EXPECT_EQ(refused.code(), Code::kInvalidArgument);
+  EXPECT_THAT(refused.message(), HasSubstr("cannot watch process 0"));
 }
 
 TEST_F(AttachTest, SpreadsProcessesOverItsVectors) {

@@ -89,6 +89,8 @@ class TestDaemon {
   std::map<uint64_t, AttachServer::Gone> gone;
   uint64_t attached_count = 0;
   uint64_t gone_count = 0;
+  // Forget whoever has closed its connection, as an owner does that lent it nothing.
+  bool forget_closed = true;
   // Forget clients once they are reported: for tests with very many.
   bool keep_records = true;
   // How often the loop ran, to see it spin.
@@ -104,7 +106,8 @@ class TestDaemon {
   void OnGone(uint64_t id, AttachServer::Gone how) {
     const std::lock_guard lock(mutex_);
     ++gone_count;
-    if (keep_records) gone.emplace(id, how);
+    if (keep_records) gone[id] = how;
+    if (forget_closed && how == AttachServer::Gone::kClosed) server_->Forget(id);
     changed_.notify_all();
   }
   void Post(std::function<void()> task) {

@@ -160,5 +160,32 @@ TEST(ProcessStartTimeTest, KnowsNoProcessThatIsNotThere) {
   EXPECT_EQ(ProcessStartTime(child), 0U);
 }
 
+TEST(OpenProcessTest, ShowsTheEndOfThatVeryProcess) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  PeerProcess process;
+  process.pid = child;
+  process.start_time = ProcessStartTime(child);
+  Result<UniqueFd> opened = OpenProcess(process);
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  pollfd ended{opened.value().get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&ended, 1, 0), 0);
+
+  PeerProcess before = process;  // whose PID was used again
+  before.start_time -= 1;
+  EXPECT_EQ(OpenProcess(before).status().code(), Code::kNotFound);
+
+  ::kill(child, SIGKILL);
+  EXPECT_EQ(::poll(&ended, 1, 60'000), 1);
+  int how = 0;
+  ASSERT_EQ(::waitpid(child, &how, 0), child);
+  EXPECT_EQ(OpenProcess(process).status().code(), Code::kNotFound);
+  PeerProcess nobody;  // as the kernel names one of another PID namespace
+  EXPECT_FALSE(OpenProcess(nobody).ok());
+}
+
 }  // namespace
 }  // namespace ivmq::transport
