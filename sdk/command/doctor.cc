@@ -99,6 +99,7 @@ void ExamineSession(const std::string& socket, Findings* findings) {
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
   findings->Ok("control", fmt::format("registered as node {} of peer {} in {:.1f} ms", node->id(),
                                       node->peer_id(), took.count()));
+  ExamineWriting(&node.value(), findings);
 }
 
 std::vector<v1::Realm> ExamineAdmin(const CommandLine& line, Findings* findings) {

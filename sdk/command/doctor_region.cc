@@ -28,15 +28,21 @@ constexpr std::chrono::milliseconds kMeasureFor{100};
 constexpr double kSlowRatio = 0.25;
 constexpr size_t kRings = 50;
 constexpr int kRingTimeoutMs = 1000;
+constexpr std::chrono::seconds kLinkWithin{2};
+constexpr size_t kLargestRing = 16 << 20;
+constexpr size_t kSmallestRing = 64 << 10;
+constexpr const char* kUncachedMend =
+    "the region is mapped without a cache: on AMD or with passed-through devices use vfio, and "
+    "a region of 4 GiB or more, which lies above the uncached range";
 
-// Bytes a second, copied from `from` to private memory.
-double ReadSpeed(std::span<const std::byte> from, std::vector<std::byte>* to) {
+// Bytes a second, copied between spans of one size.
+double CopySpeed(std::span<const std::byte> from, std::span<std::byte> to) {
   uint64_t bytes = 0;
-  std::memcpy(to->data(), from.data(), from.size());  // page faults are not what is measured
+  std::memcpy(to.data(), from.data(), from.size());  // page faults are not what is measured
   const Clock::time_point begin = Clock::now();
   std::chrono::duration<double> took{};
   do {
-    std::memcpy(to->data(), from.data(), from.size());
+    std::memcpy(to.data(), from.data(), from.size());
     bytes += from.size();
     took = Clock::now() - begin;
   } while (took < kMeasureFor);
@@ -97,14 +103,52 @@ void ExamineRegion(const transport::Attached& attached, Findings* findings) {
   std::vector<std::byte> copy(piece);
   const std::vector<std::byte> plain(piece, std::byte{1});
   const double shared =
-      ReadSpeed(attached.device->region().subspan(region.arena_offset, piece), &copy);
-  const double ordinary = ReadSpeed(plain, &copy);
-  findings->Expect(
-      shared > kSlowRatio * ordinary, "memory",
-      fmt::format("reads the region at {:.1f} GB/s, private memory at {:.1f} GB/s", shared / 1e9,
-                  ordinary / 1e9),
-      "the region is mapped without a cache: on AMD or with passed-through devices use vfio, and "
-      "a region of 4 GiB or more, which lies above the uncached range");
+      CopySpeed(attached.device->region().subspan(region.arena_offset, piece), copy);
+  const double ordinary = CopySpeed(plain, copy);
+  findings->Expect(shared > kSlowRatio * ordinary, "memory",
+                   fmt::format("reads the region at {:.1f} GB/s, private memory at {:.1f} GB/s",
+                               shared / 1e9, ordinary / 1e9),
+                   kUncachedMend);
+}
+
+void ExamineWriting(Node* node, Findings* findings) {
+  const std::string topic = fmt::format("ivmq.doctor.{}", node->id());
+  Result<BytesPublisher> publisher = Status(Code::kResourceExhausted, "");
+  Result<BytesSubscriber> subscriber = Status(Code::kResourceExhausted, "");
+  for (size_t ring = kLargestRing; ring >= kSmallestRing && !subscriber.ok(); ring /= 4) {
+    publisher = node->CreateBytesPublisher(topic, "", {.ring_bytes = ring});
+    if (!publisher.ok()) break;
+    subscriber = node->CreateBytesSubscriber(topic, "");
+  }
+  if (!publisher.ok() || !subscriber.ok()) {
+    const Status& status = publisher.ok() ? subscriber.status() : publisher.status();
+    findings->Warn("memory writes", "cannot make a link to measure on: " + status.message(),
+                   "see `ivmq links` for what takes the memory, or restart ivmqd with a larger "
+                   "--size");
+    return;
+  }
+  double shared = 0;
+  double ordinary = 0;
+  const auto measure = [&](std::span<std::byte> own) {
+    const std::vector<std::byte> from(own.size(), std::byte{1});
+    std::vector<std::byte> plain(own.size());
+    shared = CopySpeed(from, own);
+    ordinary = CopySpeed(from, plain);
+    return false;  // nothing is published
+  };
+  // With others there the message would not be built in the ring.
+  if (publisher->WaitForSubscribers(1, kLinkWithin).ok() && publisher->subscribers() == 1) {
+    static_cast<void>(publisher->WriteInPlace(publisher->max_message_bytes(), measure));
+  }
+  if (shared == 0) {
+    findings->Warn("memory writes", "not measured: somebody else subscribes to " + topic,
+                   "stop whoever subscribes to every topic, and try again");
+    return;
+  }
+  findings->Expect(shared > kSlowRatio * ordinary, "memory writes",
+                   fmt::format("writes its own ring at {:.1f} GB/s, private memory at {:.1f} GB/s",
+                               shared / 1e9, ordinary / 1e9),
+                   kUncachedMend);
 }
 
 void ExamineDoorbell(const transport::Attached& attached, Findings* findings) {

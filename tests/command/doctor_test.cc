@@ -80,7 +80,8 @@ TEST(DoctorTest, FindsAHealthyHostHealthy) {
     EXPECT_EQ(FieldOf(finding, "mend").empty(), FieldOf(finding, "level") == "ok") << line;
   }
   EXPECT_THAT(checks, testing::IsSupersetOf({"daemon", "control", "region", "peer", "memory",
-                                             "doorbell", "admin socket", "realm", "file limit"}));
+                                             "memory writes", "doorbell", "admin socket", "realm",
+                                             "file limit"}));
 }
 
 TEST(DoctorTest, FailsWhenControlIsGone) {
