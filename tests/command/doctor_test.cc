@@ -1,11 +1,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <string>
 #include <vector>
 
 #include "sdk/command/doctor_host.h"
+#include "sdk/command/doctor_machine.h"
 #include "tests/command/run_command.h"
 #include "tests/sdk/daemon.h"
 
@@ -65,6 +68,16 @@ TEST(ParseQemuTest, SeesPlainDevicesAndTheDefaultOfVectors) {
   EXPECT_TRUE(qemu.devices[0].is_plain);
   EXPECT_FALSE(qemu.devices[1].is_plain);
   EXPECT_EQ(qemu.devices[1].vectors, 1);
+}
+
+TEST(ExamineFileLimitTest, WarnsWhereAProcessMayOpenFewerFilesThanItsPeersTake) {
+  rlimit files{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
+  Findings findings(true);
+  ExamineFileLimit("QEMU", ::getpid(), files.rlim_cur, &findings);
+  EXPECT_EQ(findings.warnings(), 0U);
+  ExamineFileLimit("QEMU", ::getpid(), files.rlim_cur + 1, &findings);
+  EXPECT_EQ(findings.warnings(), 1U);
 }
 
 TEST(DoctorTest, FindsAHealthyHostHealthy) {

@@ -1,12 +1,18 @@
 #include "sdk/command/table.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <string>
 
+#include "sdk/command/tables.h"
+
 namespace ivmq::command {
 namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
 
 size_t Characters(const std::string& text) {
   return static_cast<size_t>(
@@ -43,6 +49,16 @@ TEST(TableTest, LetsNoCellBreakALine) {
   Table table({{"A"}});
   table.Add({"evil\n\x1b[31m"});
   EXPECT_EQ(table.Lines(100)[1], "evil??[31m");
+}
+
+TEST(RealmTroublesTest, SaysWhoWasRefusedAndWhatToDo) {
+  v1::Realm realm;
+  EXPECT_EQ(RealmTroubles(realm), "");
+  realm.set_name("blue");
+  realm.set_refused_ids_exhausted(3);
+  EXPECT_THAT(RealmTroubles(realm), AllOf(HasSubstr("3 VMs refused"), HasSubstr("65535 IDs")));
+  realm.set_refused_too_many_peers(4);
+  EXPECT_THAT(RealmTroubles(realm), AllOf(HasSubstr("3 VMs refused"), HasSubstr("4 VMs refused")));
 }
 
 }  // namespace

@@ -112,6 +112,7 @@ TEST(LimitsTest, OutOfDescriptorsRefusesCountsAndRecovers) {
            again.complete();
   }));
   EXPECT_TRUE(daemon.WaitForEvent("refused 0 reason=3 count="));
+  EXPECT_THAT(daemon.process().Stderr(), testing::HasSubstr("the limit of 64 open files"));
 }
 
 TEST(LimitsTest, ThreeStalledClientsAtALimitOf1024FilesStopNobody) {

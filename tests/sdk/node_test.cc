@@ -163,6 +163,17 @@ TEST(NodeTest, GoesOnWithItsLinksWhenTheDaemonIsGone) {
   }
 }
 
+TEST(NodeTest, EndsAnOpenThatWaitsWhenTheDaemonDies) {
+  FakeControl control(FakeControl::Options{.answers_hello = false});
+  std::thread killer([&] {
+    control.AwaitRequest([](const auto& one) { return one.has_hello(); });
+    control.Die();
+  });
+  const auto node = Node::Open({.socket_path = control.socket_path(), .timeout = kLong});
+  EXPECT_EQ(node.status().code(), Code::kUnavailable) << node.status().ToString();
+  killer.join();
+}
+
 TEST(NodeTest, EndsACreateThatWaitsWhenTheDaemonDies) {
   FakeControl control(FakeControl::Options{.answers_registrations = false});
   Node node = Open(control);
