@@ -46,7 +46,7 @@ struct ConsumerOptions {
 // Everything the producer writes is checked when it is loaded: reads stay inside the data area, and
 // the work of a call is bounded, whatever is there. One thread at a time. Owns nothing: the ring's
 // memory must outlive it. Starts at position 0. Never blocks, allocates or calls the system, except
-// that TryRead() may wait up to two microseconds when it has caught up with a busy
+// that TryRead() may wait up to three microseconds when it has caught up with a busy
 // producer.
 template <class Atomics = StdAtomics>
 class alignas(kCacheLineBytes) SpscConsumer {
@@ -154,9 +154,9 @@ class alignas(kCacheLineBytes) SpscConsumer {
   // Records longer than this are left to the processor's own prefetching, which ours would disturb.
   static constexpr uint64_t kPrefetchedPayloadBytes = 2048;
   static constexpr uint64_t kPrefetchBytes = 1024;
-  // What CatchUp() waits at most (2 us); after what time between two of its tails, in ticks of the
+  // What CatchUp() waits at most (3 us); after what time between two of its tails, in ticks of the
   // processor's clock, it no longer waits (2 to 5 us); and up to which mean size of a record.
-  static constexpr int kPauses = 40;
+  static constexpr int kPauses = 64;
   static constexpr uint64_t kFastTicks = 10'000;
   static constexpr uint64_t kPatientRecordBytes = 1024;
 

@@ -1,4 +1,5 @@
-// The ring beside boost::lockfree::spsc_queue and boost::interprocess::message_queue, in one run.
+// The ring beside boost::lockfree::spsc_queue and boost::interprocess::message_queue, in one run,
+// between two processes with mappings of their own.
 // At the end the medians are set against the cache-line round trip and against boost's queue of the
 // same placement.
 //
@@ -6,7 +7,6 @@
 //
 // Both sides copy every payload, in and out.
 #include <benchmark/benchmark.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +17,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -35,146 +36,222 @@ using ringbuf::WriteResult;
 
 constexpr uint64_t kCapacity = 65536;
 constexpr int kTrips = 5000;
-constexpr int kMessages = 200'000;
+constexpr int kMessages = 100'000;
 constexpr size_t kMaxBytes = 8192;
 
 using Buffer = std::array<std::byte, kMaxBytes>;
 
-class SharedRing {
- public:
-  SharedRing() {
-    memory_ = mmap(nullptr, ringbuf::RingBytes(kCapacity), PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (memory_ == MAP_FAILED) std::abort();
-    ringbuf::InitializeRing(memory_, kCapacity);
-  }
-  ~SharedRing() { munmap(memory_, ringbuf::RingBytes(kCapacity)); }
-  SharedRing(const SharedRing&) = delete;
-  SharedRing& operator=(const SharedRing&) = delete;
-  ringbuf::RingView view() const { return ringbuf::RingAt(memory_, kCapacity); }
-
- private:
-  void* memory_;
-};
-
-// One direction of each contender: Send() returns once the message is on its way, Receive() once it
-// has been copied out. Send() and Receive() belong to one thread each.
+// Each contender lays itself out in shared memory and has two ends, each of which belongs to one
+// process. Send() returns once the message is on its way, Receive() once it has been copied out.
 template <size_t kBytes, int kBatch>
-class RingChannel {
- public:
+struct Ring {
   static constexpr size_t kSize = kBytes;
-  void Send(const Buffer& from) {
-    while (producer_.value.TryWrite({from.data(), kBytes}) != WriteResult::kOk) {
-      ringbuf::StdAtomics::Pause();
-    }
-    if (++unpublished_.value >= kBatch) Flush();
-  }
-  void Flush() {
-    unpublished_.value = 0;
-    producer_.value.Publish();
-    // A consumer that spins needs no wake-up; the look at its want is part of every real flush.
-    if constexpr (kBatch > 1) benchmark::DoNotOptimize(producer_.value.NeedsWake());
-  }
-  void Receive(Buffer* to) {
-    RecordView view;
-    while (consumer_.value.TryRead(&view) != ReadResult::kOk) {
-    }
-    std::memcpy(to->data(), view.data, kBytes);
-    consumer_.value.Release();
-  }
+  static constexpr size_t kMemoryBytes = ringbuf::RingBytes(kCapacity);
+  static void Initialize(std::byte* memory) { ringbuf::InitializeRing(memory, kCapacity); }
 
- private:
-  SharedRing ring_;
-  Alone<SpscProducer<>> producer_{ring_.view()};
-  Alone<int> unpublished_{0};
-  Alone<SpscConsumer<>> consumer_{ring_.view()};
+  class Sender {
+   public:
+    explicit Sender(std::byte* memory) : producer_(ringbuf::RingAt(memory, kCapacity)) {}
+    void Send(const Buffer& from) {
+      while (producer_.TryWrite({from.data(), kBytes}) != WriteResult::kOk) {
+        ringbuf::StdAtomics::Pause();
+      }
+      if (++unpublished_ >= kBatch) Flush();
+    }
+    // As every real flush does it, with the look at the consumer's want.
+    void Flush() {
+      unpublished_ = 0;
+      producer_.Publish();
+      if (producer_.NeedsWake()) ++wakes_;
+    }
+
+   private:
+    SpscProducer<> producer_;
+    int unpublished_ = 0;
+    uint64_t wakes_ = 0;
+  };
+
+  class Receiver {
+   public:
+    explicit Receiver(std::byte* memory) : consumer_(ringbuf::RingAt(memory, kCapacity)) {}
+    void Receive(Buffer* to) {
+      RecordView view;
+      while (consumer_.TryRead(&view) != ReadResult::kOk) {
+      }
+      std::memcpy(to->data(), view.data, kBytes);
+      consumer_.Release();
+    }
+
+   private:
+    SpscConsumer<> consumer_;
+  };
 };
 
+// boost's queue with its capacity fixed when it is compiled holds no pointers.
 template <size_t kBytes>
-class BoostSpscChannel {
- public:
+struct BoostSpsc {
   static constexpr size_t kSize = kBytes;
-  void Send(const Buffer& from) {
-    Message message;
-    std::memcpy(message.data(), from.data(), kBytes);
-    while (!queue_.push(message)) {
-    }
-  }
-  void Flush() {}
-  void Receive(Buffer* to) {
-    Message message;
-    while (!queue_.pop(message)) {
-    }
-    std::memcpy(to->data(), message.data(), kBytes);
-  }
-
- private:
   using Message = std::array<std::byte, kBytes>;
-  boost::lockfree::spsc_queue<Message, boost::lockfree::capacity<kCapacity / kBytes - 1>> queue_;
+  using Queue =
+      boost::lockfree::spsc_queue<Message, boost::lockfree::capacity<kCapacity / kBytes - 1>>;
+  static constexpr size_t kMemoryBytes = sizeof(Queue);
+  static void Initialize(std::byte* memory) { new (memory) Queue; }
+
+  class Sender {
+   public:
+    explicit Sender(std::byte* memory) : queue_(reinterpret_cast<Queue*>(memory)) {}
+    void Send(const Buffer& from) {
+      Message message;
+      std::memcpy(message.data(), from.data(), kBytes);
+      while (!queue_->push(message)) {
+      }
+    }
+    void Flush() {}
+
+   private:
+    Queue* queue_;
+  };
+
+  class Receiver {
+   public:
+    explicit Receiver(std::byte* memory) : queue_(reinterpret_cast<Queue*>(memory)) {}
+    void Receive(Buffer* to) {
+      Message message;
+      while (!queue_->pop(message)) {
+      }
+      std::memcpy(to->data(), message.data(), kBytes);
+    }
+
+   private:
+    Queue* queue_;
+  };
 };
 
+// Lives in a segment of its own; the shared memory only carries its name.
 template <size_t kBytes>
-class BoostMessageQueueChannel {
- public:
+struct BoostMessageQueue {
   static constexpr size_t kSize = kBytes;
-  BoostMessageQueueChannel()
-      : name_("ivmq-bench-" + std::to_string(getpid()) + "-" + std::to_string(++made_)),
-        queue_(boost::interprocess::create_only, name_.c_str(), kCapacity / kBytes, kBytes) {}
-  ~BoostMessageQueueChannel() { boost::interprocess::message_queue::remove(name_.c_str()); }
-  void Send(const Buffer& from) { queue_.send(from.data(), kBytes, 0); }
-  void Flush() {}
-  void Receive(Buffer* to) {
-    boost::interprocess::message_queue::size_type size = 0;
-    unsigned priority = 0;
-    queue_.receive(to->data(), to->size(), size, priority);
+  using Queue = boost::interprocess::message_queue;
+  static constexpr size_t kMemoryBytes = 64;
+  static void Initialize(std::byte* memory) {
+    static int made = 0;
+    const std::string name =
+        "ivmq-bench-" + std::to_string(getpid()) + "-" + std::to_string(++made);
+    std::memcpy(memory, name.c_str(), name.size() + 1);
+    Queue(boost::interprocess::create_only, name.c_str(), kCapacity / kBytes, kBytes);
   }
 
- private:
-  static inline int made_ = 0;
-  std::string name_;
-  boost::interprocess::message_queue queue_;
+  class Sender {
+   public:
+    explicit Sender(std::byte* memory)
+        : queue_(boost::interprocess::open_only, reinterpret_cast<const char*>(memory)) {}
+    void Send(const Buffer& from) { queue_.send(from.data(), kBytes, 0); }
+    void Flush() {}
+
+   private:
+    Queue queue_;
+  };
+
+  class Receiver {
+   public:
+    explicit Receiver(std::byte* memory)
+        : queue_(boost::interprocess::open_only, reinterpret_cast<const char*>(memory)) {}
+    void Receive(Buffer* to) {
+      Queue::size_type size = 0;
+      unsigned priority = 0;
+      queue_.receive(to->data(), to->size(), size, priority);
+    }
+
+   private:
+    Queue queue_;
+  };
 };
 
-void Touch(Buffer& buffer) { asm volatile("" ::"r"(buffer.data()) : "memory"); }
+template <class Channel>
+void Remove(std::byte* memory) {
+  if constexpr (std::is_same_v<Channel, BoostMessageQueue<Channel::kSize>>) {
+    boost::interprocess::message_queue::remove(reinterpret_cast<const char*>(memory));
+  }
+}
+
+// Two directions of a channel in one file.
+template <class Channel>
+class Channels {
+ public:
+  Channels() : file_(2 * kStride), memory_(file_.Map()) {
+    Channel::Initialize(memory_);
+    Channel::Initialize(memory_ + kStride);
+  }
+  ~Channels() {
+    Remove<Channel>(memory_);
+    Remove<Channel>(memory_ + kStride);
+  }
+  Channels(const Channels&) = delete;
+  Channels& operator=(const Channels&) = delete;
+
+  // In the process of the caller: a mapping that the other does not have.
+  std::byte* Map() { return file_.Map(); }
+  static constexpr size_t kStride = (Channel::kMemoryBytes + 4095) / 4096 * 4096;
+
+ private:
+  SharedFile file_;
+  std::byte* memory_;
+};
+
+// Both ends of two directions, as one process has them, and what it sends and receives.
+template <class Channel>
+struct alignas(256) Ends {
+  Ends(std::byte* out, std::byte* in) : sender(out), receiver(in) {}
+  typename Channel::Sender sender;
+  typename Channel::Receiver receiver;
+  Buffer sent{};
+  Buffer received{};
+
+  void Send() { sender.Send(sent); }
+  void Receive() {
+    receiver.Receive(&received);
+    asm volatile("" ::"r"(received.data()) : "memory");
+  }
+};
 
 template <class Channel>
 std::optional<double> RoundTripNs(int trips) {
-  auto there = std::make_unique<Channel>();
-  auto back = std::make_unique<Channel>();
-  static Alone<Buffer> a, b, c, d;
-  const auto total = RunOnTwoCores(
-      [&] {
-        for (int i = 0; i < trips; ++i) {
-          there->Send(a.value);
-          back->Receive(&b.value);
-          Touch(b.value);
-        }
-      },
-      [&] {
-        for (int i = 0; i < trips; ++i) {
-          there->Receive(&c.value);
-          Touch(c.value);
-          back->Send(d.value);
-        }
-      });
+  Channels<Channel> channels;
+  const auto side = [&](bool asks) -> std::function<void()> {
+    std::byte* there = channels.Map();
+    std::byte* back = there + Channels<Channel>::kStride;
+    auto ends = std::make_shared<Ends<Channel>>(asks ? there : back, asks ? back : there);
+    return [=] {
+      for (int i = 0; i < trips; ++i) {
+        if (asks) ends->Send();
+        ends->Receive();
+        if (!asks) ends->Send();
+      }
+    };
+  };
+  const auto total = RunOnTwoCores([&] { return side(true); }, [&] { return side(false); });
   if (!total) return std::nullopt;
   return *total / trips;
 }
 
 template <class Channel>
 std::optional<double> MessageNs(int messages) {
-  auto channel = std::make_unique<Channel>();
-  static Alone<Buffer> a, b;
+  Channels<Channel> channels;
+  const auto ends = [&] {
+    std::byte* memory = channels.Map();
+    return std::make_shared<Ends<Channel>>(memory, memory);
+  };
   const auto total = RunOnTwoCores(
-      [&] {
-        for (int i = 0; i < messages; ++i) {
-          channel->Receive(&b.value);
-          Touch(b.value);
-        }
+      [&]() -> std::function<void()> {
+        return [=, mine = ends()] {
+          for (int i = 0; i < messages; ++i) mine->Receive();
+        };
       },
-      [&] {
-        for (int i = 0; i < messages; ++i) channel->Send(a.value);
-        channel->Flush();
+      [&]() -> std::function<void()> {
+        return [=, mine = ends()] {
+          for (int i = 0; i < messages; ++i) mine->Send();
+          mine->sender.Flush();
+        };
       });
   if (!total) return std::nullopt;
   return *total / messages;
@@ -195,7 +272,7 @@ void Measure(benchmark::State& state, const std::string& name,
              const std::function<std::optional<double>()>& measure) {
   std::vector<double> ns;
   std::vector<double> line;
-  int near = 0;
+  std::map<Placement, int> placements;
   for (auto _ : state) {
     const auto sample = TakeSample(measure);
     if (!sample) {
@@ -206,11 +283,15 @@ void Measure(benchmark::State& state, const std::string& name,
     Samples()[{name, sample->placement}].push_back(*sample);
     ns.push_back(sample->ns);
     line.push_back(sample->line_ns);
-    near += sample->placement == Placement::kNear;
+    ++placements[sample->placement];
   }
   state.counters["p50_ns"] = Median(ns);
   state.counters["line_ns"] = Median(line);
-  state.SetLabel(std::to_string(near) + " near, " + std::to_string(ns.size() - near) + " far");
+  std::string label;
+  for (const auto& [placement, count] : placements) {
+    label += std::to_string(count) + ' ' + PlacementName(placement) + ' ';
+  }
+  state.SetLabel(label);
 }
 
 void Register(const std::string& name, std::function<std::optional<double>()> measure) {
@@ -226,27 +307,29 @@ void Register(const std::string& name, std::function<std::optional<double>()> me
 template <size_t kBytes>
 void RegisterSize() {
   const std::string size = "/" + std::to_string(kBytes);
-  Register("round_trip/ring" + size, [] { return RoundTripNs<RingChannel<kBytes, 1>>(kTrips); });
-  Register("round_trip/boost_spsc" + size,
-           [] { return RoundTripNs<BoostSpscChannel<kBytes>>(kTrips); });
-  Register("message/ring_each" + size, [] { return MessageNs<RingChannel<kBytes, 1>>(kMessages); });
-  Register("message/ring_batch8" + size,
-           [] { return MessageNs<RingChannel<kBytes, 8>>(kMessages); });
-  Register("message/ring_batch32" + size,
-           [] { return MessageNs<RingChannel<kBytes, 32>>(kMessages); });
-  Register("message/boost_spsc" + size,
-           [] { return MessageNs<BoostSpscChannel<kBytes>>(kMessages); });
+  Register("round_trip/ring" + size, [] { return RoundTripNs<Ring<kBytes, 1>>(kTrips); });
+  Register("round_trip/boost_spsc" + size, [] { return RoundTripNs<BoostSpsc<kBytes>>(kTrips); });
+  Register("message/ring_each" + size, [] { return MessageNs<Ring<kBytes, 1>>(kMessages); });
+  Register("message/ring_batch8" + size, [] { return MessageNs<Ring<kBytes, 8>>(kMessages); });
+  Register("message/ring_batch32" + size, [] { return MessageNs<Ring<kBytes, 32>>(kMessages); });
+  Register("message/boost_spsc" + size, [] { return MessageNs<BoostSpsc<kBytes>>(kMessages); });
 }
 
 // Medians of each placement, and what they are measured against.
 void PrintSummary() {
-  std::printf("\n%-28s %-5s %8s %9s %8s %8s %12s\n", "", "cores", "samples", "p50 ns", "M/s",
-              "x line", "boost/this");
+  std::printf("\n%s\n", Machine().c_str());
+  std::printf(
+      "Two pinned processes. Cores: threads of one core (same), sharing a cache (near), not "
+      "(far).\n\n");
+  std::printf("%-28s %-5s %8s %8s %9s %8s %8s %12s\n", "", "cores", "samples", "line ns", "p50 ns",
+              "M/s", "x line", "boost/this");
   for (const auto& [key, samples] : Samples()) {
     const auto& [name, placement] = key;
     std::vector<double> ns;
+    std::vector<double> line;
     std::vector<double> ratio;
     for (const Sample& sample : samples) {
+      line.push_back(sample.line_ns);
       ns.push_back(sample.ns);
       ratio.push_back(sample.ns / sample.line_ns);
     }
@@ -258,9 +341,9 @@ void PrintSummary() {
       for (const Sample& sample : found->second) rival_ns.push_back(sample.ns);
       times = Median(rival_ns) / Median(ns);
     }
-    std::printf("%-28s %-5s %8zu %9.1f %8.2f %8.2f %12.2f\n", name.c_str(),
-                PlacementName(placement), samples.size(), Median(ns), 1e3 / Median(ns),
-                Median(ratio), times);
+    std::printf("%-28s %-5s %8zu %8.0f %9.1f %8.2f %8.2f %12.2f\n", name.c_str(),
+                PlacementName(placement), samples.size(), Median(line), Median(ns),
+                1e3 / Median(ns), Median(ratio), times);
   }
   std::printf(
       "\nWanted at 64 bytes: round trip at most 1.3 x line, boost/this at least 2 for messages.\n");
@@ -276,8 +359,14 @@ int main(int argc, char** argv) {
   RegisterSize<256>();
   RegisterSize<1024>();
   RegisterSize<4096>();
-  Register("round_trip/boost_mq/64", [] { return RoundTripNs<BoostMessageQueueChannel<64>>(100); });
-  Register("message/boost_mq/64", [] { return MessageNs<BoostMessageQueueChannel<64>>(5000); });
+  Register("round_trip/boost_mq/64", [] { return RoundTripNs<BoostMessageQueue<64>>(100); });
+  Register("message/boost_mq/64", [] { return MessageNs<BoostMessageQueue<64>>(5000); });
+  // A contender's samples are spread over the run, so that all meet the same placements.
+  std::string spread = "--benchmark_enable_random_interleaving=true";
+  std::vector<char*> arguments(argv, argv + argc + 1);  // with the null at its end
+  arguments.insert(arguments.begin() + 1, spread.data());
+  ++argc;
+  argv = arguments.data();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

@@ -2,12 +2,18 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
-#include <thread>
+#include <fstream>
+#include <new>
 
 namespace ivmq::bench {
 namespace {
@@ -38,80 +44,147 @@ void Unpin() {
 
 long Preemptions() {
   rusage usage{};
-  getrusage(RUSAGE_THREAD, &usage);
+  getrusage(RUSAGE_SELF, &usage);
   return usage.ru_nivcsw;
+}
+
+// Where the two sides meet: one line for the start, one for each direction of the calibration.
+struct Meeting {
+  alignas(256) std::atomic<uint64_t> ready;
+  alignas(256) std::atomic<uint64_t> there;
+  alignas(256) std::atomic<uint64_t> back;
+
+  void Start() {
+    ready.fetch_add(1);
+    while (ready.load() < 2) {
+    }
+  }
+};
+
+Meeting* TheMeeting() {
+  static SharedFile file(sizeof(Meeting));
+  static auto* meeting = new (file.Map()) Meeting{};
+  return meeting;
+}
+
+// The child's part: true if it was not preempted.
+bool RunSecond(const Side& second) {
+  PinTo(1);
+  const std::function<void()> work = second();
+  TheMeeting()->Start();
+  const long before = Preemptions();
+  work();
+  return Preemptions() == before;
 }
 
 }  // namespace
 
-const char* PlacementName(Placement placement) {
-  return placement == Placement::kNear ? "near" : "far";
+SharedFile::SharedFile(size_t bytes) : bytes_(bytes), fd_(memfd_create("bench", MFD_CLOEXEC)) {
+  if (fd_ < 0 || ftruncate(fd_, static_cast<off_t>(bytes)) != 0) std::abort();
 }
 
-std::optional<double> RunOnTwoCores(const std::function<void()>& first,
-                                    const std::function<void()>& second) {
-  Alone<std::atomic<int>> ready{0};
-  bool second_ran_through = false;
-  std::thread other([&] {
-    PinTo(1);
-    ready.value.fetch_add(1);
-    while (ready.value.load() < 2) {
-    }
-    const long before = Preemptions();
-    second();
-    second_ran_through = Preemptions() == before;
-  });
-  while (ready.value.load() < 1) std::this_thread::yield();
+SharedFile::~SharedFile() {
+  for (void* mapping : mappings_) munmap(mapping, bytes_);
+  close(fd_);
+}
+
+std::byte* SharedFile::Map() {
+  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_, 0);
+  if (memory == MAP_FAILED) std::abort();
+  mappings_.push_back(memory);
+  return static_cast<std::byte*>(memory);
+}
+
+const char* PlacementName(Placement placement) {
+  switch (placement) {
+    case Placement::kSameCore:
+      return "same";
+    case Placement::kNear:
+      return "near";
+    case Placement::kFar:
+      break;
+  }
+  return "far";
+}
+
+std::optional<double> RunOnTwoCores(const Side& first, const Side& second) {
+  Meeting* meeting = TheMeeting();
+  meeting->ready.store(0);
+  const pid_t child = fork();
+  if (child < 0) std::abort();
+  if (child == 0) _exit(RunSecond(second) ? 0 : 1);
   PinTo(0);
+  const std::function<void()> work = first();
+  while (meeting->ready.load() < 1) usleep(10);
   const long before = Preemptions();
-  ready.value.fetch_add(1);
+  meeting->Start();
   const auto start = Clock::now();
-  first();
+  work();
   const auto end = Clock::now();
-  const bool first_ran_through = Preemptions() == before;
-  other.join();
+  const bool ran_through = Preemptions() == before;
   Unpin();
-  if (!first_ran_through || !second_ran_through) return std::nullopt;
+  int status = 0;
+  if (waitpid(child, &status, 0) != child) std::abort();
+  if (WIFSIGNALED(status)) std::abort();
+  if (!ran_through || WEXITSTATUS(status) != 0) return std::nullopt;
   return std::chrono::duration<double, std::nano>(end - start).count();
 }
 
 std::optional<double> CacheLineRoundTripNs() {
   constexpr uint64_t kTrips = 5000;
-  static Alone<std::atomic<uint64_t>> there{0};
-  static Alone<std::atomic<uint64_t>> back{0};
-  there.value.store(0);
-  back.value.store(0);
-  const auto total = RunOnTwoCores(
-      [] {
-        for (uint64_t i = 1; i <= kTrips; ++i) {
-          there.value.store(i, std::memory_order_release);
-          while (back.value.load(std::memory_order_acquire) != i) {
-          }
-        }
-      },
-      [] {
-        for (uint64_t i = 1; i <= kTrips; ++i) {
-          while (there.value.load(std::memory_order_acquire) != i) {
-          }
-          back.value.store(i, std::memory_order_release);
-        }
-      });
+  Meeting* meeting = TheMeeting();
+  meeting->there.store(0);
+  meeting->back.store(0);
+  const auto ping = [=] {
+    for (uint64_t i = 1; i <= kTrips; ++i) {
+      meeting->there.store(i, std::memory_order_release);
+      while (meeting->back.load(std::memory_order_acquire) != i) {
+      }
+    }
+  };
+  const auto pong = [=] {
+    for (uint64_t i = 1; i <= kTrips; ++i) {
+      while (meeting->there.load(std::memory_order_acquire) != i) {
+      }
+      meeting->back.store(i, std::memory_order_release);
+    }
+  };
+  const auto total = RunOnTwoCores([&] { return ping; }, [&] { return pong; });
   if (!total) return std::nullopt;
   return *total / kTrips;
 }
 
 std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure) {
+  constexpr double kNearNs = 85;
   constexpr double kFarNs = 300;
-  for (int attempt = 0; attempt < 200; ++attempt) {
+  for (int attempt = 0; attempt < 1000; ++attempt) {
     const auto before = CacheLineRoundTripNs();
     const auto measured = measure();
     const auto after = CacheLineRoundTripNs();
     if (!before || !measured || !after) continue;
     if (*before > 1.25 * *after || *after > 1.25 * *before) continue;
     const double line = (*before + *after) / 2;
-    return Sample{line < kFarNs ? Placement::kNear : Placement::kFar, line, *measured};
+    const Placement placement = line < kNearNs  ? Placement::kSameCore
+                                : line < kFarNs ? Placement::kNear
+                                                : Placement::kFar;
+    return Sample{placement, line, *measured};
   }
   return std::nullopt;
+}
+
+std::string Machine() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  std::string model = "unknown processor";
+  for (std::string line; std::getline(cpuinfo, line);) {
+    if (line.starts_with("model name")) {
+      model = line.substr(line.find(':') + 2);
+      break;
+    }
+  }
+  utsname name{};
+  uname(&name);
+  return model + ", Linux " + name.release + ", cores 0 and 1 of " +
+         std::to_string(sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 }  // namespace ivmq::bench

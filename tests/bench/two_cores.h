@@ -1,26 +1,38 @@
-// Runs two functions on two cores at once, and tells how far apart those cores are just then.
+// Runs two processes on two cores at once, and tells how far apart those cores are just then.
 //
 // A virtual machine's cores are moved about: the same two may share a cache in one second and not
 // in the next, and every figure follows. So each sample is taken between two calibrations, and
-// thrown away if they differ or if a thread was preempted meanwhile.
+// thrown away if they differ or if a side was preempted meanwhile.
 #ifndef IVMQ_TESTS_BENCH_TWO_CORES_H_
 #define IVMQ_TESTS_BENCH_TWO_CORES_H_
 
+#include <cstddef>
 #include <functional>
 #include <optional>
-#include <utility>
+#include <string>
+#include <vector>
 
 namespace ivmq::bench {
 
-// A value on cache lines of its own: what one thread writes must not share any with the other.
-template <class T>
-struct alignas(256) Alone {
-  T value;
-  template <class... Args>
-  explicit Alone(Args&&... args) : value(std::forward<Args>(args)...) {}
+// Memory that two processes share, each through a mapping of its own.
+class SharedFile {
+ public:
+  explicit SharedFile(size_t bytes);
+  ~SharedFile();
+  SharedFile(const SharedFile&) = delete;
+  SharedFile& operator=(const SharedFile&) = delete;
+
+  // Another mapping of it, with all its pages, which stays for the life of the calling process or
+  // of this object, whichever is shorter. Not at the address of any other.
+  std::byte* Map();
+
+ private:
+  size_t bytes_;
+  int fd_;
+  std::vector<void*> mappings_;
 };
 
-enum class Placement { kNear, kFar };
+enum class Placement { kSameCore, kNear, kFar };
 const char* PlacementName(Placement placement);
 
 struct Sample {
@@ -29,17 +41,22 @@ struct Sample {
   double ns = 0;       // what was measured
 };
 
-// Runs both, each pinned to a core, from a common start. Returns how long `first` took in
-// nanoseconds; nothing if one of the two was preempted.
-std::optional<double> RunOnTwoCores(const std::function<void()>& first,
-                                    const std::function<void()>& second);
+// One side of a measurement: prepares, and returns the work that is timed.
+using Side = std::function<std::function<void()>()>;
+
+// Runs both, `second` in a child process, each pinned to a core, the work from a common start.
+// Returns how long the work of `first` took in nanoseconds; nothing if one side was preempted.
+std::optional<double> RunOnTwoCores(const Side& first, const Side& second);
 
 // The time for a line written by one core to be seen by the other, and one back, in nanoseconds.
 std::optional<double> CacheLineRoundTripNs();
 
-// One accepted sample of `measure`; nothing if none was accepted in 200 attempts. Cores count as
-// far apart from 300 ns on.
+// One accepted sample of `measure`; nothing if none was accepted in 1000 attempts. Up to 85 ns a
+// cache-line round trip the two are threads of one core, from 300 ns on they are far apart.
 std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure);
+
+// Processor, kernel and the cores in use, in one line.
+std::string Machine();
 
 }  // namespace ivmq::bench
 
