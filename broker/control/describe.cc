@@ -64,9 +64,10 @@ v1::Topic DescribeTopic(const std::string& name, const Topic& topic, const Direc
   out.set_name(name);
   out.set_realm(realm);
   out.set_type_name(directory.TypeOf(topic));
-  out.set_publishers(static_cast<uint32_t>(topic.publishers.size()));
-  out.set_subscribers(static_cast<uint32_t>(topic.subscribers.size()));
-  out.set_links(directory.LinksOf(topic));
+  const Directory::Extent extent = directory.ExtentOf(topic);
+  out.set_publishers(extent.publishers);
+  out.set_subscribers(extent.subscribers);
+  out.set_links(extent.links);
   return out;
 }
 

@@ -1,5 +1,6 @@
 #include "broker/control/directory.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "broker/control/check.h"
@@ -38,6 +39,7 @@ Endpoint* Directory::AddEndpoint(Endpoint endpoint) {
   Endpoint* added = Insert(&endpoints_, std::move(endpoint));
   Topic& topic = topics_[added->topic];
   (added->publishes ? topic.publishers : topic.subscribers).insert(added->id);
+  (added->publishes ? publishers_ : subscribers_).Insert(added->topic, added->id);
   if (Node* node = FindNode(added->node_id)) node->endpoints.insert(added->id);
   return added;
 }
@@ -49,6 +51,7 @@ void Directory::RemoveEndpoint(uint64_t id) {
   endpoints_.erase(found);
   Topic& topic = topics_.at(endpoint.topic);
   (endpoint.publishes ? topic.publishers : topic.subscribers).erase(id);
+  (endpoint.publishes ? publishers_ : subscribers_).Erase(endpoint.topic, id);
   if (Node* node = FindNode(endpoint.node_id)) node->endpoints.erase(id);
   DropTopicIfEmpty(endpoint.topic);
 }
@@ -78,14 +81,37 @@ const Topic* Directory::FindTopic(std::string_view name) const {
   return found == topics_.end() ? nullptr : &found->second;
 }
 
-uint32_t Directory::LinksOf(const Topic& topic) const {
-  uint32_t links = 0;
-  for (const uint64_t publisher : topic.publishers) {
-    for (const uint64_t id : endpoints_.at(publisher).links) {
-      links += endpoints_.count(links_.at(id).subscriber.endpoint_id) != 0 ? 1 : 0;
+std::vector<uint64_t> Directory::FindMatches(const Endpoint& endpoint) const {
+  std::vector<uint64_t> ids;
+  if (endpoint.publishes) {
+    subscribers_.FindFor(endpoint.topic, &ids);
+  } else {
+    publishers_.FindPassing(endpoint.topic, &ids);
+  }
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+Directory::Extent Directory::ExtentOf(const Topic& topic) const {
+  std::set<uint64_t> publishers = topic.publishers;
+  std::set<uint64_t> subscribers = topic.subscribers;
+  // A topic that somebody publishes has all its links there; a filter has them at its subscribers.
+  const std::set<uint64_t>& owners = publishers.empty() ? topic.subscribers : topic.publishers;
+  Extent extent;
+  for (const uint64_t owner : owners) {
+    for (const uint64_t id : endpoints_.at(owner).links) {
+      const Link& link = links_.at(id);
+      const uint64_t publisher = link.publisher.endpoint_id;
+      const uint64_t subscriber = link.subscriber.endpoint_id;
+      if (endpoints_.count(publisher) == 0 || endpoints_.count(subscriber) == 0) continue;
+      publishers.insert(publisher);
+      subscribers.insert(subscriber);
+      ++extent.links;
     }
   }
-  return links;
+  extent.publishers = static_cast<uint32_t>(publishers.size());
+  extent.subscribers = static_cast<uint32_t>(subscribers.size());
+  return extent;
 }
 
 std::string Directory::TypeOf(const Topic& topic) const {

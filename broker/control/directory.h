@@ -7,9 +7,11 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "broker/control/link_lifecycle.h"
 #include "broker/control/ready_bytes.h"
+#include "broker/control/topic_trie.h"
 #include "ivmq/v1/discovery.pb.h"
 
 namespace ivmq::control {
@@ -43,12 +45,14 @@ struct Endpoint {
   uint64_t id = 0;
   uint64_t node_id = 0;
   bool publishes = false;
+  bool is_filter = false;  // `topic` has wildcards
   std::string topic;
   std::string type_name;
   uint64_t ring_bytes = 0;  // 0: no wish
   std::set<uint64_t> links;
 };
 
+// Those who registered with one text: a topic, or a filter, which has no publishers.
 struct Topic {
   std::set<uint64_t> publishers;
   std::set<uint64_t> subscribers;
@@ -81,8 +85,8 @@ struct Link {
 };
 
 // What exists in a realm: nodes, endpoints, topics and links, each found by its ID or name, and
-// each topic knowing its own. Only books: it tells nobody and owns no memory of the region. One
-// thread. Pointers stay valid until the thing they point to is removed.
+// each topic and filter knowing its own. Only books: it tells nobody and owns no memory of the
+// region. One thread. Pointers stay valid until the thing they point to is removed.
 class Directory {
  public:
   Node* AddNode(Node node);
@@ -99,9 +103,17 @@ class Directory {
   Link* FindLink(uint64_t id);
   void RemoveLink(uint64_t id);
 
+  // The subscribers whose topic or filter a publisher meets, or the publishers that a subscriber
+  // meets, by ID. The endpoint need not be registered.
+  std::vector<uint64_t> FindMatches(const Endpoint& endpoint) const;
+
   const Topic* FindTopic(std::string_view name) const;
-  // Links whose two endpoints are still registered.
-  uint32_t LinksOf(const Topic& topic) const;
+  struct Extent {
+    uint32_t publishers = 0;   // of the topic, or linked with subscribers by the filter
+    uint32_t subscribers = 0;  // the same the other way round
+    uint32_t links = 0;        // those whose two endpoints are still registered
+  };
+  Extent ExtentOf(const Topic& topic) const;
   // The protobuf type of a topic: that of its first publisher or subscriber that names one.
   std::string TypeOf(const Topic& topic) const;
 
@@ -117,6 +129,8 @@ class Directory {
   std::map<uint64_t, Endpoint> endpoints_;
   std::map<uint64_t, Link> links_;
   std::map<std::string, Topic, std::less<>> topics_;
+  TopicTrie publishers_;
+  TopicTrie subscribers_;
 };
 
 }  // namespace ivmq::control

@@ -186,7 +186,9 @@ void LinkTable::Forget(uint64_t link_id) {
   } else {
     state_->Tell(v1::DiscoveryEvent::REMOVED, link);
   }
-  state_->TellTopic(link.topic);
+  if (state_->directory.FindTopic(link.topic) != nullptr) state_->TellTopic(link.topic);
+  const Endpoint* subscriber = state_->directory.FindEndpoint(link.subscriber.endpoint_id);
+  if (subscriber != nullptr && subscriber->is_filter) state_->TellTopic(subscriber->topic);
 }
 
 void LinkTable::OnNode(uint64_t link_id, uint64_t node_id, SideEvent event) {

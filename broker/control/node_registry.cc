@@ -8,6 +8,7 @@
 
 #include "broker/control/check.h"
 #include "broker/control/matchmaker.h"
+#include "broker/control/misfits.h"
 #include "broker/control/topic_name.h"
 #include "transport/region.h"
 #include "transport/region_layout.h"
@@ -109,9 +110,7 @@ void NodeRegistry::RemoveEndpoints(uint64_t node_id) {
   for (const uint64_t id : ids) {
     const std::string topic = state_->directory.FindEndpoint(id)->topic;
     state_->directory.RemoveEndpoint(id);
-    state_->refusals.RemoveEndpoint(id, [&](const Refusals::Record& record) {
-      state_->TellLink(v1::DiscoveryEvent::REMOVED, record.link);
-    });
+    ForgetMisfits(state_, id);
     state_->TellTopic(topic);
   }
 }
@@ -123,7 +122,9 @@ void NodeRegistry::RemoveRefusalsOfNode(uint64_t node_id) {
 }
 
 absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish) {
-  if (absl::Status status = ValidateTopic(wish.topic); !status.ok()) return status;
+  const absl::Status named =
+      wish.publishes ? ValidateTopic(wish.topic) : ValidateFilter(wish.topic);
+  if (!named.ok()) return named;
   if (absl::Status status = ValidateTypeName(wish.type_name); !status.ok()) return status;
   if (absl::Status status = ValidateQos(wish.qos); !status.ok()) return status;
   Node* node = state_->directory.FindNode(wish.node_id);
@@ -139,18 +140,14 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
   newcomer.topic = std::move(wish.topic);
   newcomer.type_name = std::move(wish.type_name);
   newcomer.ring_bytes = wish.qos.ring_bytes();
+  newcomer.is_filter = HasWildcard(newcomer.topic);
 
-  std::vector<uint64_t> others;
-  const Topic* topic = state_->directory.FindTopic(newcomer.topic);
-  const bool topic_is_new = topic == nullptr;
-  if (!topic_is_new) {
-    const auto& ids = newcomer.publishes ? topic->subscribers : topic->publishers;
-    others.assign(ids.begin(), ids.end());
-  }
-  if (absl::Status status = CheckFits(newcomer, others); !status.ok()) return status;
+  const std::vector<Match> matches = FindMatches(newcomer);
+  if (absl::Status status = CheckMatches(newcomer, matches); !status.ok()) return status;
   newcomer.id = state_->ids->Next();
+  const bool topic_is_new = state_->directory.FindTopic(newcomer.topic) == nullptr;
   const Endpoint* added = state_->directory.AddEndpoint(std::move(newcomer));
-  const absl::StatusOr<std::vector<uint64_t>> links = CreateLinks(*added, others);
+  const absl::StatusOr<std::vector<uint64_t>> links = CreateLinks(*added, matches);
   if (!links.ok()) {
     state_->directory.RemoveEndpoint(added->id);
     return links.status();
@@ -160,63 +157,69 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
   } else {
     state_->TellTopic(added->topic);
   }
-  for (const uint64_t link_id : *links) links_.Announce(link_id);
+  for (const uint64_t link_id : *links) {
+    links_.Announce(link_id);
+    TellOtherText(*added, link_id);
+  }
+  TellMisfits(*added, matches);
   state_->Tell(v1::DiscoveryEvent::CHANGED, *node);
   return Registered{added->id, static_cast<uint32_t>(links->size())};
 }
 
-absl::Status NodeRegistry::CheckFits(const Endpoint& newcomer,
-                                     const std::vector<uint64_t>& others) {
+// The filter that let the newcomer's topic pass, or the topic that its filter let pass, has
+// changed.
+void NodeRegistry::TellOtherText(const Endpoint& newcomer, uint64_t link_id) {
+  const Link& link = *state_->directory.FindLink(link_id);
+  const uint64_t other = link.side(!newcomer.publishes).endpoint_id;
+  const std::string& text = state_->directory.FindEndpoint(other)->topic;
+  if (text != newcomer.topic) state_->TellTopic(text);
+}
+
+std::vector<NodeRegistry::Match> NodeRegistry::FindMatches(const Endpoint& newcomer) {
+  Directory& directory = state_->directory;
+  const Node& node = *directory.FindNode(newcomer.node_id);
+  std::vector<Match> matches;
+  for (const uint64_t id : directory.FindMatches(newcomer)) {
+    const Endpoint& other = *directory.FindEndpoint(id);
+    const Node& other_node = *directory.FindNode(other.node_id);
+    matches.push_back({id, newcomer.publishes ? Fits(newcomer, node, other, other_node)
+                                              : Fits(other, other_node, newcomer, node)});
+  }
+  return matches;
+}
+
+absl::Status NodeRegistry::CheckMatches(const Endpoint& newcomer,
+                                        const std::vector<Match>& matches) {
+  if (newcomer.is_filter) return absl::OkStatus();
+  const bool fits_some = std::any_of(matches.begin(), matches.end(),
+                                     [](const Match& match) { return match.fits.ok(); });
+  if (!newcomer.publishes && fits_some) return absl::OkStatus();
   absl::Status first;
-  const Node& node = *state_->directory.FindNode(newcomer.node_id);
-  for (const uint64_t id : others) {
-    const Endpoint& other = *state_->directory.FindEndpoint(id);
-    const Node& other_node = *state_->directory.FindNode(other.node_id);
-    const absl::Status fits = newcomer.publishes ? Fits(newcomer, node, other, other_node)
-                                                 : Fits(other, other_node, newcomer, node);
-    if (fits.ok()) continue;
-    TellRefused(newcomer, other, fits);
-    if (first.ok()) first = fits;
+  for (const Match& match : matches) {
+    const Endpoint& other = *state_->directory.FindEndpoint(match.id);
+    if (match.fits.ok() || other.is_filter) continue;
+    ReportMisfit(state_, newcomer, other, match.fits);
+    if (first.ok()) first = match.fits;
   }
   return first;
 }
 
-void NodeRegistry::TellRefused(const Endpoint& newcomer, const Endpoint& other,
-                               const absl::Status& why) {
-  const Node& node = *state_->directory.FindNode(newcomer.node_id);
-  const Node& other_node = *state_->directory.FindNode(other.node_id);
-  const Node& publisher = newcomer.publishes ? node : other_node;
-  const Node& subscriber = newcomer.publishes ? other_node : node;
-  Refusals::Record record;
-  record.endpoint_id = other.id;
-  record.link.set_link_id(state_->ids->Next());
-  record.link.set_realm(state_->name);
-  record.link.set_topic(newcomer.topic);
-  record.link.set_publisher_node_id(publisher.id);
-  record.link.set_publisher_node(publisher.name);
-  record.link.set_publisher_peer_id(publisher.peer_id);
-  record.link.set_subscriber_node_id(subscriber.id);
-  record.link.set_subscriber_node(subscriber.name);
-  record.link.set_subscriber_peer_id(subscriber.peer_id);
-  record.link.set_state(v1::Link::REFUSED);
-  record.link.set_reason(std::string(why.message()));
-  state_->TellLink(v1::DiscoveryEvent::ADDED, state_->refusals.Add(std::move(record)).link);
-
-  if (other_node.sink == nullptr) return;
-  v1::NodeEvent event;
-  v1::LinkRefused* refused = event.mutable_link_refused();
-  refused->set_endpoint_id(other.id);
-  refused->set_topic(newcomer.topic);
-  refused->set_reason(std::string(why.message()));
-  refused->set_other_node(node.name);
-  other_node.sink->Send(event, {});
+void NodeRegistry::TellMisfits(const Endpoint& newcomer, const std::vector<Match>& matches) {
+  size_t told = 0;
+  for (const Match& match : matches) {
+    if (match.fits.ok()) continue;
+    const Endpoint& other = *state_->directory.FindEndpoint(match.id);
+    ReportMisfit(state_, newcomer, other, match.fits);
+    if (++told <= kMostToldToNewcomer) TellNewcomer(state_, newcomer, other, match.fits);
+  }
 }
 
-absl::StatusOr<std::vector<uint64_t>> NodeRegistry::CreateLinks(
-    const Endpoint& newcomer, const std::vector<uint64_t>& others) {
+absl::StatusOr<std::vector<uint64_t>> NodeRegistry::CreateLinks(const Endpoint& newcomer,
+                                                                const std::vector<Match>& matches) {
   std::vector<uint64_t> made;
-  for (const uint64_t id : others) {
-    const Endpoint& other = *state_->directory.FindEndpoint(id);
+  for (const Match& match : matches) {
+    if (!match.fits.ok()) continue;
+    const Endpoint& other = *state_->directory.FindEndpoint(match.id);
     const absl::StatusOr<uint64_t> link =
         newcomer.publishes ? links_.Create(newcomer, other) : links_.Create(other, newcomer);
     if (!link.ok()) {
@@ -239,9 +242,7 @@ absl::Status NodeRegistry::Unregister(uint64_t node_id, uint64_t endpoint_id) {
   const std::vector<uint64_t> link_ids(endpoint->links.begin(), endpoint->links.end());
   for (const uint64_t link_id : link_ids) links_.OnSide(link_id, publishes, SideEvent::kClosed);
   state_->directory.RemoveEndpoint(endpoint_id);
-  state_->refusals.RemoveEndpoint(endpoint_id, [&](const Refusals::Record& record) {
-    state_->TellLink(v1::DiscoveryEvent::REMOVED, record.link);
-  });
+  ForgetMisfits(state_, endpoint_id);
   state_->TellTopic(topic);
   if (const Node* node = state_->directory.FindNode(node_id)) {
     state_->Tell(v1::DiscoveryEvent::CHANGED, *node);

@@ -68,9 +68,11 @@ class NodeRegistry {
     uint64_t endpoint_id = 0;
     uint32_t links = 0;
   };
-  // Registers, links with all that is there, and tells both sides of each link, or changes
-  // nothing: INVALID_ARGUMENT, RESOURCE_EXHAUSTED, or FAILED_PRECONDITION for one that does not
-  // fit what is there; the latter is told (LinkRefused). REQUIRES: the node is online.
+  // Registers, links with all that is there and fits, tells both sides of each link, and of each
+  // pair that does not fit (LinkRefused). Or changes nothing: INVALID_ARGUMENT,
+  // RESOURCE_EXHAUSTED, or FAILED_PRECONDITION for a subscriber of one topic that fits none of its
+  // publishers, and for a publisher that does not fit the type of a subscriber of its very topic;
+  // then only those are told that were there. REQUIRES: the node is online.
   absl::StatusOr<Registered> Register(NewEndpoint wish);
   // NOT_FOUND if it is not one of the node's.
   absl::Status Unregister(uint64_t node_id, uint64_t endpoint_id);
@@ -80,10 +82,18 @@ class NodeRegistry {
  private:
   void RemoveEndpoints(uint64_t node_id);
   void RemoveRefusalsOfNode(uint64_t node_id);
-  absl::Status CheckFits(const Endpoint& newcomer, const std::vector<uint64_t>& others);
-  void TellRefused(const Endpoint& newcomer, const Endpoint& other, const absl::Status& why);
+  // Whom the newcomer meets.
+  struct Match {
+    uint64_t id = 0;
+    absl::Status fits;
+  };
+  std::vector<Match> FindMatches(const Endpoint& newcomer);
+  // Why it cannot be registered, if it cannot; those that it is refused for are told.
+  absl::Status CheckMatches(const Endpoint& newcomer, const std::vector<Match>& matches);
+  void TellOtherText(const Endpoint& newcomer, uint64_t link_id);
+  void TellMisfits(const Endpoint& newcomer, const std::vector<Match>& matches);
   absl::StatusOr<std::vector<uint64_t>> CreateLinks(const Endpoint& newcomer,
-                                                    const std::vector<uint64_t>& others);
+                                                    const std::vector<Match>& matches);
 
   RealmState* const state_;
   LinkTable links_;

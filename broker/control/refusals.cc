@@ -7,6 +7,8 @@ namespace ivmq::control {
 const Refusals::Record& Refusals::Add(Record record) {
   for (Record& known : records_) {
     if (known.endpoint_id == record.endpoint_id &&
+        known.other_endpoint_id == record.other_endpoint_id &&
+        known.link.topic() == record.link.topic() &&
         known.link.publisher_node_id() == record.link.publisher_node_id() &&
         known.link.subscriber_node_id() == record.link.subscriber_node_id() &&
         known.link.state() == record.link.state()) {

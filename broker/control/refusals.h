@@ -21,7 +21,7 @@ class Refusals {
     uint64_t other_endpoint_id = 0;  // and with it; 0: was never registered
   };
 
-  // Replaces what was recorded of the same two nodes and endpoint. Returns the record.
+  // Replaces what was recorded of the same two nodes, endpoints and topic. Returns the record.
   const Record& Add(Record record);
   // Both call `gone` for what they remove.
   template <class Gone>

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -70,6 +71,33 @@ absl::Status ForEachToken(std::string_view name, Visit visit) {
 constexpr const char* kTopicRule =
     "a topic is 1 to 255 bytes of printable UTF-8: tokens separated by single dots, without "
     "wildcards, as in \"camera.front\"";
+constexpr const char* kFilterRule =
+    "a topic or filter is 1 to 255 bytes of printable UTF-8: tokens separated by single dots, "
+    "where "
+    "a token may be `*` (any one) and the last `>` (one or more), as in \"camera.*\"";
+
+// Of what every token must be: not empty, and printable. Empty if it is.
+std::string WrongWithToken(std::string_view token, size_t number) {
+  if (token.empty()) return fmt::format("token {} is empty", number);
+  if (IsPrintableUtf8(token)) return "";
+  return fmt::format("token {}, {}, is not printable UTF-8", number, Quoted(token));
+}
+
+// `wrong(token, number)` says what is wrong with a token, if anything.
+template <class Wrong>
+absl::Status ValidateTokens(std::string_view text, const char* rule, Wrong wrong) {
+  if (text.empty()) return absl::InvalidArgumentError(fmt::format("the topic is empty; {}", rule));
+  if (text.size() > kMaxTopicBytes) {
+    return absl::InvalidArgumentError(
+        fmt::format("topic {} has {} bytes; {}", Quoted(text), text.size(), rule));
+  }
+  return ForEachToken(text, [&](std::string_view token, size_t number) {
+    std::string problem = WrongWithToken(token, number);
+    if (problem.empty()) problem = wrong(token, number);
+    if (problem.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(fmt::format("topic {}: {}; {}", Quoted(text), problem, rule));
+  });
+}
 
 }  // namespace
 
@@ -96,27 +124,35 @@ std::string Quoted(std::string_view text) {
 }
 
 absl::Status ValidateTopic(std::string_view topic) {
-  if (topic.empty()) {
-    return absl::InvalidArgumentError(fmt::format("the topic is empty; {}", kTopicRule));
-  }
-  if (topic.size() > kMaxTopicBytes) {
-    return absl::InvalidArgumentError(
-        fmt::format("topic {} has {} bytes; {}", Quoted(topic), topic.size(), kTopicRule));
-  }
-  return ForEachToken(topic, [&](std::string_view token, size_t number) {
-    std::string what;
-    if (token.empty()) {
-      what = fmt::format("token {} is empty", number);
-    } else if (token.find_first_of("*>") != std::string_view::npos) {
-      what = fmt::format("token {}, {}, has a wildcard", number, Quoted(token));
-    } else if (!IsPrintableUtf8(token)) {
-      what = fmt::format("token {}, {}, is not printable UTF-8", number, Quoted(token));
-    } else {
-      return absl::OkStatus();
-    }
-    return absl::InvalidArgumentError(
-        fmt::format("topic {}: {}; {}", Quoted(topic), what, kTopicRule));
+  return ValidateTokens(topic, kTopicRule, [](std::string_view token, size_t number) {
+    return HasWildcard(token) ? fmt::format("token {}, {}, has a wildcard", number, Quoted(token))
+                              : std::string();
   });
+}
+
+absl::Status ValidateFilter(std::string_view filter) {
+  const auto last = static_cast<size_t>(std::count(filter.begin(), filter.end(), '.')) + 1;
+  return ValidateTokens(filter, kFilterRule, [&](std::string_view token, size_t number) {
+    if (!HasWildcard(token) || token == kAnyToken || (token == kRest && number == last)) {
+      return std::string();
+    }
+    if (token == kRest) {
+      return fmt::format("token {} of {} is `>`, which may only be the last", number, last);
+    }
+    return fmt::format("token {}, {}, has a wildcard among other characters", number,
+                       Quoted(token));
+  });
+}
+
+bool HasWildcard(std::string_view text) { return text.find_first_of("*>") != text.npos; }
+
+std::vector<std::string_view> SplitTopic(std::string_view topic) {
+  std::vector<std::string_view> tokens;
+  (void)ForEachToken(topic, [&](std::string_view token, size_t) {
+    tokens.push_back(token);
+    return absl::OkStatus();
+  });
+  return tokens;
 }
 
 absl::Status ValidateTypeName(std::string_view type_name) {

@@ -169,7 +169,8 @@ class Parser {
 
   void AddSub() {
     CLI::App* sub = Add("sub", "prints messages as they come, each on a line", Subcommand::kSub);
-    sub->add_option("TOPIC", line_.sub.topic, "tokens by dots, no wildcards")->required();
+    sub->add_option("TOPIC", line_.sub.topic, "tokens by dots; * for one token, a last > for more")
+        ->required();
     sub_count_option_ =
         sub->add_option("--count", sub_count_, "ends after so many messages")->check(Counted(1));
     sub_timeout_option_ =

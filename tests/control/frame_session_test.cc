@@ -145,7 +145,8 @@ TEST_F(FrameSessionTest, NamesTheBadTokenOfATopic) {
   const Event answer = node.Publish("a..b");
   EXPECT_EQ(answer.failure().code(), kInvalidArgument);
   EXPECT_THAT(answer.failure().message(), HasSubstr("token 2 is empty"));
-  EXPECT_EQ(node.Subscribe("a.*").failure().code(), kInvalidArgument);
+  EXPECT_EQ(node.Publish("a.*").failure().code(), kInvalidArgument);
+  EXPECT_EQ(node.Subscribe("a.>.b").failure().code(), kInvalidArgument);
   EXPECT_EQ(node.Publish("a", "no type").failure().code(), kInvalidArgument);
 }
 

@@ -50,6 +50,33 @@ TEST(TopicNameTest, RefusesAndNamesTheToken) {
   }
 }
 
+TEST(TopicNameTest, TakesFiltersAsNatsDoes) {
+  for (const char* filter : {"*", ">", "a.*", "*.b", "a.*.c", "a.>", "*.>", "*.*.*", "a.b"}) {
+    EXPECT_TRUE(ValidateFilter(filter).ok()) << filter;
+    EXPECT_EQ(HasWildcard(filter), std::string(filter) != "a.b") << filter;
+  }
+  EXPECT_TRUE(ValidateFilter(std::string(253, 'x') + ".*").ok());
+  EXPECT_FALSE(ValidateFilter(std::string(254, 'x') + ".*").ok());
+}
+
+TEST(TopicNameTest, RefusesFiltersThatCouldMatchNothing) {
+  const BadTopic cases[] = {
+      {"", "empty"},
+      {"a..>", "token 2 is empty"},
+      {">.a", "token 1 of 2 is `>`, which may only be the last"},
+      {"a.>.>", "token 2 of 3 is `>`"},
+      {"a.b*", "token 2, \"b*\", has a wildcard among other characters"},
+      {"a.**", "token 2, \"**\", has a wildcard among other characters"},
+      {"a.>>", "token 2, \">>\", has a wildcard among other characters"},
+      {"*.\x1b", "token 2"},
+  };
+  for (const BadTopic& bad : cases) {
+    const absl::Status status = ValidateFilter(bad.topic);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << Quoted(bad.topic);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(bad.said)) << Quoted(bad.topic);
+  }
+}
+
 TEST(TopicNameTest, TakesATopicOf255BytesAndNotOneMore) {
   EXPECT_TRUE(ValidateTopic(std::string(255, 'x')).ok());
   EXPECT_THAT(std::string(ValidateTopic(std::string(256, 'x')).message()), HasSubstr("256 bytes"));
