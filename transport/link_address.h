@@ -16,13 +16,15 @@ struct WakeAddress {
 };
 
 // Where a link lies, as control told it over the control channel. Both sides check every offset
-// against their own mapping before use; the capacity is never taken from the region.
+// against their own mapping before use; capacity, depth and sizes are never taken from the region.
 struct LinkAddress {
   uint64_t link_id = 0;
-  uint64_t ring_offset = 0;    // of the RingDescriptor, 64-byte aligned
-  uint64_t ring_capacity = 0;  // bytes of data: power of two, 4 KiB to 16 MiB
-  WakeAddress consumer;        // rung when records are there
-  WakeAddress producer;        // rung when space is there
+  uint64_t ring_offset = 0;        // of the RingDescriptor or KeepLastDescriptor, 64-byte aligned
+  uint64_t ring_capacity = 0;      // ring: bytes of data, power of two, 4 KiB to 16 MiB
+  uint32_t depth = 0;              // slot ring, which keeps the last messages: how many; 0: a ring
+  uint64_t max_message_bytes = 0;  // slot ring: the longest record, its extension included
+  WakeAddress consumer;            // rung when records are there
+  WakeAddress producer;            // rung when space is there
 };
 
 }  // namespace ivmq::transport

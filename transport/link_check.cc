@@ -39,6 +39,33 @@ std::string_view Describe(ringbuf::RingError error) {
   return "is broken";
 }
 
+std::string_view Describe(ringbuf::KeepLastError error) {
+  switch (error) {
+    case ringbuf::KeepLastError::kNone:
+      return "is fine";
+    case ringbuf::KeepLastError::kMisaligned:
+      return "does not start on a cache line";
+    case ringbuf::KeepLastError::kBadMagic:
+      return "has not the magic number of a slot ring";
+    case ringbuf::KeepLastError::kBadVersion:
+      return "has another layout version";
+    case ringbuf::KeepLastError::kBadDepth:
+      return "has another depth";
+    case ringbuf::KeepLastError::kBadSize:
+      return "has another message size";
+  }
+  return "is broken";
+}
+
+// DATA_LOSS from what ValidateRing() or ValidateKeepLast() found.
+template <class Check>
+Status WrongStructure(std::string_view what, uint64_t offset, const Check& check) {
+  return Status(Code::kDataLoss, std::string(what) + " at offset " + std::to_string(offset) + " " +
+                                     std::string(Describe(check.error)) + ": expected " +
+                                     std::to_string(check.expected) + ", found " +
+                                     std::to_string(check.found));
+}
+
 }  // namespace
 
 Result<WakeBlock*> WakeBlockAt(std::span<std::byte> region, uint64_t offset,
@@ -68,12 +95,26 @@ Result<ringbuf::RingView> RingInRegion(std::span<std::byte> region, uint64_t off
   if (!status.ok()) return status;
   const ringbuf::RingView view = ringbuf::RingAt(region.data() + offset, capacity);
   const ringbuf::RingCheck check = ringbuf::ValidateRing(view);
-  if (!check.ok()) {
-    return Status(Code::kDataLoss, "the ring at offset " + std::to_string(offset) + " " +
-                                       std::string(Describe(check.error)) + ": expected " +
-                                       std::to_string(check.expected) + ", found " +
-                                       std::to_string(check.found));
+  if (!check.ok()) return WrongStructure("the ring", offset, check);
+  return view;
+}
+
+Result<ringbuf::KeepLastView> KeepLastInRegion(std::span<std::byte> region, uint64_t offset,
+                                               uint64_t depth, uint64_t max_message_bytes) {
+  if (!ringbuf::IsValidKeepLast(depth, max_message_bytes)) {
+    return Status(Code::kInvalidArgument,
+                  "a slot ring that keeps " + std::to_string(depth) + " messages of " +
+                      std::to_string(max_message_bytes) + " bytes: allowed are 1 to " +
+                      std::to_string(ringbuf::kMaxDepth) + " messages of 1 to " +
+                      std::to_string(ringbuf::kMaxSlotMessageBytes) + " bytes");
   }
+  Status status = CheckPlace(region, offset, ringbuf::KeepLastBytes(depth, max_message_bytes),
+                             ringbuf::kCacheLineBytes, "slot ring");
+  if (!status.ok()) return status;
+  const ringbuf::KeepLastView view =
+      ringbuf::KeepLastAt(region.data() + offset, depth, max_message_bytes);
+  const ringbuf::KeepLastCheck check = ringbuf::ValidateKeepLast(view);
+  if (!check.ok()) return WrongStructure("the slot ring", offset, check);
   return view;
 }
 

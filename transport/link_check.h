@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "ringbuf/keep_last_layout.h"
 #include "ringbuf/ring_layout.h"
 #include "transport/region_layout.h"
 #include "transport/status.h"
@@ -22,6 +23,9 @@ Result<ReadyByte*> ReadyByteAt(std::span<std::byte> region, uint64_t offset, std
 // fresh ring of this capacity.
 Result<ringbuf::RingView> RingInRegion(std::span<std::byte> region, uint64_t offset,
                                        uint64_t capacity);
+// The same of a slot ring of this depth and message size.
+Result<ringbuf::KeepLastView> KeepLastInRegion(std::span<std::byte> region, uint64_t offset,
+                                               uint64_t depth, uint64_t max_message_bytes);
 
 }  // namespace ivmq::transport
 

@@ -9,15 +9,28 @@ namespace ivmq::transport {
 Result<LinkReader> LinkReader::Open(std::shared_ptr<Device> device, const LinkAddress& address,
                                     Doorbell producer_doorbell, ringbuf::ConsumerOptions options) {
   const std::span<std::byte> region = device->region();
-  Result<ringbuf::RingView> view = RingInRegion(region, address.ring_offset, address.ring_capacity);
-  if (!view.ok()) return view.status();
+  ringbuf::RingView ring;
+  std::unique_ptr<Slots> slots;
+  if (address.depth == 0) {
+    Result<ringbuf::RingView> view =
+        RingInRegion(region, address.ring_offset, address.ring_capacity);
+    if (!view.ok()) return view.status();
+    ring = view.value();
+  } else {
+    Result<ringbuf::KeepLastView> view =
+        KeepLastInRegion(region, address.ring_offset, address.depth, address.max_message_bytes);
+    if (!view.ok()) return view.status();
+    slots = std::make_unique<Slots>(view.value());
+  }
   Result<WakeTarget> producer =
       WakeTarget::Open(region, address.producer, std::move(producer_doorbell));
   if (!producer.ok()) return producer.status();
   Result<ReadyByte*> ready = ReadyByteAt(region, address.consumer.ready_offset, "ready byte");
   if (!ready.ok()) return ready.status();
-  return LinkReader(std::move(device), address.link_id, view.value(), options,
-                    std::move(producer).value(), address.consumer.ready_offset);
+  LinkReader reader(std::move(device), address.link_id, ring, options, std::move(producer).value(),
+                    address.consumer.ready_offset);
+  reader.slots_ = std::move(slots);
+  return reader;
 }
 
 LinkReader::LinkReader(std::shared_ptr<Device> device, uint64_t link_id,
@@ -31,16 +44,38 @@ LinkReader::LinkReader(std::shared_ptr<Device> device, uint64_t link_id,
       ready_offset_(ready_offset),
       ready_(reinterpret_cast<ReadyByte*>(device_->region().data() + ready_offset)) {}
 
+ReadResult LinkReader::ReadSlot(RecordView* record) {
+  const uint64_t lost_before = slots_->consumer.lost();
+  const ReadResult result = slots_->consumer.TryRead(slots_->copy.data(), &slots_->message);
+  overwritten_.Add(slots_->consumer.lost() - lost_before);
+  if (result != ReadResult::kOk) return result;
+  const ringbuf::KeptMessage& message = slots_->message;
+  record->data = reinterpret_cast<const std::byte*>(slots_->copy.data());
+  record->size = message.size;
+  record->flags = message.flags;
+  record->sequence = message.sequence;
+  records_.Add(1);
+  bytes_.Add(message.size);
+  return ReadResult::kOk;
+}
+
+uint64_t LinkReader::capacity() const {
+  if (slots_ == nullptr) return ring_.capacity();
+  return slots_->consumer.depth() * ringbuf::SlotBytes(slots_->consumer.max_message_bytes());
+}
+
 bool LinkReader::Arm() {
   // relaxed: the producer sets it again only after it saw the position that Arm() releases, and we
   // look at the ring once more after that.
   ready_->store(0, std::memory_order_relaxed);
+  if (slots_ != nullptr) return slots_->consumer.Arm();
   const bool empty = ring_.Arm();
   if (ring_.NeedsSpaceWake()) WakeProducer();
   return empty;
 }
 
 bool LinkReader::Peek() {
+  if (slots_ != nullptr) return slots_->consumer.HasNext();
   if (ring_.corrupt()) return true;
   using Atomics = ringbuf::StdAtomics;
   const uint64_t position = ring_.position();
@@ -60,6 +95,7 @@ LinkCounters LinkReader::counters() const {
   const uint64_t released = released_.value();  // before records_, so that it is never more
   counters.records = records_.value();
   counters.records_in_flight = counters.records - released;
+  counters.overwritten = overwritten_.value();
   counters.wakes = wakes_.value();
   counters.doorbells = doorbells_.value();
   return counters;

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
+#include "ringbuf/keep_last_consumer.h"
 #include "ringbuf/ring_layout.h"
 #include "ringbuf/spsc_consumer.h"
 #include "transport/device.h"
@@ -19,13 +21,15 @@ namespace ivmq::transport {
 using ringbuf::ReadResult;
 using ringbuf::RecordView;
 
-// The subscribing side of a link: a ring's consumer, and the wake-ups in both directions.
+// The subscribing side of a link: the consumer of a ring or of a slot ring (LinkAddress::depth),
+// and the wake-ups in both directions.
 //
 //   TryRead -> use the record -> Release      until kEmpty, or enough for now
 //   Arm                                       before sleeping
 //
-// Wakes a producer that waits for room when that room is there. Records are borrowed: the producer
-// may change their bytes at any time, so copy first, then check.
+// Wakes a producer that waits for room when that room is there. Records are borrowed: from a ring,
+// whose producer may change their bytes at any time, so copy first, then check; from a slot ring it
+// is a private copy, which the next TryRead() overwrites, and lost() says how many were missed.
 //
 // One thread at a time, counters() from any. Keeps the device alive. After Open() nothing here
 // allocates or makes a system call, but for the doorbell. kCorrupt is for good: the other side
@@ -33,11 +37,14 @@ using ringbuf::RecordView;
 class LinkReader {
  public:
   // As LinkWriter::Open(), with the producer's doorbell.
+  // Ends of a slot ring also own a buffer of its message size. `options` are for rings.
   // REQUIRES: this is the only consumer that the ring ever has.
   static Result<LinkReader> Open(std::shared_ptr<Device> device, const LinkAddress& address,
                                  Doorbell producer_doorbell, ringbuf::ConsumerOptions options = {});
 
   [[nodiscard]] ReadResult TryRead(RecordView* record) {
+    if (slots_ != nullptr) [[unlikely]]
+      return ReadSlot(record);
     const ReadResult result = ring_.TryRead(record);
     if (result == ReadResult::kOk) [[likely]] {
       records_.Add(1);
@@ -49,10 +56,16 @@ class LinkReader {
   }
   // Gives back all records that were read.
   void Release() {
-    ring_.Release();
+    if (slots_ != nullptr) [[unlikely]] {
+      slots_->consumer.Release();
+    } else {
+      ring_.Release();
+    }
     released_.Add(records_.value() - released_.value());
     if (ring_.NeedsSpaceWake()) WakeProducer();
   }
+  // How many messages were overwritten unread right before the record that was read last.
+  uint64_t lost() const { return slots_ == nullptr ? 0 : slots_->message.lost; }
   // Clears the ready byte, announces that we are about to sleep, looks again. True: the ring is
   // empty, and our ready byte will be set with the next record. False: TryRead() has an answer.
   [[nodiscard]] bool Arm();
@@ -66,8 +79,9 @@ class LinkReader {
   [[nodiscard]] bool Peek();
 
   uint64_t link_id() const { return link_id_; }
-  uint64_t capacity() const { return ring_.capacity(); }
-  bool corrupt() const { return ring_.corrupt(); }
+  // Bytes of the ring, or of the slots that are kept.
+  uint64_t capacity() const;
+  bool corrupt() const { return slots_ == nullptr ? ring_.corrupt() : slots_->consumer.corrupt(); }
   // Of the ready byte, from the region's first byte.
   uint64_t ready_offset() const { return ready_offset_; }
   LinkCounters counters() const;
@@ -79,12 +93,26 @@ class LinkReader {
   const std::shared_ptr<Device>& device() const { return device_; }
 
  private:
+  // What a slot ring needs instead of ring_.
+  struct Slots {
+    explicit Slots(const ringbuf::KeepLastView& view)
+        : consumer(view), copy(consumer.CopyWords()) {}
+
+    ringbuf::KeepLastConsumer<> consumer;
+    std::vector<uint64_t> copy;  // of the record that was read last
+    ringbuf::KeptMessage message;
+  };
+
   LinkReader(std::shared_ptr<Device> device, uint64_t link_id, const ringbuf::RingView& view,
              ringbuf::ConsumerOptions options, WakeTarget producer, uint64_t ready_offset);
+  ReadResult ReadSlot(RecordView* record);
   void WakeProducer();
 
-  // First, because it takes whole cache lines. Its memory is kept mapped by device_.
+  // First, because it takes whole cache lines. Its memory is kept mapped by device_. Of no ring,
+  // and never used, where there are slots_.
   ringbuf::SpscConsumer<> ring_;
+
+  std::unique_ptr<Slots> slots_;  // null: a ring
 
   // Constant after construction.
   std::shared_ptr<Device> device_;
@@ -98,6 +126,7 @@ class LinkReader {
   Counter records_;
   Counter bytes_;
   Counter released_;
+  Counter overwritten_;
   Counter wakes_;
   Counter doorbells_;
 };

@@ -1,5 +1,6 @@
 #include "transport/link_writer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "transport/link_check.h"
@@ -9,15 +10,28 @@ namespace ivmq::transport {
 Result<LinkWriter> LinkWriter::Open(std::shared_ptr<Device> device, const LinkAddress& address,
                                     Doorbell consumer_doorbell) {
   const std::span<std::byte> region = device->region();
-  Result<ringbuf::RingView> view = RingInRegion(region, address.ring_offset, address.ring_capacity);
-  if (!view.ok()) return view.status();
+  ringbuf::RingView ring;
+  std::unique_ptr<Slots> slots;
+  if (address.depth == 0) {
+    Result<ringbuf::RingView> view =
+        RingInRegion(region, address.ring_offset, address.ring_capacity);
+    if (!view.ok()) return view.status();
+    ring = view.value();
+  } else {
+    Result<ringbuf::KeepLastView> view =
+        KeepLastInRegion(region, address.ring_offset, address.depth, address.max_message_bytes);
+    if (!view.ok()) return view.status();
+    slots = std::make_unique<Slots>(view.value());
+  }
   Result<WakeTarget> consumer =
       WakeTarget::Open(region, address.consumer, std::move(consumer_doorbell));
   if (!consumer.ok()) return consumer.status();
   Result<ReadyByte*> space = ReadyByteAt(region, address.producer.ready_offset, "space byte");
   if (!space.ok()) return space.status();
-  return LinkWriter(std::move(device), address.link_id, view.value(), std::move(consumer).value(),
+  LinkWriter writer(std::move(device), address.link_id, ring, std::move(consumer).value(),
                     space.value());
+  writer.slots_ = std::move(slots);
+  return writer;
 }
 
 LinkWriter::LinkWriter(std::shared_ptr<Device> device, uint64_t link_id,
@@ -29,7 +43,36 @@ LinkWriter::LinkWriter(std::shared_ptr<Device> device, uint64_t link_id,
       consumer_(std::move(consumer)),
       space_ready_(space_ready) {}
 
+WriteResult LinkWriter::ClaimSlot(size_t bytes, uint8_t flags, std::byte** payload) {
+  if (bytes > slots_->claim.size()) return WriteResult::kTooLarge;
+  slots_->claimed_flags = flags;
+  *payload = slots_->claim.data();
+  return WriteResult::kOk;
+}
+
+void LinkWriter::CommitSlot() {
+  // It fits: ClaimSlot() has looked.
+  (void)slots_->producer.TryWrite(std::span(slots_->claim).first(claimed_bytes_),
+                                  slots_->claimed_flags);
+}
+
+uint64_t LinkWriter::capacity() const {
+  return slots_ == nullptr ? ring_.capacity()
+                           : slots_->producer.depth() * ringbuf::SlotBytes(max_record_bytes());
+}
+
+uint64_t LinkWriter::BytesInFlight() {
+  if (slots_ == nullptr) return ring_.BytesInFlight();
+  // What is in flight beyond the depth has been overwritten; the consumer does not know it yet.
+  return std::min(slots_->producer.InFlight(), slots_->producer.depth()) *
+         ringbuf::SlotBytes(max_record_bytes());
+}
+
 bool LinkWriter::ArmSpace(size_t bytes) {
+  if (slots_ != nullptr) {
+    Flush();
+    return true;
+  }
   // relaxed: the consumer sets it again only after it saw the position that ArmSpace() releases,
   // and we look at the consumer's position once more after that.
   space_ready_->store(0, std::memory_order_relaxed);
@@ -48,8 +91,14 @@ LinkCounters LinkWriter::counters() const {
   counters.records = records_.value();
   counters.bytes = bytes_.value();
   // The consumer's word, so only a figure. relaxed: nothing hangs on it.
-  const uint64_t released = descriptor_->records_released.load(std::memory_order_relaxed);
-  counters.records_in_flight = released <= counters.records ? counters.records - released : 0;
+  uint64_t done = 0;
+  if (slots_ == nullptr) {
+    done = descriptor_->records_released.load(std::memory_order_relaxed);
+  } else {
+    counters.overwritten = slots_->descriptor->lost.load(std::memory_order_relaxed);
+    done = slots_->descriptor->released.load(std::memory_order_relaxed) + counters.overwritten;
+  }
+  counters.records_in_flight = done <= counters.records ? counters.records - done : 0;
   counters.wakes = wakes_.value();
   counters.doorbells = doorbells_.value();
   return counters;

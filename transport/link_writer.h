@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
+#include "ringbuf/keep_last_producer.h"
 #include "ringbuf/ring_layout.h"
 #include "ringbuf/spsc_producer.h"
 #include "transport/device.h"
@@ -19,13 +21,15 @@ namespace ivmq::transport {
 
 using ringbuf::WriteResult;
 
-// The publishing side of a link: a ring's producer, and the wake-ups in both directions.
+// The publishing side of a link: the producer of a ring or of a slot ring (LinkAddress::depth), and
+// the wake-ups in both directions.
 //
 //   TryWrite (or TryClaim, fill, Commit)     as often as wanted
 //   Flush                                    publishes, and wakes the consumer if it waits
 //
 // To wait for room: ArmSpace(bytes) in the check of a Waiter (Look::kSleep), space_signalled() or
-// HasRoom(bytes) for its cheap looks.
+// HasRoom(bytes) for its cheap looks. A slot ring always has room: nothing that its reader does or
+// leaves undone holds a writer up. What is committed to it is visible at once.
 //
 // One thread at a time, counters() from any. Keeps the device alive. After Open() nothing here
 // allocates or makes a system call, but for the doorbell. kCorrupt is for good: the other side
@@ -39,29 +43,44 @@ class LinkWriter {
   static Result<LinkWriter> Open(std::shared_ptr<Device> device, const LinkAddress& address,
                                  Doorbell consumer_doorbell);
 
-  // See SpscProducer for each of these.
+  // See SpscProducer for each of these. On a slot ring, a claim is private memory until Commit().
   [[nodiscard]] WriteResult TryClaim(size_t bytes, uint8_t flags, std::byte** payload) {
     claimed_bytes_ = bytes;
+    if (slots_ != nullptr) [[unlikely]]
+      return ClaimSlot(bytes, flags, payload);
     return ring_.TryClaim(bytes, flags, payload);
   }
   void Commit() {
-    ring_.Commit();
+    if (slots_ != nullptr) [[unlikely]] {
+      CommitSlot();
+    } else {
+      ring_.Commit();
+    }
     records_.Add(1);
     bytes_.Add(claimed_bytes_);
   }
-  void Abort() { ring_.Abort(); }
+  void Abort() {
+    if (slots_ == nullptr) ring_.Abort();
+  }
   [[nodiscard]] WriteResult TryWrite(std::span<const std::byte> payload, uint8_t flags = 0) {
-    const WriteResult result = ring_.TryWrite(payload, flags);
+    const WriteResult result = slots_ == nullptr ? ring_.TryWrite(payload, flags)
+                                                 : slots_->producer.TryWrite(payload, flags);
     if (result == WriteResult::kOk) {
       records_.Add(1);
       bytes_.Add(payload.size());
     }
     return result;
   }
-  [[nodiscard]] bool HasRoom(size_t bytes) { return ring_.HasRoom(bytes); }
+  [[nodiscard]] bool HasRoom(size_t bytes) {
+    return slots_ == nullptr ? ring_.HasRoom(bytes) : bytes <= max_record_bytes();
+  }
 
   // Makes all that was committed visible and wakes the consumer if it waits for it.
   void Flush() {
+    if (slots_ != nullptr) [[unlikely]] {
+      if (slots_->producer.NeedsWake()) Wake();
+      return;
+    }
     ring_.Publish();
     if (ring_.NeedsWake()) Wake();
   }
@@ -76,24 +95,51 @@ class LinkWriter {
   }
 
   uint64_t link_id() const { return link_id_; }
-  uint64_t max_record_bytes() const { return ring_.max_payload_bytes(); }
-  uint64_t capacity() const { return ring_.capacity(); }
-  bool corrupt() const { return ring_.corrupt(); }
-  // True when the consumer has released all that was published.
-  [[nodiscard]] bool AllConsumed() { return ring_.AllConsumed(); }
+  // Whether it overwrites instead of waiting: a slot ring.
+  bool overwrites() const { return slots_ != nullptr; }
+  uint64_t max_record_bytes() const {
+    return slots_ == nullptr ? ring_.max_payload_bytes() : slots_->producer.max_message_bytes();
+  }
+  // Bytes of the ring, or of the slots that are kept.
+  uint64_t capacity() const;
+  // On a slot ring true only after AllConsumed() or BytesInFlight(): a writer that never waits
+  // never looks at the consumer's words otherwise.
+  bool corrupt() const { return slots_ == nullptr ? ring_.corrupt() : slots_->producer.corrupt(); }
+  // True when the consumer has released all that was published, but for what was overwritten.
+  [[nodiscard]] bool AllConsumed() {
+    return slots_ == nullptr ? ring_.AllConsumed() : slots_->producer.AllConsumed();
+  }
   // Bytes in the ring, headers and gaps included: how full it is against capacity().
-  [[nodiscard]] uint64_t BytesInFlight() { return ring_.BytesInFlight(); }
+  [[nodiscard]] uint64_t BytesInFlight();
   // Brings up to date what operators read from the ring: for when a publisher turns idle.
-  void MirrorCounters() { ring_.MirrorCounters(); }
+  void MirrorCounters() {
+    if (slots_ == nullptr) ring_.MirrorCounters();
+  }
   LinkCounters counters() const;
 
  private:
+  // What a slot ring needs instead of ring_.
+  struct Slots {
+    explicit Slots(const ringbuf::KeepLastView& view)
+        : producer(view), descriptor(view.descriptor), claim(view.max_message_bytes) {}
+
+    ringbuf::KeepLastProducer<> producer;
+    const ringbuf::KeepLastDescriptor* descriptor;
+    std::vector<std::byte> claim;  // where a claimed record is built
+    uint8_t claimed_flags = 0;
+  };
+
   LinkWriter(std::shared_ptr<Device> device, uint64_t link_id, const ringbuf::RingView& view,
              WakeTarget consumer, ReadyByte* space_ready);
+  WriteResult ClaimSlot(size_t bytes, uint8_t flags, std::byte** payload);
+  void CommitSlot();
   void Wake();
 
-  // First, because it takes whole cache lines. Its memory is kept mapped by device_.
+  // First, because it takes whole cache lines. Its memory is kept mapped by device_. Of no ring,
+  // and never used, where there are slots_.
   ringbuf::SpscProducer<> ring_;
+
+  std::unique_ptr<Slots> slots_;  // null: a ring
 
   // Constant after construction.
   std::shared_ptr<Device> device_;

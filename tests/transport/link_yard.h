@@ -12,6 +12,7 @@
 #include <string_view>
 #include <thread>
 
+#include "ringbuf/keep_last_layout.h"
 #include "ringbuf/ring_layout.h"
 #include "tests/transport/local_realm.h"
 #include "transport/link_address.h"
@@ -57,13 +58,20 @@ class LinkYard {
   // A fresh ring and ready bytes for a link between two nodes.
   LinkAddress MakeLink(const YardNode& producer, const YardNode& consumer,
                        uint64_t capacity = ringbuf::kMinCapacity) {
-    LinkAddress address;
-    address.link_id = ++last_link_;
+    LinkAddress address = Sides(producer, consumer);
     address.ring_capacity = capacity;
     address.ring_offset = Allocate(ringbuf::RingBytes(capacity));
     ringbuf::InitializeRing(At(address.ring_offset), capacity);
-    address.consumer = Side(consumer);
-    address.producer = Side(producer);
+    return address;
+  }
+  // The same with a fresh slot ring, which keeps the last `depth` messages.
+  LinkAddress MakeKeepLastLink(const YardNode& producer, const YardNode& consumer, uint32_t depth,
+                               uint64_t max_message_bytes = 64) {
+    LinkAddress address = Sides(producer, consumer);
+    address.depth = depth;
+    address.max_message_bytes = max_message_bytes;
+    address.ring_offset = Allocate(ringbuf::KeepLastBytes(depth, max_message_bytes));
+    ringbuf::InitializeKeepLast(At(address.ring_offset), depth, max_message_bytes);
     return address;
   }
 
@@ -81,6 +89,13 @@ class LinkYard {
   std::shared_ptr<MemfdDevice> host;
 
  private:
+  LinkAddress Sides(const YardNode& producer, const YardNode& consumer) {
+    LinkAddress address;
+    address.link_id = ++last_link_;
+    address.consumer = Side(consumer);
+    address.producer = Side(producer);
+    return address;
+  }
   // Ready bytes of a node lie together, as control lays them.
   WakeAddress Side(const YardNode& node) {
     uint64_t& line = ready_[node.wake_offset];
