@@ -49,7 +49,7 @@
 namespace ivmq::ringbuf {
 
 inline constexpr uint64_t kRingMagic = 0x474E4952514D5649;  // "IVMQRING"
-inline constexpr uint64_t kRingLayoutVersion = 1;
+inline constexpr uint64_t kRingLayoutVersion = 2;  // 2: records of kMaxInlineExtraBytes more
 
 inline constexpr size_t kCacheLineBytes = 64;
 inline constexpr uint64_t kMinCapacity = 4096;
@@ -122,8 +122,14 @@ constexpr bool IsValidCapacity(uint64_t capacity) {
 // Bytes of memory, descriptor included, that a ring of this capacity takes.
 constexpr uint64_t RingBytes(uint64_t capacity) { return sizeof(RingDescriptor) + capacity; }
 
-// The longest payload in bytes that fits into one record.
-constexpr uint64_t MaxInlineRecord(uint64_t capacity) { return capacity / 8; }
+// What a record may carry beyond the largest message: the least that has to be said about one.
+inline constexpr uint64_t kMaxInlineExtraBytes = 32;
+
+// The longest payload in bytes that fits into one record: a message of an eighth of the ring, and
+// what is said about it.
+constexpr uint64_t MaxInlineRecord(uint64_t capacity) {
+  return capacity / 8 + kMaxInlineExtraBytes;
+}
 
 // The ring at `memory`, which is RingBytes(capacity) long and starts on a cache line. Reads and
 // writes nothing: ValidateRing() looks at what is there.

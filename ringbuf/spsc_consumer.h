@@ -116,6 +116,17 @@ class alignas(kCacheLineBytes) SpscConsumer {
     Atomics::StoreRelease(descriptor_->head, head_);
   }
 
+  // After Release(), when nothing more may be read for a while: tells the producer of all releases
+  // if no record is known to be left. Costs two stores and no fence, so it leaves out what
+  // NeedsSpaceWake() is for, but says whether a producer has announced that it waits: then that
+  // has to be called.
+  [[nodiscard]] bool ReportIfCaughtUp() {
+    if (position_ < tail_) return false;
+    PublishHead();
+    const uint64_t space_want = Atomics::LoadAcquire(descriptor_->space_want);
+    return space_want - looked_ - 1 < head_ - looked_;
+  }
+
   // Announces that we are about to sleep, then looks again. True: the ring is empty and the
   // producer will report NeedsWake() for the next record. False: there is something to read (or
   // kCorrupt to be had) from TryRead(). Also reports releases, so call NeedsSpaceWake() before

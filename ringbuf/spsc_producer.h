@@ -168,6 +168,17 @@ class alignas(kCacheLineBytes) SpscProducer {
     return Refresh(place.end) || corrupt_;
   }
 
+  // As ArmSpace(), for the release of all that was committed. True: there is nothing to wait for
+  // (or kCorrupt to be had). False: the consumer will report NeedsSpaceWake() when it is released.
+  [[nodiscard]] bool ArmDrained() {
+    Publish();
+    if (AllConsumed()) return true;
+    Atomics::StoreRelease(descriptor_->space_want, published_);
+    // Either the consumer sees this, or we see its head. Pairs with NeedsSpaceWake().
+    Atomics::Fence();
+    return AllConsumed();
+  }
+
   // Brings the words that operators read (tail, records_published) up to date; they are otherwise
   // up to 32 records or 8 KiB late. Cheap, but not free: for when a publisher turns idle.
   void MirrorCounters() {

@@ -64,6 +64,12 @@ class LinkReader {
     released_.Add(records_.value() - released_.value());
     if (ring_.NeedsSpaceWake()) WakeProducer();
   }
+  // After Release(), when the caller may not come back soon: lets the producer know of all releases
+  // where no more records are known to be there.
+  void ReportIfCaughtUp() {
+    if (slots_ == nullptr && ring_.ReportIfCaughtUp() && ring_.NeedsSpaceWake()) [[unlikely]]
+      WakeProducer();
+  }
   // How many messages were overwritten unread right before the record that was read last.
   uint64_t lost() const { return slots_ == nullptr ? 0 : slots_->message.lost; }
   // Clears the ready byte, announces that we are about to sleep, looks again. True: the ring is

@@ -81,6 +81,14 @@ bool LinkWriter::ArmSpace(size_t bytes) {
   return answered;
 }
 
+bool LinkWriter::ArmDrained() {
+  if (slots_ != nullptr) return true;                 // its reader reports to nobody
+  space_ready_->store(0, std::memory_order_relaxed);  // as in ArmSpace()
+  const bool answered = ring_.ArmDrained();
+  if (ring_.NeedsWake()) Wake();
+  return answered;
+}
+
 void LinkWriter::Wake() {
   wakes_.Add(1);
   if (consumer_.Wake()) doorbells_.Add(1);

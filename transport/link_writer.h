@@ -88,6 +88,8 @@ class LinkWriter {
   // Announces that we wait for room for `bytes`, flushes, then looks again. True: do not sleep,
   // TryClaim() has an answer. False: our space byte will be set once there is room.
   [[nodiscard]] bool ArmSpace(size_t bytes);
+  // The same for the release of all that was committed. True: there is nothing to wait for.
+  [[nodiscard]] bool ArmDrained();
   // Whether the consumer has set our space byte since the last ArmSpace().
   bool space_signalled() const {
     // seq_cst, as a look after BeginSleep(). Pairs with the store in WakeTarget::Wake().
