@@ -35,9 +35,30 @@ transport::LinkAddress AddressOf(const v1::LinkUp& link) {
   address.link_id = link.link_id();
   address.ring_offset = link.ring_offset();
   address.ring_capacity = link.ring_capacity();
+  if (link.reliability() == v1::Qos::KEEP_LAST) {
+    address.depth = link.depth();
+    address.max_message_bytes = link.max_message_bytes();
+  }
   address.consumer = WakeAddressOf(link.consumer());
   address.producer = WakeAddressOf(link.producer());
   return address;
+}
+
+std::string GoneText(v1::LinkDown::Reason reason) {
+  switch (reason) {
+    case v1::LinkDown::CLOSED:
+      return "it was closed";
+    case v1::LinkDown::DIED:
+      return "its process or VM died";
+    case v1::LinkDown::CORRUPT:
+      return "it found nonsense in the link";
+    case v1::LinkDown::EVICTED:
+      return "an operator evicted it";
+    case v1::LinkDown::LOST:
+      return "its session is lost";
+    default:
+      return {};
+  }
 }
 
 transport::WaitStrategy StrategyOf(Wait wait) {

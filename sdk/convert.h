@@ -2,6 +2,7 @@
 #define IVMQ_SDK_CONVERT_H_
 
 #include <chrono>
+#include <string>
 
 #include "ivmq/options.h"
 #include "ivmq/status.h"
@@ -21,6 +22,9 @@ Status FromFailure(const v1::Failure& failure);
 
 // Nothing is checked here: LinkWriter::Open() and LinkReader::Open() do.
 transport::LinkAddress AddressOf(const v1::LinkUp& link);
+
+// Why the other side of a link is gone: for people.
+std::string GoneText(v1::LinkDown::Reason reason);
 
 transport::WaitStrategy StrategyOf(Wait wait);
 

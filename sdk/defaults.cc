@@ -1,5 +1,6 @@
 #include "sdk/defaults.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,6 +45,12 @@ std::vector<std::string> NodeSocketPaths(std::string_view asked,
     paths.insert(where, environment.runtime_dir + "/ivmq/node.sock");
   }
   return paths;
+}
+
+SocketAge SocketAge::Of(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return {};
+  return {info.st_ino, info.st_ctim.tv_sec, info.st_ctim.tv_nsec};
 }
 
 std::string DefaultNodeName() {

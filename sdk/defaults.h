@@ -2,6 +2,7 @@
 #define IVMQ_SDK_DEFAULTS_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,18 @@ SocketEnvironment CurrentSocketEnvironment();
 // /run/ivmq/node.sock and $XDG_RUNTIME_DIR/ivmq/node.sock, the latter first unless root.
 std::vector<std::string> NodeSocketPaths(std::string_view asked,
                                          const SocketEnvironment& environment);
+
+// Which of all the sockets that were ever made at a path is there: tells a new daemon from the
+// last.
+struct SocketAge {
+  uint64_t inode = 0;  // 0: none is there
+  int64_t made_s = 0;
+  int64_t made_ns = 0;
+
+  static SocketAge Of(const std::string& path);
+  bool exists() const { return inode != 0; }
+  friend bool operator==(const SocketAge&, const SocketAge&) = default;
+};
 
 // "program-PID", at most 63 bytes, without bytes that are not printable ASCII.
 std::string DefaultNodeName();

@@ -1,8 +1,23 @@
 #include "sdk/endpoint.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ivmq::internal {
+
+Endpoint::Endpoint(EventQueue* events, std::string topic, EventHandler on_event)
+    : events_(events),
+      told_topic_(std::move(topic)),
+      on_event_(on_event ? std::make_shared<const EventHandler>(std::move(on_event)) : nullptr) {}
+
+void Endpoint::Tell(Event event) {
+  if (event.topic.empty()) event.topic = told_topic_;
+  events_->Push(std::move(event), on_event_);
+}
+
+std::chrono::steady_clock::time_point Endpoint::OnTimer(std::chrono::steady_clock::time_point) {
+  return std::chrono::steady_clock::time_point::max();
+}
 
 void Endpoint::End(EndReason reason) {
   const std::lock_guard lock(mutex_);
@@ -11,11 +26,7 @@ void Endpoint::End(EndReason reason) {
 }
 
 void Endpoint::HandOver() {
-  gate_.Request();
-  if (gate_.NobodyInside()) {
-    Apply();
-    gate_.Done();
-  }
+  if (LinksAreFree()) LeaveLinks();
   WakeCaller();
 }
 
@@ -52,8 +63,10 @@ Status EndedStatus(EndReason reason, const std::string& topic) {
 }
 
 Status ReenteredStatus() {
-  return {Code::kFailedPrecondition,
-          "called inside a handler or fill function of the same publisher or subscriber"};
+  return {
+      Code::kFailedPrecondition,
+      "called inside a handler or fill function of the same publisher or subscriber, or while a "
+      "message of it is borrowed"};
 }
 
 Status ForkedStatus() {

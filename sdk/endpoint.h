@@ -1,6 +1,7 @@
 #ifndef IVMQ_SDK_ENDPOINT_H_
 #define IVMQ_SDK_ENDPOINT_H_
 
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -8,6 +9,7 @@
 #include "ivmq/status.h"
 #include "ivmq/v1/control.pb.h"
 #include "sdk/call_gate.h"
+#include "sdk/event_queue.h"
 #include "transport/doorbell.h"
 
 namespace ivmq::internal {
@@ -24,11 +26,12 @@ enum class EndReason : uint8_t {
 // down under its mutex and applied by whoever may touch the links (CallGate): the thread inside a
 // call, or at once by the thread that brought the change.
 //
-// Locks are taken in this order: the node's, an endpoint's, the session's.
+// Locks are taken in this order: the node's, an endpoint's, the session's or the events'.
 class Endpoint {
  public:
   virtual ~Endpoint() = default;
-  Endpoint() = default;
+  // `on_event`: empty where the application does not listen.
+  Endpoint(EventQueue* events, std::string topic, EventHandler on_event);
   Endpoint(const Endpoint&) = delete;
   Endpoint& operator=(const Endpoint&) = delete;
 
@@ -41,11 +44,14 @@ class Endpoint {
   virtual void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) = 0;
   // False: not a link of this endpoint.
   virtual bool OnLinkReady(uint64_t link_id) = 0;
-  virtual bool OnLinkDown(uint64_t link_id) = 0;
+  virtual bool OnLinkDown(const v1::LinkDown& down) = 0;
+  virtual bool OnLinkSuspect(const v1::LinkSuspect& suspect) = 0;
   virtual void OnLinkRefused(const v1::LinkRefused& refused) = 0;
   virtual void AddCounters(v1::Counters* counters) = 0;
   // The session is over; links go on.
   virtual void OnDisconnected() = 0;
+  // Looks what has been due since. When it wants to be asked again; never, unless overridden.
+  virtual std::chrono::steady_clock::time_point OnTimer(std::chrono::steady_clock::time_point now);
 
   // Any thread: takes part no more. Never waits; done at the latest when the call ends that is
   // under way.
@@ -68,8 +74,22 @@ class Endpoint {
     const bool entered_;
   };
 
+  // Any thread, under any of the locks but the events'. The topic is ours where it is empty.
+  void Tell(Event event);
+  // No event of it is delivered any more; waits for the one that is being delivered.
+  void ForgetEvents() { events_->Forget(on_event_); }
+
   // Applies all that was written down. Runs with mutex_ held and nobody else at the links.
   virtual void Apply() = 0;
+  // For HandOver() and OnTimer(): whether nobody is at the links. With mutex_ held; then nobody
+  // will be until it is given up.
+  bool LinksAreFree() {
+    gate_.Request();
+    if (!gate_.NobodyInside()) return false;
+    Apply();
+    return true;
+  }
+  void LeaveLinks() { gate_.Done(); }
   // Wakes a thread that waits inside a call. With mutex_ held.
   virtual void WakeCaller() = 0;
 
@@ -84,6 +104,11 @@ class Endpoint {
   EndReason end_requested_ = EndReason::kNotEnded;  // guarded by mutex_
 
  private:
+  // Constant after construction.
+  EventQueue* const events_;
+  const std::string told_topic_;
+  const EventQueue::Handler on_event_;
+
   CallGate gate_;
 };
 

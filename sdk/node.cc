@@ -36,6 +36,11 @@ Status Node::WatchDiscovery(std::function<void(const Discovery&)> handler) {
   return impl_->Watch(std::move(handler));
 }
 
+Result<std::string> Node::DescribeType(std::string_view type_name) {
+  return impl_->DescribeType(type_name);
+}
+
+uint64_t Node::failed_handlers() const { return impl_->failed_handlers(); }
 bool Node::connected() const { return impl_->connected(); }
 uint64_t Node::id() const { return impl_->id(); }
 uint32_t Node::peer_id() const { return impl_->peer_id(); }

@@ -1,5 +1,6 @@
 // What the session tells a node: the half of NodeImpl that runs on the session's thread.
 
+#include <algorithm>
 #include <utility>
 
 #include "sdk/handler_scope.h"
@@ -7,6 +8,8 @@
 
 namespace ivmq::internal {
 namespace {
+
+constexpr std::chrono::seconds kLookForDaemonEvery(1);
 
 Node::Discovery::Kind KindOf(v1::DiscoveryEvent::Kind kind) {
   switch (kind) {
@@ -60,6 +63,7 @@ void NodeImpl::OnEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd>* f
     case v1::NodeEvent::kLinkUp:
     case v1::NodeEvent::kLinkReady:
     case v1::NodeEvent::kLinkDown:
+    case v1::NodeEvent::kLinkSuspect:
       OnLinkEvent(event, fds);
       break;
     case v1::NodeEvent::kLinkRefused: {
@@ -71,6 +75,7 @@ void NodeImpl::OnEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd>* f
       AnswerCounters(event->request_id());
       break;
     case v1::NodeEvent::kEvicted:
+      TellNode(Event::Kind::kEvicted, event->evicted().reason());
       EndAll(EndReason::kEvicted);
       session_->Stop();
       break;
@@ -84,10 +89,10 @@ void NodeImpl::OnLinkEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd
   if (event->has_link_up()) {
     known = DeliverLinkUp(event->link_up(), fds);
   } else {
-    const bool ready = event->has_link_ready();
-    const uint64_t link_id = ready ? event->link_ready().link_id() : event->link_down().link_id();
     for (auto& [id, endpoint] : endpoints_) {
-      known = ready ? endpoint->OnLinkReady(link_id) : endpoint->OnLinkDown(link_id);
+      known = event->has_link_ready()  ? endpoint->OnLinkReady(event->link_ready().link_id())
+              : event->has_link_down() ? endpoint->OnLinkDown(event->link_down())
+                                       : endpoint->OnLinkSuspect(event->link_suspect());
       if (known) break;
     }
   }
@@ -134,9 +139,46 @@ void NodeImpl::OnDiscovery(const v1::DiscoveryEvent& event) {
   handler_(DiscoveryOf(event));
 }
 
-void NodeImpl::OnEnd(const Status&) {
-  const std::lock_guard lock(mutex_);
-  for (auto& [id, endpoint] : endpoints_) endpoint->OnDisconnected();
+void NodeImpl::OnEnd(const Status& why, bool lost) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [id, endpoint] : endpoints_) endpoint->OnDisconnected();
+  }
+  lost_ = lost;
+  if (lost) TellNode(Event::Kind::kDaemonLost, why.message());
+  events_.Deliver(this);
+}
+
+// A daemon that starts makes its socket anew. Nothing wakes us then, so we look once a second; only
+// where the daemon was lost and somebody wants to know.
+std::chrono::steady_clock::time_point NodeImpl::LookForDaemon(
+    std::chrono::steady_clock::time_point now) {
+  if (!lost_ || !events_.heard_by_node()) return std::chrono::steady_clock::time_point::max();
+  const SocketAge found = SocketAge::Of(socket_path_);
+  if (found.exists() && !(found == socket_)) {
+    socket_ = found;
+    TellNode(Event::Kind::kDaemonBack, "a new node can be opened; this one keeps its links");
+  }
+  return now + kLookForDaemonEvery;
+}
+
+void NodeImpl::TellNode(Event::Kind kind, const std::string& detail) {
+  Event event;
+  event.kind = kind;
+  event.detail = detail;
+  events_.Push(std::move(event), nullptr);
+}
+
+std::chrono::steady_clock::time_point NodeImpl::OnTurn() {
+  auto next = std::chrono::steady_clock::time_point::max();
+  {
+    const std::lock_guard lock(mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    next = LookForDaemon(now);
+    for (auto& [id, endpoint] : endpoints_) next = std::min(next, endpoint->OnTimer(now));
+  }
+  events_.Deliver(this);
+  return next;
 }
 
 }  // namespace ivmq::internal

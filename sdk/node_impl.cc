@@ -9,6 +9,7 @@
 #include "sdk/defaults.h"
 #include "sdk/handler_scope.h"
 #include "sdk/publisher_impl.h"
+#include "sdk/qos.h"
 #include "sdk/subscriber_impl.h"
 #include "sdk/wire_text.h"
 
@@ -17,6 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr size_t kDescriptorBytesMax = 262144;
 constexpr auto kClosePatience = std::chrono::seconds(1);
 
 Status NoDaemonStatus(const std::vector<std::string>& paths) {
@@ -29,7 +31,7 @@ Status NoDaemonStatus(const std::vector<std::string>& paths) {
 
 // The first socket that exists and is listened on.
 Result<transport::Attached> AttachToAny(const std::vector<std::string>& paths,
-                                        Clock::time_point deadline) {
+                                        Clock::time_point deadline, std::string* attached_to) {
   std::vector<std::string> there;
   for (const std::string& path : paths) {
     struct stat info {};
@@ -41,7 +43,10 @@ Result<transport::Attached> AttachToAny(const std::vector<std::string>& paths,
     // A path that nobody listens on must not take the time of the others.
     const auto share = (deadline - Clock::now()) / static_cast<int64_t>(there.size() - i);
     auto attached = transport::Attach(there[i], Clock::now() + share);
-    if (attached.ok()) return std::move(attached).value();
+    if (attached.ok()) {
+      *attached_to = there[i];
+      return std::move(attached).value();
+    }
     const Status status = FromTransport(attached.status());
     const bool last = i + 1 == there.size();
     if (!last && status.code() == Code::kUnavailable) {
@@ -75,11 +80,13 @@ Result<std::shared_ptr<NodeImpl>> NodeImpl::Open(const NodeOptions& options) {
   const std::string name = options.name.empty() ? DefaultNodeName() : options.name;
   if (Status status = CheckNodeName(name); !status.ok()) return status;
   const auto deadline = DeadlineAfter(options.timeout);
-  auto attached =
-      AttachToAny(NodeSocketPaths(options.socket_path, CurrentSocketEnvironment()), deadline);
+  std::string path;
+  auto attached = AttachToAny(NodeSocketPaths(options.socket_path, CurrentSocketEnvironment()),
+                              deadline, &path);
   if (!attached.ok()) return attached.status();
 
-  std::shared_ptr<NodeImpl> node(new NodeImpl(std::move(attached).value(), name), &Destroy);
+  std::shared_ptr<NodeImpl> node(new NodeImpl(std::move(attached).value(), path, name, options),
+                                 &Destroy);
   node->timeout_ = options.timeout;
   if (Status status = node->Begin(deadline); !status.ok()) return status;
   return node;
@@ -87,19 +94,24 @@ Result<std::shared_ptr<NodeImpl>> NodeImpl::Open(const NodeOptions& options) {
 
 void NodeImpl::Destroy(NodeImpl* node) {
   if (node->forked()) return;
-  if (!node->session_->on_own_thread()) {
+  if (!node->session_->on_own_thread() && !node->callbacks_.on_own_thread()) {
     delete node;
     return;
   }
-  // The last copy was dropped in a discovery handler: that thread cannot wait for itself.
+  // The last copy was dropped in a handler: that thread cannot wait for itself.
   std::thread([node] { delete node; }).detach();
 }
 
-NodeImpl::NodeImpl(transport::Attached attached, std::string name)
+NodeImpl::NodeImpl(transport::Attached attached, std::string socket_path, std::string name,
+                   const NodeOptions& options)
     : connection_(std::move(attached.connection)),
       vector_(attached.welcome.vector),
       device_(std::move(attached.device)),
       name_(std::move(name)),
+      socket_path_(std::move(socket_path)),
+      socket_(SocketAge::Of(socket_path_)),
+      clock_(device_->peer_id() == 0 ? RealmClock::Ask() : [this] { AskForTime(); }),
+      events_(options.on_event),
       session_(std::make_unique<Session>(std::move(attached.channel), connection_.get())) {}
 
 Status NodeImpl::Begin(Clock::time_point deadline) {
@@ -131,9 +143,16 @@ Result<std::unique_ptr<PublisherImpl>> NodeImpl::CreatePublisher(std::string_vie
   auto* const registration = request.mutable_register_publisher();
   registration->set_topic(std::string(topic));
   registration->set_type_name(std::string(type_name));
-  registration->mutable_qos()->set_reliability(v1::Qos::RELIABLE);
-  registration->mutable_qos()->set_ring_bytes((*publisher)->ring_bytes());
+  *registration->mutable_qos() = (*publisher)->offer();
+  if (Describe(type_name, options.descriptors)) {
+    registration->set_file_descriptor_set(options.descriptors);
+  }
   if (Status status = Register(&request, publisher->get()); !status.ok()) return status;
+  if (!registration->file_descriptor_set().empty()) {
+    const std::lock_guard lock(mutex_);
+    described_.emplace(type_name);
+  }
+  if (options.timestamps) static_cast<void>(clock_.Now());  // so that it is known in time
   return publisher;
 }
 
@@ -141,19 +160,52 @@ Result<std::unique_ptr<SubscriberImpl>> NodeImpl::CreateSubscriber(
     std::string_view topic, std::string_view type_name, const SubscriberOptions& options) {
   if (forked()) return ForkedStatus();
   if (Status status = CheckNames(topic, type_name); !status.ok()) return status;
+  auto ask = AskOf(topic, options);
+  if (!ask.ok()) return ask.status();
   auto subscriber = SubscriberImpl::Make(shared_from_this(), topic, options);
   if (!subscriber.ok()) return subscriber;
   v1::NodeRequest request;
   auto* const registration = request.mutable_register_subscriber();
   registration->set_topic(std::string(topic));
   registration->set_type_name(std::string(type_name));
-  registration->mutable_qos()->set_reliability(v1::Qos::RELIABLE);
-  registration->mutable_qos()->set_ring_bytes(options.ring_bytes);
+  *registration->mutable_qos() = std::move(ask).value();
   if (Status status = Register(&request, subscriber->get()); !status.ok()) return status;
   if (Status status = (*subscriber)->WaitJoined(options.join_timeout); !status.ok()) {
     return status;  // Its destructor takes the registration back.
   }
+  if (Status status = (*subscriber)->StartCallbacks(); !status.ok()) return status;
   return subscriber;
+}
+
+// Once a node is enough: control keeps it as long as anybody publishes the type.
+bool NodeImpl::Describe(std::string_view type_name, const std::string& descriptors) {
+  const std::lock_guard lock(mutex_);
+  return !descriptors.empty() && !type_name.empty() && descriptors.size() <= kDescriptorBytesMax &&
+         described_.find(type_name) == described_.end();
+}
+
+Result<std::string> NodeImpl::DescribeType(std::string_view type_name) {
+  if (forked()) return ForkedStatus();
+  if (Status status = CheckWireText("type name", type_name); !status.ok()) return status;
+  v1::NodeRequest request;
+  request.mutable_describe_type()->set_type_name(std::string(type_name));
+  // Shared, for an answer that comes when nobody waits any more.
+  const auto found = std::make_shared<std::string>();
+  const Status status = session_->Call(&request, DeadlineAfter(timeout_),
+                                       [found](const v1::NodeEvent& answer, bool abandoned) {
+                                         if (!abandoned)
+                                           *found = answer.type_described().file_descriptor_set();
+                                       });
+  if (!status.ok()) return status;
+  return std::move(*found);
+}
+
+void NodeImpl::AskForTime() {
+  v1::NodeRequest request;
+  request.mutable_read_clock();
+  session_->Ask(&request, [this](const v1::NodeEvent& answer, bool) {
+    if (answer.has_clock_reading()) clock_.Answer(answer.clock_reading().realm_time_ns());
+  });
 }
 
 Status NodeImpl::Register(v1::NodeRequest* request, Endpoint* endpoint) {
@@ -225,6 +277,7 @@ void NodeImpl::Close() {
     EndAll(EndReason::kNodeClosed);
   }
   session_->Kick();
+  events_.ForgetAll();
   // Inside a handler the endpoint of that handler ends only when the handler returns.
   if (HandlerScope::Inside(this)) return;
   static_cast<void>(session_->WaitEnded(Clock::now() + kClosePatience));

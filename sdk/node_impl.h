@@ -8,13 +8,18 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "ivmq/node.h"
+#include "sdk/callback_thread.h"
+#include "sdk/defaults.h"
 #include "sdk/endpoint.h"
+#include "sdk/event_queue.h"
 #include "sdk/fork_guard.h"
+#include "sdk/realm_clock.h"
 #include "sdk/session.h"
 #include "transport/attach_client.h"
 #include "transport/device.h"
@@ -41,7 +46,10 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
                                                            std::string_view type_name,
                                                            const SubscriberOptions& options);
   Status Watch(DiscoveryHandler handler);
+  Result<std::string> DescribeType(std::string_view type_name);
   void Close();
+
+  uint64_t failed_handlers() const { return events_.failed_handlers(); }
 
   bool forked() const { return fork_guard_.forked(); }
   bool connected() const { return !forked() && session_->connected(); }
@@ -57,6 +65,11 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   void Forget(uint64_t endpoint_id);
   // An endpoint has let go of all its links for good. Takes no lock of the node.
   void OnEndpointEnded();
+  EventQueue* events() { return &events_; }
+  // Has what was pushed there delivered: from other threads than the session's.
+  void DeliverEvents() { session_->Kick(); }
+  RealmClock* clock() { return &clock_; }
+  CallbackThread* callbacks() { return &callbacks_; }
   const std::shared_ptr<transport::Device>& device() const { return device_; }
   const std::shared_ptr<transport::NodeWake>& wake() const { return wake_; }
 
@@ -66,7 +79,8 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
     std::vector<transport::UniqueFd> fds;
   };
 
-  NodeImpl(transport::Attached attached, std::string name);
+  NodeImpl(transport::Attached attached, std::string socket_path, std::string name,
+           const NodeOptions& options);
   ~NodeImpl() override;
   // In a forked child the object is left alone: there is nothing in it that may be touched.
   static void Destroy(NodeImpl* node);
@@ -78,7 +92,8 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
 
   // Session::Listener
   void OnEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd>* fds) override;
-  void OnEnd(const Status& why) override;
+  void OnEnd(const Status& why, bool lost) override;
+  std::chrono::steady_clock::time_point OnTurn() override;
   bool WantsGoodbye() override;
 
   // With mutex_ held:
@@ -87,6 +102,11 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   transport::Doorbell DoorbellOf(const v1::LinkUp& link, std::vector<transport::UniqueFd>* fds);
   void AnswerCounters(uint64_t request_id);
   void EndAll(EndReason reason);
+  void AskForTime();
+  // Whether a registration is to carry what the type looks like.
+  bool Describe(std::string_view type_name, const std::string& descriptors);
+  std::chrono::steady_clock::time_point LookForDaemon(std::chrono::steady_clock::time_point now);
+  void TellNode(Event::Kind kind, const std::string& detail);
 
   void OnDiscovery(const v1::DiscoveryEvent& event);
 
@@ -102,17 +122,26 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   uint64_t id_ = 0;
   std::string realm_;
 
+  // Of the session's thread.
+  const std::string socket_path_;
+  SocketAge socket_;   // of the daemon that was there last
+  bool lost_ = false;  // that daemon
+
+  RealmClock clock_;
+  EventQueue events_;
   std::mutex mutex_;
   std::map<uint64_t, Endpoint*> endpoints_;  // guarded by mutex_
-  std::vector<Early> early_;    // guarded by mutex_: of endpoints whose answer is not here yet
-  int registering_ = 0;         // guarded by mutex_: Register() calls under way
-  bool watching_ = false;       // guarded by mutex_
-  bool handler_ready_ = false;  // guarded by mutex_
-  DiscoveryHandler handler_;    // written before handler_ready_, then the session's thread's
+  std::vector<Early> early_;  // guarded by mutex_: of endpoints whose answer is not here yet
+  int registering_ = 0;       // guarded by mutex_: Register() calls under way
+  std::set<std::string, std::less<>> described_;  // guarded by mutex_: types control knows from us
+  bool watching_ = false;                         // guarded by mutex_
+  bool handler_ready_ = false;                    // guarded by mutex_
+  DiscoveryHandler handler_;  // written before handler_ready_, then the session's thread's
 
   std::atomic<bool> closing_{false};
   std::atomic<int> live_endpoints_{0};  // registered and not ended
 
+  CallbackThread callbacks_;          // uses all of the above
   std::unique_ptr<Session> session_;  // last: its thread uses all of the above
 };
 

@@ -33,6 +33,11 @@ Result<Published> BytesPublisher::Publish(std::span<const std::byte> message) {
   if (impl_ == nullptr) return MovedFromStatus();
   return impl_->Write(message, true);
 }
+Result<Published> BytesPublisher::Publish(std::span<const std::byte> message,
+                                          const PublishOptions& options) {
+  if (impl_ == nullptr) return MovedFromStatus();
+  return impl_->WriteNoted(message, options, true);
+}
 Result<Published> BytesPublisher::Write(std::span<const std::byte> message) {
   if (impl_ == nullptr) return MovedFromStatus();
   return impl_->Write(message, false);
@@ -44,9 +49,18 @@ Result<Published> BytesPublisher::PublishInPlace(size_t bytes, const Fill& fill)
   if (impl_ == nullptr) return MovedFromStatus();
   return impl_->WriteInPlace(bytes, fill, true);
 }
+Result<Published> BytesPublisher::PublishInPlace(size_t bytes, const Fill& fill,
+                                                 const PublishOptions& options) {
+  if (impl_ == nullptr) return MovedFromStatus();
+  return impl_->WriteNotedInPlace(bytes, fill, options, true);
+}
 Result<Published> BytesPublisher::WriteInPlace(size_t bytes, const Fill& fill) {
   if (impl_ == nullptr) return MovedFromStatus();
   return impl_->WriteInPlace(bytes, fill, false);
+}
+Status BytesPublisher::Drain(std::chrono::nanoseconds timeout) {
+  if (impl_ == nullptr) return MovedFromStatus();
+  return impl_->Drain(timeout);
 }
 Status BytesPublisher::WaitForSubscribers(uint32_t count, std::chrono::nanoseconds timeout) {
   if (impl_ == nullptr) return MovedFromStatus();

@@ -15,40 +15,50 @@ using transport::Look;
 using transport::WriteResult;
 
 Result<Published> PublisherImpl::Write(std::span<const std::byte> message, bool flush) {
+  if (timestamps_) return WriteNoted(message, {}, flush);
   if (forked()) return ForkedStatus();
   const Call call(this);
   if (Status status = Admit(call, message.size()); !status.ok()) [[unlikely]]
     return status;
-  if (Status status = SecureRoom(message.size()); !status.ok()) [[unlikely]]
+  return WriteRecord(message, 0, flush);
+}
+
+Result<Published> PublisherImpl::WriteRecord(std::span<const std::byte> record, uint8_t flags,
+                                             bool flush) {
+  if (Status status = SecureRoom(record.size()); !status.ok()) [[unlikely]]
     return status;
-  return Finish(WriteToAll(message).links, flush);
+  const Published published = WriteToAll(record, flags);
+  if (history_.keeps()) history_.Push(record, flags);
+  return Finish(published, flush);
 }
 
 Result<Published> PublisherImpl::WriteInPlace(size_t bytes, const BytesPublisher::Fill& fill,
                                               bool flush) {
+  if (timestamps_) return WriteNotedInPlace(bytes, fill, {}, flush);
   if (forked()) return ForkedStatus();
   const Call call(this);
   if (Status status = Admit(call, bytes); !status.ok()) [[unlikely]]
     return status;
   if (Status status = SecureRoom(bytes); !status.ok()) [[unlikely]]
     return status;
-  if (links_.empty()) return Finish(0, flush);
   const Status abandoned(Code::kAborted, "given up");
-  if (links_.size() > 1) {
+  if (!BuildsInPlace()) {
+    if (links_.empty() && !history_.keeps()) return Finish({}, flush);
     // Built apart from the region: a subscriber could change it between two copies.
+    if (scratch_.empty()) scratch_.resize(max_message_bytes());
     const std::span<std::byte> message(scratch_.data(), bytes);
     if (!fill(message)) return abandoned;
-    return Finish(WriteToAll(message).links, flush);
+    return WriteRecord(message, 0, flush);
   }
   std::byte* payload = nullptr;
   if (links_[0]->writer.TryClaim(bytes, 0, &payload) != WriteResult::kOk) [[unlikely]] {
     Quarantine(0);
-    return Finish(0, flush);
+    return Finish({}, flush);
   }
   // If `fill` throws or gives up, the claim has never been made.
   if (!fill({payload, bytes})) return abandoned;
   links_[0]->writer.Commit();
-  return Finish(1, flush);
+  return Finish({.links = 1}, flush);
 }
 
 Status PublisherImpl::Admit(const Call& call, size_t bytes) const {
@@ -57,10 +67,10 @@ Status PublisherImpl::Admit(const Call& call, size_t bytes) const {
   if (ended_ != EndReason::kNotEnded) [[unlikely]]
     return EndedStatus(ended_, topic_);
   if (bytes > max_message_bytes()) [[unlikely]] {
-    return {Code::kInvalidArgument, "a message of " + std::to_string(bytes) + " bytes on topic '" +
-                                        topic_ + "': at most " +
-                                        std::to_string(max_message_bytes()) +
-                                        " fit its ring; set PublisherOptions::ring_bytes for more"};
+    return {Code::kInvalidArgument,
+            "a message of " + std::to_string(bytes) + " bytes on topic '" + topic_ + "': at most " +
+                std::to_string(max_message_bytes()) +
+                " are allowed; set PublisherOptions::max_message_bytes for more"};
   }
   return {};
 }
@@ -72,7 +82,7 @@ Status PublisherImpl::SecureRoom(size_t bytes) {
 }
 
 Status PublisherImpl::WaitForRoom(size_t bytes) {
-  const bool may_wait = waiter_ != nullptr && !HandlerScope::Inside(node_.get());
+  const bool may_wait = waits_for_room_ && !HandlerScope::Inside(node_.get());
   // Consumers may have caught up on what is staged and wait for it, while we wait for them.
   FlushAll();
   const auto deadline = DeadlineAfter(patience_);
@@ -99,7 +109,7 @@ Status PublisherImpl::WaitForRoom(size_t bytes) {
 }
 
 PublisherImpl::Link* PublisherImpl::FirstWithoutRoom(size_t bytes) {
-  for (size_t i = 0; i < links_.size();) {
+  for (size_t i = 0; i < reliable_links_;) {
     if (links_[i]->writer.HasRoom(bytes)) [[likely]] {
       ++i;
     } else if (links_[i]->writer.corrupt()) {
@@ -115,11 +125,12 @@ Status PublisherImpl::FullStatus(size_t bytes) {
   Link* fullest = nullptr;
   double fullest_share = -1;
   uint64_t fullest_used = 0;
-  for (auto& link : links_) {
+  for (size_t i = 0; i < reliable_links_; ++i) {
+    Link* const link = links_[i].get();
     const uint64_t used = link->writer.BytesInFlight();
     const double share = static_cast<double>(used) / static_cast<double>(link->writer.capacity());
     if (share > fullest_share) {
-      fullest = link.get();
+      fullest = link;
       fullest_share = share;
       fullest_used = used;
     }
@@ -136,24 +147,43 @@ Status PublisherImpl::FullStatus(size_t bytes) {
   return {Code::kFull, std::move(text)};
 }
 
-Published PublisherImpl::WriteToAll(std::span<const std::byte> message) {
+Published PublisherImpl::WriteToAll(std::span<const std::byte> record, uint8_t flags) {
   Published published;
-  for (size_t i = 0; i < links_.size();) {
-    if (links_[i]->writer.TryWrite(message) == WriteResult::kOk) [[likely]] {
+  for (size_t i = 0; i < reliable_links_;) {
+    if (links_[i]->writer.TryWrite(record, flags) == WriteResult::kOk) [[likely]] {
       ++published.links;
       ++i;
     } else {
       Quarantine(i);  // Room was there: only nonsense from the other side takes it away.
     }
   }
+  if (reliable_links_ < links_.size()) OfferToLossy(record, flags, &published);
   return published;
 }
 
-Published PublisherImpl::Finish(uint32_t links, bool flush) {
+void PublisherImpl::OfferToLossy(std::span<const std::byte> record, uint8_t flags,
+                                 Published* published) {
+  for (size_t i = reliable_links_; i < links_.size();) {
+    switch (links_[i]->Offer(record, flags, telling_scratch_)) {
+      case Link::Outcome::kWritten:
+        ++published->links;
+        break;
+      case Link::Outcome::kDropped:
+        ++published->dropped;
+        break;
+      case Link::Outcome::kCorrupt:
+        Quarantine(i);  // and another has its place
+        continue;
+    }
+    ++i;
+  }
+}
+
+Published PublisherImpl::Finish(Published published, bool flush) {
   messages_.Add(1);
-  written_.Add(links);
+  written_.Add(published.links);
   if (flush) FlushAll();
-  return {links};
+  return published;
 }
 
 void PublisherImpl::Flush() {

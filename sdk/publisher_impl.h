@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,8 +14,11 @@
 
 #include "ivmq/publisher.h"
 #include "sdk/endpoint.h"
+#include "sdk/message_history.h"
+#include "sdk/outbound_link.h"
 #include "transport/link_counters.h"
 #include "transport/link_writer.h"
+#include "transport/message_extension.h"
 #include "transport/waiter.h"
 
 namespace ivmq::internal {
@@ -34,70 +38,93 @@ class PublisherImpl final : public Endpoint {
   // As BytesPublisher's.
   Result<Published> Write(std::span<const std::byte> message, bool flush);
   Result<Published> WriteInPlace(size_t bytes, const BytesPublisher::Fill& fill, bool flush);
+  Result<Published> WriteNoted(std::span<const std::byte> message, const PublishOptions& options,
+                               bool flush);
+  Result<Published> WriteNotedInPlace(size_t bytes, const BytesPublisher::Fill& fill,
+                                      const PublishOptions& options, bool flush);
   void Flush();
+  Status Drain(std::chrono::nanoseconds timeout);
   Status WaitForSubscribers(uint32_t count, std::chrono::nanoseconds timeout);
   uint32_t subscribers() const;
-  size_t max_message_bytes() const { return ring_bytes_ / 8; }
+  size_t max_message_bytes() const { return max_message_bytes_; }
   const std::string& topic() const { return topic_; }
   PublisherCounters counters() const;
   void Close();
 
   bool forked() const;
-  // Data bytes of the smallest ring that a link of this publisher can have: a subscriber's wish
-  // only makes it larger.
-  size_t ring_bytes() const { return ring_bytes_; }
+  // What its registration says.
+  const v1::Qos& offer() const { return offer_; }
 
   void OnRegistered(uint64_t id) override;
   void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) override;
   bool OnLinkReady(uint64_t link_id) override;
-  bool OnLinkDown(uint64_t link_id) override;
+  bool OnLinkDown(const v1::LinkDown& down) override;
+  bool OnLinkSuspect(const v1::LinkSuspect& suspect) override;
   void OnLinkRefused(const v1::LinkRefused& refused) override;
   void AddCounters(v1::Counters* counters) override;
   void OnDisconnected() override;
 
  private:
-  struct Link {
-    transport::LinkWriter writer;
-    std::string node;         // at the other end
-    transport::Counter full;  // publishes that found it without room
-    bool down = false;        // guarded by mutex_: the other side is gone
-  };
+  using Link = OutboundLink;
 
   PublisherImpl(std::shared_ptr<NodeImpl> node, std::string_view topic,
-                const PublisherOptions& options, std::unique_ptr<transport::Waiter> waiter);
+                const PublisherOptions& options, v1::Qos offer,
+                std::unique_ptr<transport::Waiter> waiter);
 
   void Apply() override;
   void WakeCaller() override;
   // With mutex_ held.
+  Link* Find(uint64_t link_id);
+  void TellOf(Event::Kind kind, const Link& link, std::string detail);
   void LeaveAll();
+  void Introduce(Link* link);
   void TellClosed(const Link& link);
-  v1::LinkCounters CountersOf(const Link& link) const;
   void Retire(const Link& link);
   void CountLinks();
 
   // Inside a call:
   Status Admit(const Call& call, size_t bytes) const;
-  // Room for a message of that size on every link, or FULL, or CLOSED.
+  // Room for a record of that size on every reliable link, or FULL, or CLOSED.
   Status SecureRoom(size_t bytes);
   Status WaitForRoom(size_t bytes);
-  // Null if all have it. Takes links out whose other side wrote nonsense.
+  // Null if all reliable links have it. Takes links out whose other side wrote nonsense.
   Link* FirstWithoutRoom(size_t bytes);
   Status FullStatus(size_t bytes);
   void Quarantine(size_t index);
-  Published WriteToAll(std::span<const std::byte> message);
-  Published Finish(uint32_t links, bool flush);
+  Status PrepareToWait();
+  // The first link whose subscriber has not taken all; null: none.
+  Link* FirstLagging();
+  Status UndrainedStatus(std::chrono::nanoseconds timeout);
+  // The extension of the next message, at the beginning of scratch_. Bytes of it.
+  Result<size_t> BuildNotes(size_t message_bytes, const PublishOptions& options);
+  std::optional<transport::PublishTime> PublishTimeNow();
+  // Secures room, writes to every link and keeps it for latecomers.
+  Result<Published> WriteRecord(std::span<const std::byte> record, uint8_t flags, bool flush);
+  Published WriteToAll(std::span<const std::byte> record, uint8_t flags);
+  void OfferToLossy(std::span<const std::byte> record, uint8_t flags, Published* published);
+  Published Finish(Published published, bool flush);
   void FlushAll();
+  // Whether a message can be built where it will be read.
+  bool BuildsInPlace() const {
+    return links_.size() == 1 && reliable_links_ == 1 && !history_.keeps();
+  }
 
   // Constant after construction.
   const std::shared_ptr<NodeImpl> node_;
   const std::string topic_;
-  const size_t ring_bytes_;
+  const v1::Qos offer_;
+  const size_t max_message_bytes_;
   const std::chrono::nanoseconds patience_;
-  const std::unique_ptr<transport::Waiter> waiter_;  // null: never waits
+  const bool timestamps_;
+  const bool waits_for_room_;
 
   // Whoever the gate admits; changed with mutex_ held, so under mutex_ anyone may look.
-  std::vector<std::unique_ptr<Link>> links_;
-  std::vector<std::byte> scratch_;  // a message that is built once for several links
+  std::unique_ptr<transport::Waiter> waiter_;  // null: has never had to wait
+  std::vector<std::unique_ptr<Link>> links_;   // the reliable ones first
+  size_t reliable_links_ = 0;
+  MessageHistory history_;
+  std::vector<std::byte> scratch_;          // a message that is built once for several links
+  std::vector<std::byte> telling_scratch_;  // the same with what was dropped before it
   EndReason ended_ = EndReason::kNotEnded;
 
   // Guarded by mutex_.
@@ -106,6 +133,7 @@ class PublisherImpl final : public Endpoint {
   std::string last_refusal_;
   std::condition_variable links_changed_;
   uint64_t retired_doorbells_ = 0;
+  uint64_t retired_dropped_ = 0;
   uint32_t linked_ = 0;
   EndReason ended_for_all_ = EndReason::kNotEnded;  // ended_, for those outside the gate
 

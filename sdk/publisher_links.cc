@@ -3,18 +3,18 @@
 #include <algorithm>
 #include <utility>
 
-#include "ringbuf/ring_layout.h"
 #include "sdk/convert.h"
-#include "sdk/defaults.h"
 #include "sdk/node_impl.h"
 #include "sdk/publisher_impl.h"
+#include "sdk/qos.h"
 
 namespace ivmq::internal {
 
 Result<std::unique_ptr<PublisherImpl>> PublisherImpl::Make(std::shared_ptr<NodeImpl> node,
                                                            std::string_view topic,
                                                            const PublisherOptions& options) {
-  if (Status status = CheckRingBytes(options.ring_bytes); !status.ok()) return status;
+  auto offer = OfferOf(options);
+  if (!offer.ok()) return offer.status();
   std::unique_ptr<transport::Waiter> waiter;
   if (options.reliability.deadline().count() > 0) {
     transport::WaiterOptions waiting;
@@ -23,18 +23,23 @@ Result<std::unique_ptr<PublisherImpl>> PublisherImpl::Make(std::shared_ptr<NodeI
     if (!opened.ok()) return FromTransport(opened.status());
     waiter = std::move(opened).value();
   }
-  return std::unique_ptr<PublisherImpl>(
-      new PublisherImpl(std::move(node), topic, options, std::move(waiter)));
+  return std::unique_ptr<PublisherImpl>(new PublisherImpl(
+      std::move(node), topic, options, std::move(offer).value(), std::move(waiter)));
 }
 
 PublisherImpl::PublisherImpl(std::shared_ptr<NodeImpl> node, std::string_view topic,
-                             const PublisherOptions& options,
+                             const PublisherOptions& options, v1::Qos offer,
                              std::unique_ptr<transport::Waiter> waiter)
-    : node_(std::move(node)),
+    : Endpoint(node->events(), std::string(topic), options.on_event),
+      node_(std::move(node)),
       topic_(topic),
-      ring_bytes_(options.ring_bytes == 0 ? kDefaultRingBytes : options.ring_bytes),
+      offer_(std::move(offer)),
+      max_message_bytes_(offer_.max_message_bytes()),
       patience_(options.reliability.deadline()),
-      waiter_(std::move(waiter)) {}
+      timestamps_(options.timestamps),
+      waits_for_room_(waiter != nullptr),
+      waiter_(std::move(waiter)),
+      history_(options.history.messages()) {}
 
 PublisherImpl::~PublisherImpl() { Close(); }
 
@@ -49,6 +54,7 @@ void PublisherImpl::Close() {
     id = id_;
   }
   if (id != 0) node_->Forget(id);
+  ForgetEvents();
 }
 
 Status PublisherImpl::WaitForSubscribers(uint32_t count, std::chrono::nanoseconds timeout) {
@@ -81,7 +87,11 @@ PublisherCounters PublisherImpl::counters() const {
   counters.full = full_.value();
   counters.corrupt_links = corrupt_links_.value();
   counters.doorbells = retired_doorbells_;
-  for (const auto& link : links_) counters.doorbells += link->writer.counters().doorbells;
+  counters.dropped_full = retired_dropped_;
+  for (const auto& link : links_) {
+    counters.doorbells += link->writer.counters().doorbells;
+    counters.dropped_full += link->dropped.value();
+  }
   return counters;
 }
 
@@ -95,10 +105,10 @@ void PublisherImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbel
   auto writer = transport::LinkWriter::Open(node_->device(), AddressOf(link), std::move(doorbell));
   transport::Status status = writer.status();
   if (status.ok() && writer.value().max_record_bytes() < max_message_bytes()) {
-    status =
-        transport::Status(transport::Code::kInvalidArgument,
-                          "a ring of " + std::to_string(link.ring_capacity()) +
-                              " bytes, this publisher asked for " + std::to_string(ring_bytes_));
+    status = transport::Status(
+        transport::Code::kInvalidArgument,
+        "a link for messages of " + std::to_string(writer.value().max_record_bytes()) +
+            " bytes, this publisher asked for " + std::to_string(max_message_bytes()));
   }
   if (!status.ok()) {
     reply.mutable_link_corrupt()->set_endpoint_id(link.endpoint_id());
@@ -109,8 +119,8 @@ void PublisherImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbel
   }
   {
     const std::lock_guard lock(mutex_);
-    auto added = std::make_unique<Link>(Link{std::move(writer).value(), link.other_node(), {}});
-    added_.push_back(std::move(added));
+    added_.push_back(std::make_unique<Link>(std::move(writer).value(), link));
+    TellOf(Event::Kind::kMatched, *added_.back(), {});
     HandOver();
   }
   // From here on every publish sees it: whoever waits for this link misses nothing.
@@ -121,22 +131,41 @@ void PublisherImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbel
 
 bool PublisherImpl::OnLinkReady(uint64_t) { return false; }
 
-bool PublisherImpl::OnLinkDown(uint64_t link_id) {
-  const std::lock_guard lock(mutex_);
+PublisherImpl::Link* PublisherImpl::Find(uint64_t link_id) {
   for (auto* links : {&links_, &added_}) {
     for (auto& link : *links) {
-      if (link->writer.link_id() != link_id) continue;
-      link->down = true;
-      HandOver();
-      return true;
+      if (link->writer.link_id() == link_id) return link.get();
     }
   }
-  return false;
+  return nullptr;
+}
+
+void PublisherImpl::TellOf(Event::Kind kind, const Link& link, std::string detail) {
+  Tell({kind, topic_, link.node, link.peer, link.writer.link_id(), std::move(detail)});
+}
+
+bool PublisherImpl::OnLinkDown(const v1::LinkDown& down) {
+  const std::lock_guard lock(mutex_);
+  Link* const link = Find(down.link_id());
+  if (link == nullptr) return false;
+  link->down = true;
+  TellOf(Event::Kind::kGone, *link, GoneText(down.reason()));
+  HandOver();
+  return true;
+}
+
+bool PublisherImpl::OnLinkSuspect(const v1::LinkSuspect& suspect) {
+  const std::lock_guard lock(mutex_);
+  const Link* const link = Find(suspect.link_id());
+  if (link == nullptr) return false;
+  TellOf(suspect.suspect() ? Event::Kind::kSuspect : Event::Kind::kAlive, *link, {});
+  return true;
 }
 
 void PublisherImpl::OnLinkRefused(const v1::LinkRefused& refused) {
   const std::lock_guard lock(mutex_);
   last_refusal_ = "node '" + refused.other_node() + "': " + refused.reason();
+  Tell({Event::Kind::kIncompatible, refused.topic(), refused.other_node(), 0, 0, refused.reason()});
 }
 
 void PublisherImpl::OnDisconnected() {
@@ -149,15 +178,34 @@ void PublisherImpl::WakeCaller() {
 }
 
 void PublisherImpl::Apply() {
-  for (auto& link : added_) links_.push_back(std::move(link));
+  for (auto& link : added_) {
+    Introduce(link.get());
+    links_.push_back(std::move(link));
+  }
   added_.clear();
+  std::stable_partition(links_.begin(), links_.end(),
+                        [](const auto& link) { return link->reliable(); });
   const auto first_down = std::stable_partition(links_.begin(), links_.end(),
                                                 [](const auto& link) { return !link->down; });
   for (auto link = first_down; link != links_.end(); ++link) TellClosed(**link);
   links_.erase(first_down, links_.end());
-  if (links_.size() > 1 && scratch_.empty()) scratch_.resize(max_message_bytes());
   if (end_requested_ != EndReason::kNotEnded) LeaveAll();
   CountLinks();
+  if (!links_.empty() && !BuildsInPlace() && scratch_.empty()) {
+    scratch_.resize(max_message_bytes());
+  }
+  if (reliable_links_ < links_.size() && telling_scratch_.empty()) {
+    telling_scratch_.resize(max_message_bytes() + Link::kToldBytes);
+  }
+}
+
+// What was kept goes before whatever is published from now on.
+void PublisherImpl::Introduce(Link* link) {
+  if (link->history == 0) return;
+  const bool slots = link->reliability == v1::Qos::KEEP_LAST;
+  const uint32_t messages = slots ? std::min(link->history, link->depth) : link->history;
+  const uint64_t room = slots ? UINT64_MAX : link->writer.capacity();
+  history_.Replay(messages, room, &link->writer);
 }
 
 void PublisherImpl::LeaveAll() {
@@ -169,7 +217,7 @@ void PublisherImpl::LeaveAll() {
   for (auto& link : links_) {
     link->writer.Flush();
     Retire(*link);
-    *request.mutable_unregister()->add_counters() = CountersOf(*link);
+    *request.mutable_unregister()->add_counters() = link->Counters();
   }
   links_.clear();
   if (id_ == 0 || !first) return;
@@ -179,6 +227,8 @@ void PublisherImpl::LeaveAll() {
 
 void PublisherImpl::CountLinks() {
   linked_ = static_cast<uint32_t>(links_.size());
+  reliable_links_ = static_cast<size_t>(std::count_if(
+      links_.begin(), links_.end(), [](const auto& link) { return link->reliable(); }));
   links_changed_.notify_all();
 }
 
@@ -187,12 +237,13 @@ void PublisherImpl::TellClosed(const Link& link) {
   v1::NodeRequest request;
   request.mutable_link_closed()->set_endpoint_id(id_);
   request.mutable_link_closed()->set_link_id(link.writer.link_id());
-  *request.mutable_link_closed()->mutable_counters() = CountersOf(link);
+  *request.mutable_link_closed()->mutable_counters() = link.Counters();
   node_->Post(request);
 }
 
 void PublisherImpl::Retire(const Link& link) {
   retired_doorbells_ += link.writer.counters().doorbells;
+  retired_dropped_ += link.dropped.value();
 }
 
 void PublisherImpl::Quarantine(size_t index) {
@@ -204,26 +255,17 @@ void PublisherImpl::Quarantine(size_t index) {
   request.mutable_link_corrupt()->set_endpoint_id(id_);
   request.mutable_link_corrupt()->set_link_id((*place)->writer.link_id());
   request.mutable_link_corrupt()->set_detail("the subscriber wrote nonsense into its ring's head");
-  *request.mutable_link_corrupt()->mutable_counters() = CountersOf(**place);
+  *request.mutable_link_corrupt()->mutable_counters() = (*place)->Counters();
   node_->Post(request);
+  TellOf(Event::Kind::kGone, **place, "it wrote nonsense into the link");
+  node_->DeliverEvents();
   links_.erase(place);
   CountLinks();
 }
 
 void PublisherImpl::AddCounters(v1::Counters* counters) {
   const std::lock_guard lock(mutex_);
-  for (const auto& link : links_) *counters->add_links() = CountersOf(*link);
-}
-
-v1::LinkCounters PublisherImpl::CountersOf(const Link& link) const {
-  const transport::LinkCounters counted = link.writer.counters();
-  v1::LinkCounters counters;
-  counters.set_link_id(link.writer.link_id());
-  counters.set_published(counted.records);
-  counters.set_published_bytes(counted.bytes);
-  counters.set_doorbells(counted.doorbells);
-  counters.set_full(link.full.value());
-  return counters;
+  for (const auto& link : links_) *counters->add_links() = link->Counters();
 }
 
 }  // namespace ivmq::internal

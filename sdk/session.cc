@@ -1,9 +1,9 @@
 #include "sdk/session.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <utility>
 
@@ -30,6 +30,10 @@ bool IsAnswer(const v1::NodeEvent& event) {
     case v1::NodeEvent::kPublisherRegistered:
     case v1::NodeEvent::kSubscriberRegistered:
     case v1::NodeEvent::kDone:
+    case v1::NodeEvent::kClientRegistered:
+    case v1::NodeEvent::kServerRegistered:
+    case v1::NodeEvent::kTypeDescribed:
+    case v1::NodeEvent::kClockReading:
       return true;
     case v1::NodeEvent::kLinkRefused:
       return event.request_id() != 0;
@@ -168,6 +172,18 @@ Status Session::Call(v1::NodeRequest* request, Clock::time_point deadline, OnAns
   return call->status;
 }
 
+void Session::Ask(v1::NodeRequest* request, OnAnswer on_answer) {
+  auto call = std::make_shared<PendingCall>();
+  call->on_answer = std::move(on_answer);
+  {
+    const std::lock_guard lock(calls_mutex_);
+    if (ended_) return;
+    request->set_request_id(++last_request_id_);
+    calls_[request->request_id()] = call;
+  }
+  Post(*request);
+}
+
 void Session::Kick() {
   const uint64_t one = 1;
   static_cast<void>(!::write(wake_.get(), &one, sizeof(one)));  // Full means awake already.
@@ -187,21 +203,52 @@ bool Session::WaitEnded(Clock::time_point deadline) {
 void Session::Run() {
   pthread_setname_np(pthread_self(), "ivmq-session");
   Status why;
+  bool lost = false;
   for (;;) {
+    const Clock::time_point until = listener_->OnTurn();
     if (listener_->WantsGoodbye()) {
       SayGoodbye();
       why = Status(Code::kClosed, "the node is closed");
       break;
     }
-    if (!WaitForInput(&why) || !ReadFrames(&why)) break;
+    if (!WaitForInput(until, &why) || !ReadFrames(&why)) {
+      lost = !stop_.load(std::memory_order_relaxed);
+      break;
+    }
   }
-  End(why);
+  End(why, lost);
+  if (lost) Linger();
   const std::lock_guard lock(calls_mutex_);
   thread_ended_ = true;
   calls_changed_.notify_all();
 }
 
-bool Session::WaitForInput(Status* why) {
+void Session::Linger() {
+  for (;;) {
+    const Clock::time_point until = listener_->OnTurn();
+    if (listener_->WantsGoodbye() || stop_.load(std::memory_order_relaxed)) return;
+    pollfd fds[] = {{wake_.get(), POLLIN, 0}};
+    if (Poll(fds, until)) DrainWake();
+  }
+}
+
+bool Session::Poll(std::span<pollfd> fds, Clock::time_point until) {
+  timespec timeout{};
+  if (until != Clock::time_point::max()) {
+    const auto left = std::max<std::chrono::nanoseconds>(until - Clock::now(), {});
+    timeout.tv_sec = left.count() / 1'000'000'000;
+    timeout.tv_nsec = left.count() % 1'000'000'000;
+  }
+  const bool for_ever = until == Clock::time_point::max();
+  return ::ppoll(fds.data(), fds.size(), for_ever ? nullptr : &timeout, nullptr) > 0;
+}
+
+void Session::DrainWake() {
+  uint64_t count = 0;
+  static_cast<void>(!::read(wake_.get(), &count, sizeof(count)));
+}
+
+bool Session::WaitForInput(Clock::time_point until, Status* why) {
   short channel_events = POLLIN;
   {
     const std::lock_guard lock(channel_mutex_);
@@ -209,11 +256,8 @@ bool Session::WaitForInput(Status* why) {
   }
   pollfd fds[] = {
       {channel_fd_, channel_events, 0}, {connection_, POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-  if (::poll(fds, std::size(fds), -1) < 0) return true;  // EINTR
-  if (fds[2].revents != 0) {
-    uint64_t count = 0;
-    static_cast<void>(!::read(wake_.get(), &count, sizeof(count)));
-  }
+  if (!Poll(fds, until)) return true;
+  if (fds[2].revents != 0) DrainWake();
   if (stop_.load(std::memory_order_relaxed)) {
     *why = Status(Code::kClosed, "the node is closed");
     return false;
@@ -291,9 +335,9 @@ void Session::SayGoodbye() {
   }
 }
 
-void Session::End(const Status& why) {
+void Session::End(const Status& why, bool lost) {
   connected_.store(false, std::memory_order_relaxed);
-  listener_->OnEnd(why);
+  listener_->OnEnd(why, lost);
   const std::lock_guard lock(calls_mutex_);
   ended_ = true;
   ended_why_ = why;

@@ -1,6 +1,8 @@
 #ifndef IVMQ_SDK_SESSION_H_
 #define IVMQ_SDK_SESSION_H_
 
+#include <poll.h>
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -9,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,7 +24,8 @@
 namespace ivmq::internal {
 
 // A node's session with control: requests and their answers, events, and the one background thread
-// that reads them. It sleeps until something comes; it has no timer.
+// that reads them. It sleeps until something comes, or until the listener wants to be asked again.
+// Where the daemon is lost the thread stays, for what the listener has to do without it.
 //
 // Threads: Hello() before Start(); Call() and Post() from any; the listener is called on the
 // session's own thread, holding no lock of the session.
@@ -34,10 +38,13 @@ class Session {
     virtual ~Listener() = default;
     // Anything but an answer. May take the fds.
     virtual void OnEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd>* fds) = 0;
-    // Nothing will come any more; once. Calls that wait fail with `why` after this.
-    virtual void OnEnd(const Status& why) = 0;
+    // Nothing will come any more; once. Calls that wait fail with `why` after this. `lost`: by no
+    // will of ours; OnTurn() goes on then.
+    virtual void OnEnd(const Status& why, bool lost) = 0;
+    // Before the thread sleeps. The time at which it is to come again, at the latest.
+    virtual Clock::time_point OnTurn() = 0;
     // Whether the session may say goodbye; asked after every event and Kick(). Once true, the
-    // session says goodbye and its thread ends.
+    // session says goodbye, unless it has ended before, and its thread ends.
     virtual bool WantsGoodbye() = 0;
   };
 
@@ -61,6 +68,8 @@ class Session {
   // than a failure. Else the failure, UNAVAILABLE (the session has ended), DEADLINE_EXCEEDED, or
   // FAILED_PRECONDITION on the session's own thread, where waiting would be for ever.
   Status Call(v1::NodeRequest* request, Clock::time_point deadline, OnAnswer on_answer = nullptr);
+  // The same without waiting: `on_answer` is called if an answer comes.
+  void Ask(v1::NodeRequest* request, OnAnswer on_answer);
   // Sends without waiting for an answer; dropped once the session has ended.
   void Post(const v1::NodeRequest& request);
 
@@ -85,14 +94,19 @@ class Session {
   };
 
   void Run();
+  // After the end: until the node is closed.
+  void Linger();
   // False: the session is over, for the reason in *why.
-  bool WaitForInput(Status* why);
+  bool WaitForInput(Clock::time_point until, Status* why);
   bool ReadFrames(Status* why);
+  // False: nothing, up to then.
+  static bool Poll(std::span<pollfd> fds, Clock::time_point until);
+  void DrainWake();
   void Dispatch(transport::FrameChannel::Frame* frame);
   // False: nobody asked for it.
   bool Answer(const v1::NodeEvent& event);
   void SayGoodbye();
-  void End(const Status& why);
+  void End(const Status& why, bool lost);
   transport::Status Send(const v1::NodeRequest& request);
 
   // Constant after construction.

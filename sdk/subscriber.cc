@@ -8,8 +8,13 @@ namespace ivmq {
 namespace {
 
 // In a forked child the object is left alone: what it refers to is not there.
-void Destroy(std::unique_ptr<internal::SubscriberImpl>* impl) {
-  if (*impl != nullptr && (*impl)->forked()) static_cast<void>(impl->release());
+void Destroy(std::shared_ptr<internal::SubscriberImpl>* impl, bool close) {
+  if (*impl == nullptr) return;
+  if ((*impl)->forked()) {
+    static_cast<void>(new std::shared_ptr<internal::SubscriberImpl>(std::move(*impl)));
+    return;
+  }
+  if (close) (*impl)->Close();
   impl->reset();
 }
 
@@ -17,17 +22,17 @@ Status MovedFromStatus() { return {Code::kClosed, "this subscriber was moved fro
 
 }  // namespace
 
-BytesSubscriber::BytesSubscriber(std::unique_ptr<internal::SubscriberImpl> impl)
+BytesSubscriber::BytesSubscriber(std::shared_ptr<internal::SubscriberImpl> impl)
     : impl_(std::move(impl)) {}
 BytesSubscriber::BytesSubscriber(BytesSubscriber&&) noexcept = default;
 BytesSubscriber& BytesSubscriber::operator=(BytesSubscriber&& other) noexcept {
   if (this != &other) {
-    Destroy(&impl_);
+    Destroy(&impl_, true);
     impl_ = std::move(other.impl_);
   }
   return *this;
 }
-BytesSubscriber::~BytesSubscriber() { Destroy(&impl_); }
+BytesSubscriber::~BytesSubscriber() { Destroy(&impl_, true); }
 
 Result<BytesMessage> BytesSubscriber::Receive(std::chrono::nanoseconds timeout) {
   if (impl_ == nullptr) return MovedFromStatus();
@@ -37,6 +42,27 @@ Result<size_t> BytesSubscriber::Poll(size_t limit, const Handler& handler) {
   if (impl_ == nullptr) return MovedFromStatus();
   return impl_->Poll(limit, handler);
 }
+Result<BorrowedMessage> BytesSubscriber::Borrow(std::chrono::nanoseconds timeout) {
+  if (impl_ == nullptr) return MovedFromStatus();
+  auto message = impl_->Borrow(timeout);
+  if (!message.ok()) return message.status();
+  return BorrowedMessage(impl_, *message);
+}
+
+BorrowedMessage& BorrowedMessage::operator=(BorrowedMessage&& other) noexcept {
+  if (this != &other) {
+    Return();
+    from_ = std::move(other.from_);
+    message_ = other.message_;
+  }
+  return *this;
+}
+BorrowedMessage::~BorrowedMessage() { Return(); }
+void BorrowedMessage::Return() {
+  if (from_ != nullptr) from_->ReturnBorrowed();
+  Destroy(&from_, /*close=*/false);
+}
+
 int BytesSubscriber::fd() { return impl_ == nullptr ? -1 : impl_->fd(); }
 void BytesSubscriber::Interrupt() {
   if (impl_ != nullptr) impl_->Interrupt();

@@ -6,9 +6,11 @@
 #include <cstring>
 #include <utility>
 
+#include "ringbuf/ring_layout.h"
 #include "sdk/convert.h"
 #include "sdk/handler_scope.h"
 #include "sdk/node_impl.h"
+#include "transport/message_extension.h"
 
 namespace ivmq::internal {
 
@@ -26,15 +28,21 @@ Status TimeoutStatus() { return {Code::kTimeout, "nothing came"}; }
 
 }  // namespace
 
-Result<BytesMessage> SubscriberImpl::Receive(std::chrono::nanoseconds timeout) {
-  if (forked()) return ForkedStatus();
-  const Call call(this);
+Status SubscriberImpl::Admit(const Call& call) const {
   if (!call.entered()) [[unlikely]]
     return ReenteredStatus();
+  if (on_message_) [[unlikely]] {
+    return {Code::kFailedPrecondition,
+            "topic '" + topic_ + "': messages go to SubscriberOptions::on_message"};
+  }
+  return {};
+}
+
+template <class Take>
+Status SubscriberImpl::Await(std::chrono::nanoseconds timeout, const Take& take) {
   if (TakeInterrupt()) [[unlikely]]
     return TimeoutStatus();
-  BytesMessage message;
-  if (Next(&message)) return message;
+  if (take()) return {};
   if (exhausted()) return EndedStatus(ended_, topic_);
   if (timeout.count() <= 0) {
     if (fd_in_use_) Rearm();
@@ -43,10 +51,10 @@ Result<BytesMessage> SubscriberImpl::Receive(std::chrono::nanoseconds timeout) {
   const auto deadline = DeadlineAfter(timeout);
   for (;;) {
     const auto result = waiter_->Wait(deadline, [this](Look look) { return HasWork(look); });
-    const bool found = Next(&message);
+    const bool found = take();
     if (found || exhausted()) {
       if (fd_in_use_ && found) Rearm();
-      return found ? Result<BytesMessage>(message) : EndedStatus(ended_, topic_);
+      return found ? Status() : EndedStatus(ended_, topic_);
     }
     if (result == transport::WaitResult::kDeadline || TakeInterrupt()) {
       if (fd_in_use_) Rearm();
@@ -55,17 +63,33 @@ Result<BytesMessage> SubscriberImpl::Receive(std::chrono::nanoseconds timeout) {
   }
 }
 
+Result<BytesMessage> SubscriberImpl::Receive(std::chrono::nanoseconds timeout) {
+  if (forked()) return ForkedStatus();
+  const Call call(this);
+  if (Status status = Admit(call); !status.ok()) [[unlikely]]
+    return status;
+  BytesMessage message;
+  if (Status status = Await(timeout, [&] { return Next(&message, true); }); !status.ok()) {
+    return status;
+  }
+  return message;
+}
+
 Result<size_t> SubscriberImpl::Poll(size_t limit, const BytesSubscriber::Handler& handler) {
   if (forked()) return ForkedStatus();
   const Call call(this);
-  if (!call.entered()) [[unlikely]]
-    return ReenteredStatus();
+  if (Status status = Admit(call); !status.ok()) [[unlikely]]
+    return status;
+  return PollInside(limit, handler);
+}
+
+Result<size_t> SubscriberImpl::PollInside(size_t limit, const BytesSubscriber::Handler& handler) {
   if (TakeInterrupt()) [[unlikely]]
     return size_t{0};
   const HandlerScope scope(node_.get());
   size_t count = 0;
   BytesMessage message;
-  while (count < limit && Next(&message)) {
+  while (count < limit && Next(&message, count + 1 == limit)) {
     ++count;
     handler(message);
   }
@@ -75,39 +99,123 @@ Result<size_t> SubscriberImpl::Poll(size_t limit, const BytesSubscriber::Handler
   return count;
 }
 
-bool SubscriberImpl::Next(BytesMessage* message) {
-  for (;;) {
-    if (pending()) [[unlikely]]
-      TakePending();
-    LinkReader* reader = nullptr;
-    RecordView record;
-    if (!poller_.Next(&reader, &record)) {
-      OnNothingThere();
-      return false;
-    }
-    if (record.flags != 0) [[unlikely]] {
-      const uint64_t link_id = reader->link_id();
-      Quarantine(link_id, "record flags " + std::to_string(record.flags) + ", none are known");
-      continue;
-    }
-    Take(reader, record, message);
-    if (down_links_ > 0 && until_let_go_-- == 0) [[unlikely]] {
-      until_let_go_ = kMessagesPerLetGo;
-      const std::lock_guard lock(mutex_);
-      LetGoOfDrained();
-    }
-    return true;
+Result<BytesMessage> SubscriberImpl::Borrow(std::chrono::nanoseconds timeout) {
+  if (forked()) return ForkedStatus();
+  // The links stay as they are until the message is back.
+  auto call = std::make_unique<Call>(this);
+  if (Status status = Admit(*call); !status.ok()) return status;
+  BytesMessage message;
+  if (Status status = Await(timeout, [&] { return NextInPlace(&message); }); !status.ok()) {
+    return status;
   }
+  borrowing_ = std::move(call);
+  return message;
 }
 
-void SubscriberImpl::Take(LinkReader* reader, const RecordView& record, BytesMessage* message) {
-  if (record.size > buffer_.size()) [[unlikely]]
-    buffer_.resize(reader->capacity() / 8);  // the largest that this link can bring
-  if (record.size > 0) std::memcpy(buffer_.data(), record.data, record.size);
-  reader->Release();
+void SubscriberImpl::ReturnBorrowed() {
+  if (forked() || borrowing_ == nullptr) return;
+  if (borrowed_from_ != nullptr) {
+    borrowed_from_->Release();
+    borrowed_from_->ReportIfCaughtUp();
+    borrowed_from_ = nullptr;
+  }
+  const std::unique_ptr<Call> ends_here = std::move(borrowing_);
+}
+
+bool SubscriberImpl::Next(BytesMessage* message, bool last) {
+  LinkReader* reader = nullptr;
+  RecordView record;
+  while (NextRecord(&reader, &record)) {
+    if (record.size > buffer_.size()) [[unlikely]]
+      buffer_.resize(std::max(record.size, LinkOf(*reader)->record_bytes_max));
+    if (record.size > 0) std::memcpy(buffer_.data(), record.data, record.size);
+    reader->Release();
+    message->bytes = {buffer_.data(), record.size};
+    if (!Describe(reader, record, message->bytes, message)) [[unlikely]]
+      continue;
+    if (last) reader->ReportIfCaughtUp();
+    MindDrained();
+    return true;
+  }
+  return false;
+}
+
+bool SubscriberImpl::NextInPlace(BytesMessage* message) {
+  LinkReader* reader = nullptr;
+  RecordView record;
+  while (NextRecord(&reader, &record)) {
+    message->bytes = {record.data, record.size};
+    // What has to be checked is copied first; the message itself stays where it is.
+    const size_t block = std::min(record.size, transport::kMaxExtensionBytes);
+    if (record.flags != 0) {
+      if (buffer_.size() < block) buffer_.resize(transport::kMaxExtensionBytes);
+      std::memcpy(buffer_.data(), record.data, block);
+    }
+    if (!Describe(reader, record, std::span(buffer_).first(record.flags == 0 ? 0 : block),
+                  message)) {
+      continue;
+    }
+    borrowed_from_ = reader;
+    return true;
+  }
+  return false;
+}
+
+bool SubscriberImpl::NextRecord(LinkReader** reader, RecordView* record) {
+  if (pending()) [[unlikely]]
+    TakePending();
+  if (poller_.Next(reader, record)) [[likely]]
+    return true;
+  OnNothingThere();
+  return false;
+}
+
+bool SubscriberImpl::Describe(LinkReader* reader, const RecordView& record,
+                              std::span<const std::byte> checked, BytesMessage* message) {
+  Link* const link = LinkOf(*reader);
+  message->info = {link->topic, link->id, record.sequence + link->dropped, 0, nullptr};
+  if (record.flags != 0 && !ReadNotes(link, record.flags, checked, message)) [[unlikely]]
+    return false;
+  if (link->keeps_last && reader->lost() > 0) {
+    message->info.gap += reader->lost();
+    overwritten_.Add(reader->lost());
+  }
   messages_.Add(1);
-  message->bytes = {buffer_.data(), record.size};
-  message->info = {topic_, reader->link_id(), record.sequence, 0};
+  return true;
+}
+
+bool SubscriberImpl::ReadNotes(Link* link, uint8_t flags, std::span<const std::byte> checked,
+                               BytesMessage* message) {
+  if (flags != ringbuf::kFlagExtension) {
+    Quarantine(link->id, "record flags " + std::to_string(flags) + ", only " +
+                             std::to_string(ringbuf::kFlagExtension) + " is known");
+    return false;
+  }
+  size_t bytes = 0;
+  const auto result = notes_.Read(checked, &bytes);
+  if (result != transport::ExtensionResult::kOk) {
+    Quarantine(link->id, "a record's extension: " + std::string(transport::Describe(result)));
+    return false;
+  }
+  message->bytes = message->bytes.subspan(bytes);
+  message->info.gap = notes_.dropped();
+  message->info.notes = notes_.notes();
+  if (notes_.notes()->published.has_value()) notes_.notes()->received = node_->clock()->Now();
+  if (notes_.dropped() > 0) {
+    link->dropped += notes_.dropped();
+    message->info.sequence += notes_.dropped();
+    dropped_full_.Add(notes_.dropped());
+  }
+  return true;
+}
+
+void SubscriberImpl::MindDrained() {
+  if (down_links_ == 0) [[likely]]
+    return;
+  if (until_let_go_-- != 0) return;
+  until_let_go_ = kMessagesPerLetGo;
+  const std::lock_guard lock(mutex_);
+  LetGoOfDrained();
 }
 
 void SubscriberImpl::OnNothingThere() {

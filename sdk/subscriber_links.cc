@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "ringbuf/ring_layout.h"
 #include "sdk/convert.h"
 #include "sdk/defaults.h"
 #include "sdk/node_impl.h"
@@ -21,12 +22,19 @@ Result<std::unique_ptr<SubscriberImpl>> SubscriberImpl::Make(std::shared_ptr<Nod
   auto waiter = transport::Waiter::Open(node->wake(), waiting);
   if (!waiter.ok()) return FromTransport(waiter.status());
   return std::unique_ptr<SubscriberImpl>(
-      new SubscriberImpl(std::move(node), topic, std::move(waiter).value()));
+      new SubscriberImpl(std::move(node), topic, options, std::move(waiter).value()));
 }
 
 SubscriberImpl::SubscriberImpl(std::shared_ptr<NodeImpl> node, std::string_view topic,
+                               const SubscriberOptions& options,
                                std::unique_ptr<transport::Waiter> waiter)
-    : node_(std::move(node)), topic_(topic), waiter_(std::move(waiter)) {}
+    : Endpoint(node->events(), std::string(topic), options.on_event),
+      node_(std::move(node)),
+      topic_(topic),
+      waiter_(std::move(waiter)),
+      deadline_(options.deadline),
+      on_message_(options.on_message),
+      executor_(options.executor) {}
 
 SubscriberImpl::~SubscriberImpl() { Close(); }
 
@@ -34,6 +42,7 @@ bool SubscriberImpl::forked() const { return node_->forked(); }
 
 void SubscriberImpl::Close() {
   if (forked()) return;
+  node_->callbacks()->Remove(this);
   End(EndReason::kClosed);
   uint64_t id = 0;
   {
@@ -41,6 +50,7 @@ void SubscriberImpl::Close() {
     id = id_;
   }
   if (id != 0) node_->Forget(id);
+  ForgetEvents();
 }
 
 Status SubscriberImpl::WaitJoined(std::chrono::nanoseconds timeout) {
@@ -68,7 +78,8 @@ uint32_t SubscriberImpl::publishers() const {
 }
 
 SubscriberCounters SubscriberImpl::counters() const {
-  return {messages_.value(), undecodable_.value(), corrupt_links_.value()};
+  return {messages_.value(), undecodable_.value(), dropped_full_.value(), overwritten_.value(),
+          corrupt_links_.value()};
 }
 
 void SubscriberImpl::OnRegistered(uint64_t id) {
@@ -93,7 +104,20 @@ void SubscriberImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbe
   }
   {
     const std::lock_guard lock(mutex_);
-    added_.push_back(std::make_unique<LinkReader>(std::move(reader).value()));
+    auto added = std::make_unique<Link>();
+    added->id = link.link_id();
+    added->added = std::make_unique<LinkReader>(std::move(reader).value());
+    added->reader = added->added.get();
+    added->reader->set_context(added.get());
+    added->topic = *topics_.insert(link.topic()).first;
+    added->node = link.other_node();
+    added->peer = link.other_peer_id();
+    added->keeps_last = link.reliability() == v1::Qos::KEEP_LAST;
+    added->record_bytes_max = added->keeps_last ? link.max_message_bytes()
+                                                : ringbuf::MaxInlineRecord(link.ring_capacity());
+    added->answered_at = std::chrono::steady_clock::now();
+    TellOf(Event::Kind::kMatched, *added, {});
+    added_.push_back(std::move(added));
     if (collecting_) joining_[link.link_id()] = link.other_node();
     HandOver();
   }
@@ -113,18 +137,40 @@ bool SubscriberImpl::OnLinkReady(uint64_t link_id) {
   return StopJoining(link_id);
 }
 
-bool SubscriberImpl::OnLinkDown(uint64_t link_id) {
+SubscriberImpl::Link* SubscriberImpl::Find(uint64_t link_id) {
+  for (auto* links : {&links_, &added_}) {
+    for (auto& link : *links) {
+      if (link->id == link_id) return link.get();
+    }
+  }
+  return nullptr;
+}
+
+void SubscriberImpl::TellOf(Event::Kind kind, const Link& link, std::string detail) {
+  Tell({kind, std::string(link.topic), link.node, link.peer, link.id, std::move(detail)});
+}
+
+bool SubscriberImpl::OnLinkDown(const v1::LinkDown& down) {
   const std::lock_guard lock(mutex_);
-  const bool ours = std::any_of(links_.begin(), links_.end(),
-                                [link_id](const Link& link) { return link.id == link_id; }) ||
-                    std::any_of(added_.begin(), added_.end(), [link_id](const auto& reader) {
-                      return reader->link_id() == link_id;
-                    });
-  if (!ours) return false;
-  StopJoining(link_id);
-  downed_.push_back(link_id);
+  const Link* const link = Find(down.link_id());
+  if (link == nullptr) return false;
+  StopJoining(down.link_id());
+  TellOf(Event::Kind::kGone, *link, GoneText(down.reason()));
+  downed_.push_back(down.link_id());
   HandOver();
   return true;
+}
+
+bool SubscriberImpl::OnLinkSuspect(const v1::LinkSuspect& suspect) {
+  const std::lock_guard lock(mutex_);
+  const Link* const link = Find(suspect.link_id());
+  if (link == nullptr) return false;
+  TellOf(suspect.suspect() ? Event::Kind::kSuspect : Event::Kind::kAlive, *link, {});
+  return true;
+}
+
+void SubscriberImpl::OnLinkRefused(const v1::LinkRefused& refused) {
+  Tell({Event::Kind::kIncompatible, refused.topic(), refused.other_node(), 0, 0, refused.reason()});
 }
 
 void SubscriberImpl::OnDisconnected() {
@@ -139,12 +185,12 @@ void SubscriberImpl::WakeCaller() {
 }
 
 void SubscriberImpl::Apply() {
-  for (auto& reader : added_) AddReader(std::move(reader));
+  for (auto& link : added_) AddLink(std::move(link));
   added_.clear();
   for (const uint64_t link_id : downed_) {
-    for (Link& link : links_) {
-      if (link.id != link_id || link.down) continue;
-      link.down = true;
+    for (auto& link : links_) {
+      if (link->id != link_id || link->down) continue;
+      link->down = true;
       ++down_links_;
     }
   }
@@ -156,26 +202,23 @@ void SubscriberImpl::Apply() {
   LetGoOfDrained();
 }
 
-void SubscriberImpl::AddReader(std::unique_ptr<LinkReader> reader) {
-  Link link;
-  link.id = reader->link_id();
-  link.reader = reader.get();
-  if (poller_.Add(std::move(reader)).ok()) links_.push_back(link);
+void SubscriberImpl::AddLink(std::unique_ptr<Link> link) {
+  if (poller_.Add(std::move(link->added)).ok()) links_.push_back(std::move(link));
 }
 
 void SubscriberImpl::LeaveAll() {
   ended_ = end_requested_;
   if (ended_ == EndReason::kEvicted) {
     // Nobody reuses the rings of a node before it dies, so what is in them can still be read.
-    for (Link& link : links_) link.down = true;
+    for (auto& link : links_) link->down = true;
     down_links_ = links_.size();
     return;
   }
   v1::NodeRequest request;
   request.mutable_unregister()->set_id(id_);
-  for (const Link& link : links_) {
-    *request.mutable_unregister()->add_counters() = CountersOf(*link.reader);
-    poller_.Remove(link.id);
+  for (const auto& link : links_) {
+    *request.mutable_unregister()->add_counters() = CountersOf(*link);
+    poller_.Remove(link->id);
   }
   links_.clear();
   down_links_ = 0;
@@ -184,14 +227,14 @@ void SubscriberImpl::LeaveAll() {
 
 void SubscriberImpl::LetGoOfDrained() {
   for (size_t i = 0; i < links_.size() && down_links_ > 0;) {
-    if (!links_[i].down || links_[i].reader->Peek()) {
+    if (!links_[i]->down || links_[i]->reader->Peek()) {
       ++i;
       continue;
     }
     v1::NodeRequest farewell;
     farewell.mutable_link_closed()->set_endpoint_id(id_);
-    farewell.mutable_link_closed()->set_link_id(links_[i].id);
-    *farewell.mutable_link_closed()->mutable_counters() = CountersOf(*links_[i].reader);
+    farewell.mutable_link_closed()->set_link_id(links_[i]->id);
+    *farewell.mutable_link_closed()->mutable_counters() = CountersOf(*links_[i]);
     Detach(i, &farewell);
   }
   CountLinks();
@@ -202,23 +245,25 @@ void SubscriberImpl::LetGoOfDrained() {
 }
 
 void SubscriberImpl::Detach(size_t index, v1::NodeRequest* farewell) {
-  const Link link = links_[index];
-  if (link.down) --down_links_;
+  const std::unique_ptr<Link> link = std::move(links_[index]);
+  if (link->down) --down_links_;
   links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(index));
-  poller_.Remove(link.id);
+  poller_.Remove(link->id);
   node_->Post(*farewell);
 }
 
 void SubscriberImpl::Quarantine(uint64_t link_id, const std::string& detail) {
   const std::lock_guard lock(mutex_);
   for (size_t i = 0; i < links_.size(); ++i) {
-    if (links_[i].id != link_id) continue;
+    if (links_[i]->id != link_id) continue;
     corrupt_links_.Add(1);
     v1::NodeRequest farewell;
     farewell.mutable_link_corrupt()->set_endpoint_id(id_);
     farewell.mutable_link_corrupt()->set_link_id(link_id);
     farewell.mutable_link_corrupt()->set_detail(detail);
-    *farewell.mutable_link_corrupt()->mutable_counters() = CountersOf(*links_[i].reader);
+    *farewell.mutable_link_corrupt()->mutable_counters() = CountersOf(*links_[i]);
+    TellOf(Event::Kind::kGone, *links_[i], detail);
+    node_->DeliverEvents();
     Detach(i, &farewell);
     StopJoining(link_id);
     break;
@@ -229,16 +274,30 @@ void SubscriberImpl::Quarantine(uint64_t link_id, const std::string& detail) {
 void SubscriberImpl::CountLinks() { linked_ = static_cast<uint32_t>(links_.size() - down_links_); }
 
 void SubscriberImpl::AddCounters(v1::Counters* counters) {
+  const auto now = std::chrono::steady_clock::now();
   const std::lock_guard lock(mutex_);
-  for (const Link& link : links_) *counters->add_links() = CountersOf(*link.reader);
+  for (const auto& link : links_) {
+    v1::LinkCounters* const counted = counters->add_links();
+    *counted = CountersOf(*link);
+    // A clock on the data path would cost every message; so whoever asks learns when it had last
+    // moved, as far as anybody asked.
+    if (counted->delivered() != link->answered) {
+      link->answered = counted->delivered();
+      link->answered_at = now;
+    }
+    const auto age = now - link->answered_at;
+    counted->set_read_age_ms(
+        static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(age).count()));
+  }
 }
 
-v1::LinkCounters SubscriberImpl::CountersOf(const LinkReader& reader) {
-  const transport::LinkCounters counted = reader.counters();
+v1::LinkCounters SubscriberImpl::CountersOf(const Link& link) {
+  const transport::LinkCounters counted = link.reader->counters();
   v1::LinkCounters counters;
-  counters.set_link_id(reader.link_id());
+  counters.set_link_id(link.id);
   counters.set_delivered(counted.records);
   counters.set_delivered_bytes(counted.bytes);
+  counters.set_overwritten(counted.overwritten);
   return counters;
 }
 

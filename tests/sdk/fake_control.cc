@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "ringbuf/keep_last_layout.h"
 #include "ringbuf/ring_layout.h"
 #include "transport/mapping.h"
 #include "transport/region.h"
@@ -198,8 +199,8 @@ void FakeControl::OnRegister(uint64_t node, const v1::NodeRequest& request) {
   mine.publishes = request.has_register_publisher();
   mine.topic =
       mine.publishes ? request.register_publisher().topic() : request.register_subscriber().topic();
-  mine.ring_bytes = mine.publishes ? request.register_publisher().qos().ring_bytes()
-                                   : request.register_subscriber().qos().ring_bytes();
+  mine.qos =
+      mine.publishes ? request.register_publisher().qos() : request.register_subscriber().qos();
   uint32_t links = 0;
   const std::vector<EndpointState> others = endpoints_;
   endpoints_.push_back(mine);
@@ -239,9 +240,26 @@ void FakeControl::MakeLink(const EndpointState& publisher, const EndpointState& 
   link.subscriber_node = subscriber.node;
   link.publisher = publisher.id;
   link.subscriber = subscriber.id;
-  link.ring_capacity = std::max<uint64_t>({publisher.ring_bytes, subscriber.ring_bytes, 4096});
-  link.ring_offset = Allocate(ringbuf::RingBytes(link.ring_capacity));
-  ringbuf::InitializeRing(device_->region().data() + link.ring_offset, link.ring_capacity);
+  link.qos = publisher.qos;
+  link.qos.set_history(std::min(publisher.qos.history(), subscriber.qos.history()));
+  if (subscriber.qos.reliability() != v1::Qos::RELIABILITY_UNSPECIFIED) {
+    link.qos.set_reliability(subscriber.qos.reliability());
+    link.qos.set_depth(subscriber.qos.depth());
+  }
+  link.ring_capacity =
+      std::max<uint64_t>({publisher.qos.ring_bytes(), subscriber.qos.ring_bytes(), 4096});
+  const bool slots = link.qos.reliability() == v1::Qos::KEEP_LAST;
+  const uint64_t depth = link.qos.depth();
+  const uint64_t message = link.qos.max_message_bytes();
+  if (slots) link.ring_capacity = 0;
+  link.ring_offset = Allocate(slots ? ringbuf::KeepLastBytes(depth, message)
+                                    : ringbuf::RingBytes(link.ring_capacity));
+  std::byte* const place = device_->region().data() + link.ring_offset;
+  if (slots) {
+    ringbuf::InitializeKeepLast(place, depth, message);
+  } else {
+    ringbuf::InitializeRing(place, link.ring_capacity);
+  }
   ready_[link.id] = {Allocate(64), Allocate(64)};
   links_[link.id] = link;
   TellLinkUp(link, true);
@@ -264,6 +282,10 @@ void FakeControl::TellLinkUp(const Link& link, bool publisher) {
   up->set_other_node_id(other);
   up->set_other_node("node-" + std::to_string(other));
   up->set_doorbell_fds(1);
+  up->set_reliability(link.qos.reliability());
+  up->set_depth(link.qos.depth());
+  up->set_max_message_bytes(link.qos.max_message_bytes());
+  if (publisher) up->set_history(link.qos.history());
   SendLocked(told, event, {device_->vector_fd(nodes_[other].vector)});
 }
 

@@ -19,7 +19,8 @@
 namespace ivmq::test {
 
 // A daemon inside the test: attach server, region and a control that matches every publisher with
-// every subscriber of its topic, and that misbehaves on demand. It never takes memory back.
+// every subscriber of its topic, giving it what it asks for, and that misbehaves on demand. It
+// never takes memory back.
 //
 // Threads: its own serves; all public members may be called from any.
 class FakeControl {
@@ -33,6 +34,7 @@ class FakeControl {
     uint64_t subscriber = 0;
     uint64_t ring_offset = 0;
     uint64_t ring_capacity = 0;
+    v1::Qos qos;  // agreed on
   };
   struct Options {
     uint64_t region_bytes = 16 << 20;
@@ -82,7 +84,7 @@ class FakeControl {
     uint64_t node = 0;
     bool publishes = false;
     std::string topic;
-    uint64_t ring_bytes = 0;
+    v1::Qos qos;
   };
 
   void Serve();

@@ -19,6 +19,7 @@ using Bytes = std::vector<std::byte>;
 //   static size_t Size(const T& value);                   // exact
 //   static bool Encode(const T& value, std::span<std::byte> out);   // out.size() == Size(value)
 //   static bool Decode(std::span<const std::byte> in, T* value);    // false: not a T
+//   static std::string Descriptors();   // optional: a serialized google.protobuf.FileDescriptorSet
 template <class T, class Enable = void>
 struct Codec;
 

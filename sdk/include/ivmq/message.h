@@ -1,8 +1,12 @@
 #ifndef IVMQ_MESSAGE_H_
 #define IVMQ_MESSAGE_H_
 
+#include <ivmq/export.h>
+
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,16 +14,63 @@
 
 namespace ivmq {
 
+// A small note on a message, for tools and frameworks; what belongs together belongs in the
+// message.
+struct Attribute {
+  std::string_view key;
+  std::string_view value;
+};
+
+// A moment on the realm's clock, which is the host's, as well as this machine knows it.
+struct RealmTime {
+  std::chrono::system_clock::time_point when;
+  std::chrono::nanoseconds uncertainty{};  // `when` may be wrong by that much either way
+};
+
+// How long a message was on its way.
+struct Latency {
+  std::chrono::nanoseconds value{};
+  std::chrono::nanoseconds uncertainty{};  // of both clocks together, either way
+};
+
+// What a publisher may say about a message besides its bytes.
+struct MessageNotes {
+  std::span<const Attribute> attributes;
+  std::string_view traceparent;
+  std::optional<RealmTime> published;
+  std::optional<RealmTime> received;  // only where it says when it was published
+};
+
 // Where a message came from.
 struct MessageInfo {
   // Topic it was published to. Valid as long as the subscriber.
   std::string_view topic;
   // Which link brought it; order holds within a link.
   uint64_t link_id = 0;
-  // Its number on that link, from 0, without gaps on a reliable link.
+  // Its number on that link, from 0, those included that were lost.
   uint64_t sequence = 0;
   // Messages this link lost right before this one; always 0 on a reliable link.
   uint64_t gap = 0;
+  // Valid as long as the bytes: until the next call on the subscriber. Null: there are none.
+  const MessageNotes* notes = nullptr;
+
+  std::span<const Attribute> attributes() const {
+    return notes == nullptr ? std::span<const Attribute>() : notes->attributes;
+  }
+  // Empty: there is none.
+  std::string_view traceparent() const {
+    return notes == nullptr ? std::string_view() : notes->traceparent;
+  }
+  // Where the publisher has PublisherOptions::timestamps set.
+  std::optional<RealmTime> publish_time() const {
+    return notes == nullptr ? std::nullopt : notes->published;
+  }
+  // From its publication until it was taken from the link.
+  std::optional<Latency> latency() const {
+    if (notes == nullptr || !notes->published || !notes->received) return std::nullopt;
+    return Latency{notes->received->when - notes->published->when,
+                   notes->received->uncertainty + notes->published->uncertainty};
+  }
 };
 
 // One received message as bytes: a private copy that no peer can change, in the subscriber's own

@@ -2,6 +2,7 @@
 #define IVMQ_NODE_H_
 
 #include <ivmq/codec.h>
+#include <ivmq/event.h>
 #include <ivmq/export.h>
 #include <ivmq/options.h>
 #include <ivmq/publisher.h>
@@ -43,6 +44,9 @@ class IVMQ_API Node {
     if constexpr (std::is_same_v<T, Bytes>) {
       return CreateBytesPublisher(topic, {}, options);
     } else {
+      if constexpr (requires { Codec<T>::Descriptors(); }) {
+        if (options.descriptors.empty()) options.descriptors = Codec<T>::Descriptors();
+      }
       auto bytes = CreateBytesPublisher(topic, Codec<T>::TypeName(), options);
       return bytes.ok() ? Result<Publisher<T>>(Publisher<T>(std::move(bytes).value()))
                         : Result<Publisher<T>>(bytes.status());
@@ -61,6 +65,20 @@ class IVMQ_API Node {
       return bytes.ok() ? Result<Subscriber<T>>(Subscriber<T>(std::move(bytes).value()))
                         : Result<Subscriber<T>>(bytes.status());
     }
+  }
+
+  // The same with a callback instead of Receive and Poll: see SubscriberOptions::on_message.
+  // Messages that are not a T are counted and passed over.
+  template <class T>
+  Result<Subscriber<T>> CreateSubscriber(std::string_view topic,
+                                         std::function<void(const Message<T>&)> on_message,
+                                         SubscriberOptions options = {}) {
+    options.on_message = [handler = std::move(on_message)](const BytesMessage& message) {
+      T value{};
+      if (!Codec<T>::Decode(message.bytes, &value)) throw internal::NotDecodable();
+      handler(Message<T>(std::move(value), message.info));
+    };
+    return CreateSubscriber<T>(topic, std::move(options));
   }
 
   // The same with the type named at run time; an empty name takes any type (subscriber) or has
@@ -87,6 +105,12 @@ class IVMQ_API Node {
   // closes. The handler runs on the node's own thread: it must not block. Once a node.
   Status WatchDiscovery(std::function<void(const Discovery&)> handler);
 
+  // What a type looks like, as a publisher or server of it has told: a serialized
+  // google.protobuf.FileDescriptorSet, which is a peer's word. NOT_FOUND: nobody has.
+  Result<std::string> DescribeType(std::string_view type_name);
+
+  // How often an event or discovery handler threw.
+  uint64_t failed_handlers() const;
   // False once the daemon is gone or the node was evicted or closed.
   bool connected() const;
   uint64_t id() const;       // unique while the daemon lives

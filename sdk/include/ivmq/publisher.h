@@ -25,6 +25,8 @@ class PublisherImpl;
 struct Published {
   // Links the message was written to: subscribers that will get it. 0 with none.
   uint32_t links = 0;
+  // Links without room that drop the newest: their subscribers are told how many they missed.
+  uint32_t dropped = 0;
 };
 
 // What one publisher has counted since it was created.
@@ -32,6 +34,7 @@ struct PublisherCounters {
   uint64_t messages = 0;       // accepted by Publish
   uint64_t written = 0;        // written to a link, one count for each link
   uint64_t full = 0;           // publishes that failed with FULL
+  uint64_t dropped_full = 0;   // dropped on a link without room, one count for each link
   uint64_t doorbells = 0;      // system calls or exits to wake a subscriber
   uint64_t corrupt_links = 0;  // links closed because their subscriber wrote nonsense
 };
@@ -51,12 +54,15 @@ class IVMQ_API BytesPublisher {
   ~BytesPublisher();
 
   // Writes one message to every link and wakes who sleeps. All links or none:
-  //   FULL               a link has no room by the deadline; the message names the fullest one
+  //   FULL               a reliable link has no room by the deadline; the message names the
+  //                      fullest one
   //   INVALID_ARGUMENT   larger than max_message_bytes(); both sizes are named
   //   FAILED_PRECONDITION  used after fork
   //   CLOSED             closed, or the node was evicted
   //   ABORTED            only PublishInPlace and WriteInPlace: `fill` gave the message up
   Result<Published> Publish(std::span<const std::byte> message);
+  // With attributes and a trace context, which count as part of the message's size.
+  Result<Published> Publish(std::span<const std::byte> message, const PublishOptions& options);
   // The same without waking anybody, for batches: what was written becomes visible at the next
   // Flush or Publish, or earlier. Never holds back more than the ring's own batch limit.
   Result<Published> Write(std::span<const std::byte> message);
@@ -65,7 +71,14 @@ class IVMQ_API BytesPublisher {
 
   // The same with the message built in place where there is one link.
   Result<Published> PublishInPlace(size_t bytes, const Fill& fill);
+  Result<Published> PublishInPlace(size_t bytes, const Fill& fill, const PublishOptions& options);
   Result<Published> WriteInPlace(size_t bytes, const Fill& fill);
+
+  // Flushes and waits until every subscriber has taken all that was published: OK, or
+  // DEADLINE_EXCEEDED naming those that have not, and how much. A subscriber has taken a message
+  // when it asked for the next one. Links that keep the last messages, and subscribers that have
+  // gone, do not count. Inside a handler of the same node it looks once.
+  Status Drain(std::chrono::nanoseconds timeout);
 
   // Waits until at least `count` subscribers are linked: OK, or DEADLINE_EXCEEDED saying how many
   // there are.
@@ -73,7 +86,7 @@ class IVMQ_API BytesPublisher {
   // Subscribers linked now.
   uint32_t subscribers() const;
 
-  // Largest message that fits every link there is or may come: an eighth of the ring asked for.
+  // As the options say: largest message that fits every link there is or may come.
   size_t max_message_bytes() const;
   const std::string& topic() const;
   PublisherCounters counters() const;
@@ -98,12 +111,18 @@ class Publisher {
       return Codec<T>::Encode(message, out);
     });
   }
+  Result<Published> Publish(const T& message, const PublishOptions& options) {
+    return bytes_.PublishInPlace(
+        Codec<T>::Size(message),
+        [&message](std::span<std::byte> out) { return Codec<T>::Encode(message, out); }, options);
+  }
   Result<Published> Write(const T& message) {
     return bytes_.WriteInPlace(Codec<T>::Size(message), [&message](std::span<std::byte> out) {
       return Codec<T>::Encode(message, out);
     });
   }
   void Flush() { bytes_.Flush(); }
+  Status Drain(std::chrono::nanoseconds timeout) { return bytes_.Drain(timeout); }
   Status WaitForSubscribers(uint32_t count, std::chrono::nanoseconds timeout) {
     return bytes_.WaitForSubscribers(count, timeout);
   }

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -19,17 +20,50 @@ namespace ivmq {
 
 namespace internal {
 class SubscriberImpl;
+// What a callback for one type throws at bytes that are none of it; does not reach the application.
+struct NotDecodable {};
 }  // namespace internal
 
 // What one subscriber has counted since it was created.
 struct SubscriberCounters {
   uint64_t messages = 0;       // handed to the application
   uint64_t undecodable = 0;    // of these: not a T; Receive said DATA_LOSS
+  uint64_t dropped_full = 0;   // dropped by a publisher because the link had no room
+  uint64_t overwritten = 0;    // overwritten before they were read, on a link that keeps the last
   uint64_t corrupt_links = 0;  // links closed because their publisher wrote nonsense (DATA_LOSS
                                // to operators); the other links go on
 };
 
-// Receives the messages of one topic as bytes; Subscriber<T> below adds the type.
+// One message where it lies in the region, without a copy: its memory is the publisher's again when
+// this object goes.
+//
+// The publisher may write there nevertheless, out of error or malice: the bytes may change between
+// two looks at them. Whoever checks something copies it first. Of a link that keeps the last
+// messages it is a private copy.
+//
+// Move-only. While it is there its subscriber takes no other call than Close and Interrupt
+// (FAILED_PRECONDITION), keeps its links, and a reliable publisher may be waiting: be brief.
+class IVMQ_API BorrowedMessage {
+ public:
+  BorrowedMessage(BorrowedMessage&&) noexcept = default;
+  BorrowedMessage& operator=(BorrowedMessage&& other) noexcept;
+  ~BorrowedMessage();
+
+  std::span<const std::byte> bytes() const { return message_.bytes; }
+  const MessageInfo& info() const { return message_.info; }
+  uint64_t gap() const { return message_.info.gap; }
+
+ private:
+  friend class BytesSubscriber;
+  BorrowedMessage(std::shared_ptr<internal::SubscriberImpl> from, BytesMessage message)
+      : from_(std::move(from)), message_(message) {}
+  void Return();
+  std::shared_ptr<internal::SubscriberImpl> from_;
+  BytesMessage message_;
+};
+
+// Receives the messages of one topic, or of all that a filter fits, as bytes; Subscriber<T> below
+// adds the type.
 //
 // One thread at a time (checked in debug builds); may move between threads; Interrupt from any.
 // Move-only; its destructor closes it. Outliving its Node is fine: it keeps the attachment; after
@@ -45,11 +79,15 @@ class IVMQ_API BytesSubscriber {
   // The next message, waiting at most `timeout`; zero looks once. Links take turns.
   //   TIMEOUT              nothing came; also after Interrupt
   //   CLOSED               closed; or the node was evicted and nothing is left
-  //   FAILED_PRECONDITION  used after fork, or inside a handler of this subscriber
+  //   FAILED_PRECONDITION  used after fork, inside a handler of this subscriber, while a message
+  //                        of it is borrowed, or with SubscriberOptions::on_message
   Result<BytesMessage> Receive(std::chrono::nanoseconds timeout);
   // Hands up to `limit` messages that are there to `handler` and says how many; never waits.
   // An exception of the handler leaves Poll after its message counted as delivered.
   Result<size_t> Poll(size_t limit, const Handler& handler);
+
+  // As Receive, without the copy.
+  Result<BorrowedMessage> Borrow(std::chrono::nanoseconds timeout);
 
   // Becomes readable when there may be messages: for an own poll, epoll or Asio. Level-triggered;
   // Poll or Receive until nothing is left makes it unreadable again. May be readable in vain.
@@ -71,8 +109,8 @@ class IVMQ_API BytesSubscriber {
 
  private:
   friend class Node;
-  explicit BytesSubscriber(std::unique_ptr<internal::SubscriberImpl> impl);
-  std::unique_ptr<internal::SubscriberImpl> impl_;
+  explicit BytesSubscriber(std::shared_ptr<internal::SubscriberImpl> impl);
+  std::shared_ptr<internal::SubscriberImpl> impl_;  // shared with a message that is borrowed
 };
 
 // Receives messages of one type; see BytesSubscriber for rules and errors.

@@ -1,0 +1,92 @@
+#include "sdk/event_queue.h"
+
+#include <utility>
+
+#include "sdk/handler_scope.h"
+
+namespace ivmq {
+
+const char* EventName(Event::Kind kind) {
+  switch (kind) {
+    case Event::Kind::kMatched:
+      return "matched";
+    case Event::Kind::kIncompatible:
+      return "incompatible";
+    case Event::Kind::kSuspect:
+      return "suspect";
+    case Event::Kind::kAlive:
+      return "alive";
+    case Event::Kind::kGone:
+      return "gone";
+    case Event::Kind::kSilent:
+      return "silent";
+    case Event::Kind::kCallbackFailed:
+      return "callback failed";
+    case Event::Kind::kDaemonLost:
+      return "daemon lost";
+    case Event::Kind::kDaemonBack:
+      return "daemon back";
+    case Event::Kind::kEvicted:
+      return "evicted";
+  }
+  return "?";
+}
+
+namespace internal {
+
+EventQueue::EventQueue(EventHandler for_node) : for_node_(std::move(for_node)) {}
+
+bool EventQueue::Push(Event event, const Handler& own) {
+  if (own == nullptr && !for_node_) return false;
+  const std::lock_guard lock(mutex_);
+  waiting_.push_back({std::move(event), own});
+  return true;
+}
+
+void EventQueue::Deliver(const void* node) {
+  const HandlerScope scope(node);
+  std::unique_lock lock(mutex_);
+  while (!waiting_.empty()) {
+    const Waiting next = std::move(waiting_.front());
+    waiting_.pop_front();
+    for (const EventHandler* handler : {next.own.get(), &for_node_}) {
+      const bool wanted = handler != nullptr && *handler &&
+                          !(handler == &for_node_ ? node_forgotten_ : next.forgotten);
+      if (!wanted) continue;
+      calling_ = handler;
+      caller_ = std::this_thread::get_id();
+      lock.unlock();
+      Call(*handler, next.event);
+      lock.lock();
+      calling_ = nullptr;
+      delivered_.notify_all();
+    }
+  }
+}
+
+void EventQueue::Call(const EventHandler& handler, const Event& event) {
+  try {
+    handler(event);
+  } catch (...) {
+    failed_.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+void EventQueue::Forget(const Handler& own) {
+  if (own == nullptr) return;
+  std::unique_lock lock(mutex_);
+  for (Waiting& one : waiting_) one.forgotten = one.forgotten || one.own == own;
+  if (caller_ == std::this_thread::get_id()) return;
+  delivered_.wait(lock, [&] { return calling_ != own.get(); });
+}
+
+void EventQueue::ForgetAll() {
+  std::unique_lock lock(mutex_);
+  node_forgotten_ = true;
+  for (Waiting& one : waiting_) one.forgotten = true;
+  if (caller_ == std::this_thread::get_id()) return;
+  delivered_.wait(lock, [&] { return calling_ == nullptr; });
+}
+
+}  // namespace internal
+}  // namespace ivmq

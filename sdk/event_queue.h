@@ -1,0 +1,60 @@
+#ifndef IVMQ_SDK_EVENT_QUEUE_H_
+#define IVMQ_SDK_EVENT_QUEUE_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "ivmq/event.h"
+
+namespace ivmq::internal {
+
+// Events on their way to the application's handlers: whatever happens is put here, under whichever
+// locks, and the node's thread delivers it without any.
+//
+// Push() and Forget() from any thread, Deliver() from one.
+class EventQueue {
+ public:
+  // Of one publisher or subscriber, shared with what waits for delivery.
+  using Handler = std::shared_ptr<const EventHandler>;
+
+  explicit EventQueue(EventHandler for_node);
+
+  // `own`: null, or the handler of whom it happened to. False: nobody wants to know.
+  bool Push(Event event, const Handler& own);
+  // Calls the handlers. `node`: whose handlers they are.
+  void Deliver(const void* node);
+  // Does not call that handler any more; waits while it runs, unless it is it that asks.
+  void Forget(const Handler& own);
+  void ForgetAll();
+
+  // Whether the node itself has a handler.
+  bool heard_by_node() const { return static_cast<bool>(for_node_); }
+  uint64_t failed_handlers() const { return failed_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Waiting {
+    Event event;
+    Handler own;
+    bool forgotten = false;
+  };
+  void Call(const EventHandler& handler, const Event& event);
+
+  const EventHandler for_node_;
+  std::atomic<uint64_t> failed_{0};
+
+  std::mutex mutex_;  // guards all below
+  std::condition_variable delivered_;
+  std::deque<Waiting> waiting_;
+  bool node_forgotten_ = false;
+  const EventHandler* calling_ = nullptr;
+  std::thread::id caller_;
+};
+
+}  // namespace ivmq::internal
+
+#endif  // IVMQ_SDK_EVENT_QUEUE_H_

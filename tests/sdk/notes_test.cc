@@ -1,0 +1,183 @@
+// What goes with a message besides its bytes, and what it costs who sends nonsense.
+
+#include <gmock/gmock.h>
+#include <google/protobuf/descriptor.pb.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "ivmq/ivmq.h"
+#include "ivmq/protobuf.h"
+#include "ivmq/v1/control.pb.h"
+#include "ringbuf/ring_layout.h"
+#include "sdk/inbound_notes.h"
+#include "sdk/realm_clock.h"
+#include "tests/sdk/fake_control.h"
+#include "tests/sdk/texts.h"
+#include "transport/message_extension.h"
+
+namespace ivmq::test {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+constexpr auto kLong = 30s;
+constexpr const char* kTraceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+class NotesTest : public ::testing::Test {
+ protected:
+  NotesTest() : node_(Node::Open({.name = "n", .socket_path = control_.socket_path()}).value()) {}
+  FakeControl control_;
+  Node node_;
+};
+
+TEST_F(NotesTest, CarriesAttributesAndTraceContextToEverySubscriber) {
+  auto publisher = node_.CreatePublisher("t", {.history = History(1)}).value();
+  auto first = node_.CreateSubscriber("t").value();
+  const std::vector<Attribute> attributes = {{"unit", "K"}, {"b", "beta"}, {"empty", ""}};
+  const PublishOptions options{.attributes = attributes, .traceparent = kTraceparent};
+  ASSERT_TRUE(publisher.Publish(AsBytes("300"), options).ok());
+  auto late = node_.CreateSubscriber("t", {.history = History(1)}).value();
+  for (auto* subscriber : {&first, &late}) {
+    const auto got = subscriber->Receive(kLong).value();
+    EXPECT_EQ(got.text(), "300");
+    EXPECT_EQ(got.info.traceparent(), kTraceparent);
+    ASSERT_EQ(got.info.attributes().size(), 3u);
+    EXPECT_EQ(got.info.attributes()[0].key, "unit");
+    EXPECT_EQ(got.info.attributes()[0].value, "K");
+    EXPECT_EQ(got.info.attributes()[1].value, "beta");
+    EXPECT_EQ(got.info.attributes()[2].value, "");
+    EXPECT_FALSE(got.info.publish_time().has_value());
+    EXPECT_FALSE(got.info.latency().has_value());
+  }
+  ASSERT_TRUE(publisher.Publish(AsBytes("plain")).ok());
+  EXPECT_TRUE(first.Receive(kLong)->info.attributes().empty());
+  ASSERT_TRUE(publisher.Publish(AsBytes("lent"), options).ok());
+  const auto borrowed = first.Borrow(kLong).value();
+  EXPECT_EQ(borrowed.bytes().size(), 4u);
+  EXPECT_EQ(borrowed.info().traceparent(), kTraceparent);
+}
+
+TEST_F(NotesTest, RefusesWhatIsTooMuchAndSaysWhatIsAllowed) {
+  auto publisher = node_.CreatePublisher("t").value();
+  const auto publish = [&](const std::vector<Attribute>& attributes, std::string_view traceparent,
+                           size_t bytes) {
+    return publisher.Publish(std::vector<std::byte>(bytes), {attributes, traceparent}).status();
+  };
+  const std::string big(4095, 'v');
+  const std::string keys = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-*/";
+  const auto many = [&](size_t count) {
+    std::vector<Attribute> all;
+    for (size_t i = 0; i < count; ++i) all.push_back({std::string_view(keys).substr(i, 1), "v"});
+    return all;
+  };
+  EXPECT_TRUE(publish(many(64), {}, 1).ok());
+  EXPECT_THAT(publish(many(65), {}, 1).message(), HasSubstr("65 attributes: at most 64"));
+  EXPECT_TRUE(publish({{"k", big}}, {}, 1).ok());
+  const Status too_big = publish({{"kk", big}}, {}, 1);
+  EXPECT_EQ(too_big.code(), Code::kInvalidArgument);
+  EXPECT_THAT(too_big.message(), HasSubstr("4097"));
+  EXPECT_THAT(too_big.message(), HasSubstr("4096"));
+  for (const char* wrong : {"00", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"}) {
+    EXPECT_EQ(publish({}, wrong, 1).code(), Code::kInvalidArgument);
+  }
+  EXPECT_EQ(publish({{"k", "v"}}, {}, publisher.max_message_bytes()).code(),
+            Code::kInvalidArgument);
+  EXPECT_TRUE(publish({}, {}, publisher.max_message_bytes()).ok());
+}
+
+TEST_F(NotesTest, SaysWhenAMessageWasPublishedAndHowLongItTook) {
+  auto publisher = node_.CreatePublisher("t", {.timestamps = true}).value();
+  auto subscriber = node_.CreateSubscriber("t").value();
+  const auto before = std::chrono::system_clock::now();
+  ASSERT_TRUE(publisher.Publish(AsBytes("x")).ok());
+  const auto got = subscriber.Receive(kLong).value();
+  EXPECT_EQ(got.text(), "x");
+  ASSERT_TRUE(got.info.publish_time().has_value());
+  EXPECT_GE(got.info.publish_time()->when, before);
+  ASSERT_TRUE(got.info.latency().has_value());
+  EXPECT_GE(got.info.latency()->value, 0ns);
+  EXPECT_EQ(got.info.latency()->uncertainty, 0ns) << "both are on the host";
+}
+
+TEST_F(NotesTest, QuarantinesALinkWhoseExtensionIsNone) {
+  auto publisher = node_.CreatePublisher("t").value();
+  auto subscriber = node_.CreateSubscriber("t").value();
+  const std::vector<Attribute> attributes = {{"k", "v"}};
+  ASSERT_TRUE(publisher.Publish(AsBytes("x"), {.attributes = attributes}).ok());
+  const auto link = control_.links().at(0);
+  // The block's size, behind the record's header.
+  const uint64_t nonsense = 1 << 20;
+  std::memcpy(control_.region().data() + link.ring_offset + sizeof(ringbuf::RingDescriptor) + 8,
+              &nonsense, sizeof(nonsense));
+  EXPECT_EQ(subscriber.Receive(0s).status().code(), Code::kTimeout);
+  EXPECT_EQ(subscriber.counters().corrupt_links, 1u);
+  EXPECT_EQ(subscriber.counters().messages, 0u);
+  control_.AwaitRequest([](const v1::NodeRequest& one) { return one.has_link_corrupt(); });
+}
+
+TEST_F(NotesTest, TellsControlOnceWhatATypeLooksLike) {
+  auto first = node_.CreatePublisher<v1::LinkUp>("t").value();
+  auto second = node_.CreatePublisher<v1::LinkUp>("u").value();
+  std::vector<std::string> sent;
+  for (const v1::NodeRequest& one : control_.requests()) {
+    if (one.has_register_publisher()) {
+      sent.push_back(one.register_publisher().file_descriptor_set());
+    }
+  }
+  ASSERT_EQ(sent.size(), 2u);
+  google::protobuf::FileDescriptorSet files;
+  ASSERT_TRUE(files.ParseFromString(sent[0]));
+  EXPECT_GT(files.file_size(), 0);
+  EXPECT_EQ(files.file(files.file_size() - 1).package(), "ivmq.v1");
+  EXPECT_EQ(sent[1], "");
+}
+
+TEST(InboundNotesTest, ReadsAndWritesTraceparents) {
+  transport::TraceParent parent;
+  ASSERT_TRUE(internal::ParseTraceParent(kTraceparent, &parent));
+  EXPECT_EQ(parent.trace_id[0], 0x4b);
+  EXPECT_EQ(parent.flags, 1);
+  std::array<char, 55> text;
+  internal::FormatTraceParent(parent, text);
+  EXPECT_EQ(std::string_view(text.data(), text.size()), kTraceparent);
+  EXPECT_FALSE(internal::ParseTraceParent("", &parent));
+  EXPECT_FALSE(internal::ParseTraceParent(std::string(55, '-'), &parent));
+}
+
+TEST(RealmClockTest, TakesTheFastestAnswer) {
+  // Control's clock is a year ahead; the answers come at once.
+  constexpr auto kAhead = std::chrono::hours(24 * 365);
+  int asked = 0;
+  internal::RealmClock* answering = nullptr;
+  internal::RealmClock clock([&] {
+    ++asked;
+    const auto now = std::chrono::system_clock::now() + kAhead;
+    answering->Answer(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count());
+  });
+  answering = &clock;
+  EXPECT_FALSE(clock.Now().has_value()) << "does not wait for the first answer";
+  EXPECT_EQ(asked, 8);
+  const auto now = clock.Now();
+  ASSERT_TRUE(now.has_value());
+  const auto off = now->when - (std::chrono::system_clock::now() + kAhead);
+  EXPECT_LT(std::chrono::abs(off), 1s);
+  EXPECT_LT(now->uncertainty, 1s);
+  EXPECT_EQ(asked, 8) << "the answers are fresh";
+}
+
+TEST(RealmClockTest, IsTheHostsOwnClockThere) {
+  internal::RealmClock clock(nullptr);
+  const auto now = clock.Now();
+  ASSERT_TRUE(now.has_value());
+  EXPECT_EQ(now->uncertainty, 0ns);
+}
+
+}  // namespace
+}  // namespace ivmq::test
