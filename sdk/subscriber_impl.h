@@ -50,7 +50,7 @@ class SubscriberImpl final : public Endpoint, private CallbackThread::Source {
   // A message in place; no other call but ReturnBorrowed() may follow while it is out.
   Result<BytesMessage> Borrow(std::chrono::nanoseconds timeout);
   void ReturnBorrowed();
-  int fd();
+  int fd() override;
   void Interrupt();
   uint32_t publishers() const;
   const std::string& topic() const { return topic_; }
