@@ -137,8 +137,13 @@ class Process {
         std::make_shared<const transport::UniqueFd>(std::move(node_.fds()[0])));
   }
   static transport::LinkAddress LinkOf(const v1::LinkUp& up) {
-    return {up.link_id(), up.ring_offset(), up.ring_capacity(), AddressOf(up.consumer()),
-            AddressOf(up.producer())};
+    transport::LinkAddress link;
+    link.link_id = up.link_id();
+    link.ring_offset = up.ring_offset();
+    link.ring_capacity = up.ring_capacity();
+    link.consumer = AddressOf(up.consumer());
+    link.producer = AddressOf(up.producer());
+    return link;
   }
 
   transport::Attached attached_;
