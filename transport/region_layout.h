@@ -22,7 +22,7 @@
 namespace ivmq::transport {
 
 inline constexpr uint64_t kRegionMagic = 0x314e4752514d5649;  // "IVQMRGN1" as bytes, little-endian
-inline constexpr uint32_t kLayoutVersion = 1;
+inline constexpr uint32_t kLayoutVersion = 2;
 inline constexpr uint64_t kMinRegionBytes = uint64_t{1} << 20;
 inline constexpr size_t kCacheLineBytes = 64;
 inline constexpr size_t kRealmNameBytes = 64;
@@ -71,12 +71,14 @@ static_assert(sizeof(RegionHeader) == 256);
 // How an agent and control meet. Control writes lines 0 and 1, the agent lines 2 and 3.
 //
 //   1. control   peer_id, state = kConnected                (a VM's device connected)
-//   2. agent     boot_id, nonce, interrupts, hello += 1, rings peer 0 vector 0, repeats with
-//   back-off
+//   2. agent     echoed_nonce, boot_id, nonce, interrupts, hello += 1, rings peer 0 vector 0, again
+//                with back-off
 //   3. control   stream places, session_nonce, accepted_hello = hello, rings the peer's vector 0
 //   4. both      the stream carries gRPC
 //
-// A changed boot_id is a rebooted VM: everything its last boot was told of is gone.
+// A changed boot_id is a rebooted VM, and everything that its last boot was told of is gone: but
+// only if the hello echoes the session_nonce that control wrote last. Otherwise somebody wrote
+// nonsense, which proves nothing.
 //
 // Offset  Size  Field                    Written by
 //      0     4  peer_id                  control; 0 is a free entry
@@ -100,7 +102,9 @@ static_assert(sizeof(RegionHeader) == 256);
 //    160     4  interrupts               agent: 1 if it takes interrupts, 0 if it polls
 //    164     4  layout_version           agent: what it understands
 //    168     4  vectors                  agent: how many vectors its device has
-//    172    20  reserved
+//    172     4  reserved
+//    176     8  echoed_nonce             agent: the session_nonce that it found here
+//    184     8  reserved
 //    192     8  heartbeat                agent, once a second while it runs
 //    200    56  reserved
 struct PeerEntry {
@@ -125,13 +129,16 @@ struct PeerEntry {
   std::atomic<uint32_t> interrupts;
   std::atomic<uint32_t> layout_version;
   std::atomic<uint32_t> vectors;
-  uint8_t reserved2[20];
+  uint8_t reserved2[4];
+  std::atomic<uint64_t> echoed_nonce;
+  uint8_t reserved3[8];
   std::atomic<uint64_t> heartbeat;
-  uint8_t reserved3[56];
+  uint8_t reserved4[56];
 };
 static_assert(offsetof(PeerEntry, agent_wake_offset) == 56);
 static_assert(offsetof(PeerEntry, control_wake_offset) == 64);
 static_assert(offsetof(PeerEntry, hello) == 128);
+static_assert(offsetof(PeerEntry, echoed_nonce) == 176);
 static_assert(offsetof(PeerEntry, heartbeat) == 192);
 static_assert(sizeof(PeerEntry) == 256);
 

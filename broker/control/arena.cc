@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -94,6 +95,38 @@ void Arena::Orphan(uint64_t offset) {
   if (found == used_extents_.end() || found->second.orphaned) return;
   found->second.orphaned = true;
   orphaned_ += found->second.bytes;
+}
+
+std::vector<uint64_t> Arena::Withdraw(uint64_t offset, uint64_t bytes) {
+  const uint64_t end = offset + bytes;
+  std::vector<uint64_t> used;
+  auto extent = used_extents_.upper_bound(offset);
+  if (extent != used_extents_.begin()) --extent;
+  for (; extent != used_extents_.end() && extent->first < end; ++extent) {
+    if (extent->first + extent->second.bytes > offset) used.push_back(extent->first);
+  }
+  auto next = free_.upper_bound(offset);
+  if (next != free_.begin()) --next;
+  while (next != free_.end() && next->first < end) {
+    const auto piece = next++;
+    const auto [piece_begin, piece_bytes] = *piece;
+    const uint64_t piece_end = piece_begin + piece_bytes;
+    const uint64_t from = std::max(piece_begin, offset);
+    const uint64_t to = std::min(piece_end, end);
+    if (from >= to) continue;
+    EraseFree(piece);
+    if (from > piece_begin) InsertFree(piece_begin, from - piece_begin);
+    if (piece_end > to) InsertFree(to, piece_end - to);
+    used_extents_.emplace(from, Extent{to - from, true});
+    used_ += to - from;
+    orphaned_ += to - from;
+  }
+  return used;
+}
+
+uint64_t Arena::BytesAt(uint64_t offset) const {
+  const auto found = used_extents_.find(offset);
+  return found == used_extents_.end() ? 0 : found->second.bytes;
 }
 
 void Arena::Close(std::string why) {

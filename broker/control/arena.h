@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -33,9 +34,15 @@ class Arena {
   // The extent is never handed out again, nor can it be freed. Harmless if it is already orphaned
   // or not there.
   void Orphan(uint64_t offset);
+  // Whatever of this range is free is never handed out. Returns where the extents begin that lie in
+  // it and are used.
+  std::vector<uint64_t> Withdraw(uint64_t offset, uint64_t bytes);
   // All that is free now is never handed out: for a region whose past nobody knows. From now on
   // every Allocate() fails with UNAVAILABLE and this sentence.
   void Close(std::string why);
+
+  // Of the used extent that starts there; 0 if there is none.
+  uint64_t BytesAt(uint64_t offset) const;
 
   uint64_t total_bytes() const { return total_; }
   // Orphaned ones included.

@@ -1,7 +1,5 @@
 #include "broker/control/memory_ledger.h"
 
-#include <vector>
-
 #include "broker/control/check.h"
 
 namespace ivmq::control {
@@ -53,6 +51,25 @@ void MemoryLedger::OrphanAll(Holder holder) {
   if (held == holdings_.end()) return;
   // The hold stays for good, so that the extent is never free.
   for (const auto& [offset, count] : held->second) arena_.Orphan(offset);
+}
+
+void MemoryLedger::Quarantine(const Extent& memory) {
+  for (const uint64_t offset : arena_.Withdraw(memory.offset, memory.bytes)) {
+    // What was free when it was quarantined has no holder.
+    if (extents_.count(offset) == 0 || Holds(offset, kQuarantine)) continue;
+    Hold(offset, kQuarantine);
+    arena_.Orphan(offset);
+  }
+}
+
+std::vector<MemoryLedger::Extent> MemoryLedger::HeldBy(Holder holder) const {
+  std::vector<Extent> extents;
+  const auto held = holdings_.find(holder);
+  if (held == holdings_.end()) return extents;
+  for (const auto& [offset, count] : held->second) {
+    extents.push_back({offset, arena_.BytesAt(offset)});
+  }
+  return extents;
 }
 
 bool MemoryLedger::Holds(uint64_t offset, Holder holder) const {

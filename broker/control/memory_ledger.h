@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <unordered_map>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "broker/control/arena.h"
@@ -18,6 +19,11 @@ class MemoryLedger {
  public:
   using Holder = uint64_t;
 
+  struct Extent {
+    uint64_t offset = 0;
+    uint64_t bytes = 0;
+  };
+
   explicit MemoryLedger(Arena arena) : arena_(std::move(arena)) {}
 
   // A new extent, held once by `holder`. Errors as Arena::Allocate().
@@ -31,11 +37,20 @@ class MemoryLedger {
   // It will never be proven dead: all that it holds is orphaned, also what others let go of later.
   void OrphanAll(Holder holder);
 
+  // Someone who let go of this memory, being proven dead, is alive after all: whatever of it is
+  // free now or will be is orphaned.
+  void Quarantine(const Extent& memory);
+
+  // What that holder was told of and has not let go of.
+  std::vector<Extent> HeldBy(Holder holder) const;
   bool Holds(uint64_t offset, Holder holder) const;
   const Arena& arena() const { return arena_; }
   Arena* mutable_arena() { return &arena_; }
 
  private:
+  // Holds for good what is quarantined; no node or agent has this ID.
+  static constexpr Holder kQuarantine = UINT64_MAX;
+
   using Counts = std::map<Holder, uint32_t>;
 
   void Drop(uint64_t offset, Counts* counts, Holder holder);

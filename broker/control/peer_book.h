@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/control/memory_ledger.h"
 #include "broker/control/ready_bytes.h"
 #include "ivmq/v1/discovery.pb.h"
 #include "transport/stream.h"
@@ -39,6 +40,13 @@ struct Agent {
   uint64_t stream = 0;  // handle; 0: it broke
 };
 
+// Boots of a guest that were proven dead in guest memory, where a proof can be forged, and the
+// memory that they knew: should one of them speak again, none of it is handed out any more.
+struct BuriedBoots {
+  std::vector<BootId> boots;
+  std::vector<MemoryLedger::Extent> memory;
+};
+
 // One machine of a realm.
 struct Peer {
   uint32_t id = 0;
@@ -49,7 +57,9 @@ struct Peer {
   std::chrono::steady_clock::time_point since;
   std::vector<std::shared_ptr<const transport::UniqueFd>> doorbells;  // the host's: in the device
   std::optional<Agent> agent;
-  std::vector<Agent> earlier_agents;  // of the same boot, not proven dead
+  std::vector<Agent> earlier_agents;  // not proven dead
+  std::vector<BuriedBoots> buried;    // oldest first
+  bool buried_alive = false;  // one of them spoke: what is said here proves nothing any more
   std::chrono::steady_clock::time_point accepted_at;
   uint64_t refused_hello = 0;  // the last that was refused: said once
   uint64_t heartbeat = 0;

@@ -25,6 +25,16 @@ using transport::PeerEntry;
 using transport::PeerState;
 using transport::UniqueFd;
 
+namespace {
+
+// The last whose hello was accepted; null if there was none since the peer was proven to be fresh.
+const Agent* LastAgent(const Peer& peer) {
+  if (peer.agent) return &*peer.agent;
+  return peer.earlier_agents.empty() ? nullptr : &peer.earlier_agents.back();
+}
+
+}  // namespace
+
 PeerWatch::PeerWatch(transport::EventLoop* loop, Realm* realm, Hooks hooks)
     : loop_(loop),
       realm_(realm),
@@ -161,6 +171,7 @@ bool PeerWatch::ReadHello(const Peer& peer, Hello* hello) const {
   hello->boot_id = {entry->boot_id[0].load(std::memory_order_relaxed),
                     entry->boot_id[1].load(std::memory_order_relaxed)};
   hello->nonce = entry->nonce.load(std::memory_order_relaxed);
+  hello->echoed_nonce = entry->echoed_nonce.load(std::memory_order_relaxed);
   hello->interrupts = entry->interrupts.load(std::memory_order_relaxed) != 0;
   hello->layout_version = entry->layout_version.load(std::memory_order_relaxed);
   hello->vectors = entry->vectors.load(std::memory_order_acquire);
@@ -172,7 +183,14 @@ bool PeerWatch::HasStream(const Peer& peer, const Hello& hello) {
          peer.agent->nonce == hello.nonce;
 }
 
+bool PeerWatch::ProvesReboot(const Peer& peer, const Hello& hello) {
+  const Agent* last = LastAgent(peer);
+  return last != nullptr && last->boot_id != hello.boot_id &&
+         last->session_nonce == hello.echoed_nonce && !peer.buried_alive;
+}
+
 void PeerWatch::OnHello(Peer* peer, const Hello& hello) {
+  HeedTheBuried(peer, hello.boot_id);
   if (!IsAcceptable(peer, hello)) return;
   if (!HasStream(*peer, hello)) {
     EndAgents(peer, hello);
@@ -200,12 +218,11 @@ bool PeerWatch::IsAcceptable(Peer* peer, const Hello& hello) {
                       transport::kLayoutVersion);
   } else if (peer->doorbells.empty()) {
     why = "it has no vectors";
-  } else if (peer->earlier_agents.size() >= kMaxEarlierAgents && peer->agent &&
-             peer->agent->boot_id == hello.boot_id && !HasStream(*peer, hello)) {
-    why = fmt::format(
-        "it has taken {} streams since the guest booted, and none is proven unused; reboot the "
-        "guest",
-        peer->earlier_agents.size() + 1);
+  } else if (peer->earlier_agents.size() >= kMaxEarlierAgents && !HasStream(*peer, hello) &&
+             !ProvesReboot(*peer, hello)) {
+    why = fmt::format("it has taken {} streams, and none is proven unused; {}",
+                      peer->earlier_agents.size() + 1,
+                      peer->buried_alive ? "restart its VM" : "reboot the guest");
   }
   if (why.empty()) return true;
   if (std::exchange(peer->refused_hello, hello.number) != hello.number) {
@@ -215,18 +232,61 @@ bool PeerWatch::IsAcceptable(Peer* peer, const Hello& hello) {
 }
 
 void PeerWatch::EndAgents(Peer* peer, const Hello& hello) {
-  if (!peer->agent) return;
-  StopStream(&*peer->agent);
-  if (peer->agent->boot_id != hello.boot_id) {
+  const Agent* last = LastAgent(*peer);
+  if (last == nullptr) return;
+  if (peer->agent) StopStream(&*peer->agent);
+  if (ProvesReboot(*peer, hello)) {
     LogInfo("realm \"{}\": peer {} has rebooted", state_->name, peer->id);
+    Bury(peer);
     realm_->registry.LeaveAll(peer->id, SideEvent::kDied);
     FreeAgents(peer);
     return;
   }
-  LogInfo("realm \"{}\": peer {}: its agent {}", state_->name, peer->id,
-          peer->agent->nonce == hello.nonce ? "is back" : "was restarted");
+  if (last->boot_id != hello.boot_id) {
+    LogWarning(
+        "realm \"{}\": peer {} says that it has rebooted and cannot prove it; what its last "
+        "boot knew stays in use until its VM is gone",
+        state_->name, peer->id);
+  } else {
+    LogInfo("realm \"{}\": peer {}: its agent {}", state_->name, peer->id,
+            last->nonce == hello.nonce ? "is back" : "was restarted");
+  }
   realm_->registry.LeaveAll(peer->id, SideEvent::kLost);
-  peer->earlier_agents.push_back(*std::exchange(peer->agent, std::nullopt));
+  if (peer->agent) peer->earlier_agents.push_back(*std::exchange(peer->agent, std::nullopt));
+}
+
+void PeerWatch::Bury(Peer* peer) {
+  BuriedBoots buried;
+  const auto note = [&](uint64_t holder) {
+    const std::vector<MemoryLedger::Extent> held = state_->ledger.HeldBy(holder);
+    buried.memory.insert(buried.memory.end(), held.begin(), held.end());
+  };
+  const auto note_agent = [&](const Agent& agent) {
+    note(agent.holder);
+    buried.boots.push_back(agent.boot_id);
+  };
+  std::for_each(peer->earlier_agents.begin(), peer->earlier_agents.end(), note_agent);
+  if (peer->agent) note_agent(*peer->agent);
+  for (const auto& [id, node] : state_->directory.nodes()) {
+    if (node.peer_id == peer->id) note(id);
+  }
+  peer->buried.push_back(std::move(buried));
+  if (peer->buried.size() > kMaxBuried) peer->buried.erase(peer->buried.begin());
+}
+
+void PeerWatch::HeedTheBuried(Peer* peer, const BootId& boot_id) {
+  const auto found =
+      std::find_if(peer->buried.begin(), peer->buried.end(), [&](const auto& buried) {
+        return std::find(buried.boots.begin(), buried.boots.end(), boot_id) != buried.boots.end();
+      });
+  if (found == peer->buried.end()) return;
+  LogWarning(
+      "realm \"{}\": peer {}: boot {} was proven dead and speaks again; the memory that it "
+      "knew is not used again, nor is a reboot of this peer believed until its VM is gone",
+      state_->name, peer->id, BootIdText(boot_id));
+  for (const MemoryLedger::Extent& extent : found->memory) state_->ledger.Quarantine(extent);
+  peer->buried.erase(found);
+  peer->buried_alive = true;
 }
 
 absl::Status PeerWatch::StartAgent(Peer* peer, const Hello& hello) {

@@ -28,9 +28,11 @@ class PeerWatch {
   static constexpr std::chrono::seconds kSuspectAfter{3};
   // Between two accepted hellos of a peer, so that a mad agent cannot keep control busy.
   static constexpr std::chrono::milliseconds kAcceptInterval{100};
-  // Agents of one boot that were never proven dead, and streams of one agent that broke; each holds
+  // Agents of a peer that were never proven dead, and streams of one agent that broke; each holds
   // its stream's memory.
   static constexpr size_t kMaxEarlierAgents = 64;
+  // Reboots of a peer that are remembered.
+  static constexpr size_t kMaxBuried = 16;
 
   struct Hooks {
     // A new stream: the near end of its socket, and whose it is.
@@ -63,6 +65,7 @@ class PeerWatch {
     uint64_t number = 0;
     BootId boot_id{};
     uint64_t nonce = 0;
+    uint64_t echoed_nonce = 0;
     bool interrupts = false;
     uint32_t layout_version = 0;
     uint32_t vectors = 0;
@@ -74,7 +77,12 @@ class PeerWatch {
   bool ReadHello(const Peer& peer, Hello* hello) const;
   // Whether the agent that says this hello has a stream that works.
   static bool HasStream(const Peer& peer, const Hello& hello);
+  // Whether it proves that every earlier boot of the peer is dead.
+  static bool ProvesReboot(const Peer& peer, const Hello& hello);
   void OnHello(Peer* peer, const Hello& hello);
+  // A boot that was proven dead speaks: the memory that it knew is not handed out any more.
+  void HeedTheBuried(Peer* peer, const BootId& boot_id);
+  void Bury(Peer* peer);
   bool IsAcceptable(Peer* peer, const Hello& hello);
   // What the peer's agents before this hello leave behind.
   void EndAgents(Peer* peer, const Hello& hello);

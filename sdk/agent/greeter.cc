@@ -94,10 +94,15 @@ void Greeter::WatchVector() {
 void Greeter::Step() {
   const std::optional<uint32_t> slot =
       transport::FindPeerSlot(device_->region(), region_, device_->peer_id());
-  if (slot != slot_) {
+  const bool is_new = slot != slot_;
+  if (is_new) {
     slot_ = slot;
     entry_ = slot ? transport::PeerEntryAt(device_->region(), region_, *slot) : nullptr;
-    if (entry_ != nullptr) SayHello();
+  }
+  // Said again where somebody else has written over it: control would answer a hello that we did
+  // not say.
+  if (entry_ != nullptr && (is_new || entry_->hello.load(std::memory_order_relaxed) != hello_)) {
+    SayHello();
   }
   if (entry_ != nullptr) {
     doorbell_.Ring();
@@ -123,6 +128,8 @@ void Greeter::SayHello() {
   entry_->boot_id[0].store(identity_.boot_id[0], std::memory_order_relaxed);
   entry_->boot_id[1].store(identity_.boot_id[1], std::memory_order_relaxed);
   entry_->nonce.store(identity_.nonce, std::memory_order_relaxed);
+  entry_->echoed_nonce.store(entry_->session_nonce.load(std::memory_order_relaxed),
+                             std::memory_order_relaxed);
   entry_->interrupts.store(device_->vector_count() > 0 ? 1 : 0, std::memory_order_relaxed);
   entry_->layout_version.store(transport::kLayoutVersion, std::memory_order_relaxed);
   entry_->vectors.store(device_->vector_count(), std::memory_order_relaxed);

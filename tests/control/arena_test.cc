@@ -64,6 +64,21 @@ TEST(ArenaTest, NeverReusesWhatIsOrphaned) {
   EXPECT_FALSE(arena.Allocate(64).ok());
 }
 
+TEST(ArenaTest, WithdrawsWhatIsFreeInARangeAndNamesWhatIsUsed) {
+  Arena arena(kBase, 1024);
+  const uint64_t first = arena.Allocate(128).value();
+  const uint64_t second = arena.Allocate(128).value();
+  const uint64_t third = arena.Allocate(128).value();
+  ASSERT_TRUE(arena.Free(second).ok());
+  EXPECT_EQ(arena.Withdraw(first + 64, 256), (std::vector<uint64_t>{first, third}));
+  EXPECT_EQ(arena.orphaned_bytes(), 128u);
+  EXPECT_EQ(arena.Withdraw(third + 192, 64), std::vector<uint64_t>{});
+  arena.CheckConsistency();
+  EXPECT_EQ(arena.orphaned_bytes(), 192u);
+  EXPECT_EQ(arena.Allocate(64).value(), third + 128);
+  EXPECT_EQ(arena.Allocate(64).value(), third + 256);
+}
+
 TEST(ArenaTest, HandsNothingOutOnceClosedAndSaysWhy) {
   Arena arena(kBase, 1024);
   arena.Close("nobody knows");

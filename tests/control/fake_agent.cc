@@ -39,6 +39,7 @@ bool FakeAgent::SayHello(const Identity& identity, std::chrono::milliseconds pat
   entry_->boot_id[0].store(identity.boot_id[0]);
   entry_->boot_id[1].store(identity.boot_id[1]);
   entry_->nonce.store(identity.nonce);
+  entry_->echoed_nonce.store(identity.echoed_nonce.value_or(session_nonce()));
   entry_->interrupts.store(identity.interrupts ? 1 : 0);
   entry_->layout_version.store(identity.layout_version);
   entry_->vectors.store(2);

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "ivmq/v1/control.grpc.pb.h"
 #include "tests/control/control_harness.h"
@@ -23,6 +24,7 @@ class FakeAgent {
     uint64_t nonce = 3;
     uint32_t layout_version = transport::kLayoutVersion;
     bool interrupts = true;
+    std::optional<uint64_t> echoed_nonce{};  // none: what the entry says, as it should be
   };
   explicit FakeAgent(const TestPeer& peer);
   ~FakeAgent();

@@ -167,6 +167,62 @@ TEST_F(GuestSessionTest, ARebootProvesAllOfTheOldBootDead) {
   EXPECT_NE(fresh.Hello("new"), 0u);
 }
 
+TEST_F(GuestSessionTest, ARebootThatDoesNotEchoTheSessionsNonceProvesNothing) {
+  const uint64_t before = used();
+  Start();
+  const uint64_t one_agent = used() - before;
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("old");
+  Start({{9, 9}, 4, transport::kLayoutVersion, true, agent_->session_nonce() + 1});
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
+  EXPECT_GE(used(), before + 2 * one_agent);
+  GuestNode fresh(&*agent_);
+  fresh.Attach(1);
+  EXPECT_NE(fresh.Hello("new"), 0u);
+  // The next one that does, proves it of all boots.
+  Start({{10, 10}, 5});
+  EXPECT_TRUE(WaitUntil([&] { return used() == before + one_agent; }));
+  EXPECT_EQ(admin_.Nodes().nodes_size(), 0);
+}
+
+TEST_F(GuestSessionTest, AScribbledBootIdProvesNothing) {
+  Start();
+  const uint64_t one_agent = used();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  transport::PeerEntry* entry = agent_->entry();
+  entry->boot_id[0].fetch_add(1);
+  const uint64_t hello = entry->hello.fetch_add(1) + 1;
+  EXPECT_TRUE(WaitUntil([&] { return entry->accepted_hello.load() == hello; }));
+  EXPECT_GE(used(), 2 * one_agent);
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
+}
+
+TEST_F(GuestSessionTest, ABootThatSpeaksAfterItsDeathWasProvenQuarantinesItsMemoryForGood) {
+  Start();
+  const uint64_t one_agent = used();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  const FakeAgent::Identity forged{{9, 9}, 4};
+  Start(forged);
+  EXPECT_EQ(used(), one_agent);
+  EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), 0u);
+  // The old boot is there after all. The forged one had been given its memory.
+  Start();
+  EXPECT_GE(admin_.Realm().arena_orphaned_bytes(), uint64_t{2} << 16);
+  const uint64_t with_both = used();
+  EXPECT_GE(with_both, 2 * one_agent);
+  // From now on no reboot is believed.
+  Start(forged);
+  EXPECT_GE(used(), with_both + one_agent / 2);
+  harness_.PeerGone(1, GoneProof::kEof);
+  EXPECT_TRUE(WaitUntil([&] { return used() < with_both; }));
+  EXPECT_GE(admin_.Realm().arena_orphaned_bytes(), uint64_t{2} << 16);
+}
+
 TEST_F(GuestSessionTest, ARestartedAgentProvesNothing) {
   const uint64_t before = used();
   Start();
@@ -294,7 +350,7 @@ TEST_F(GuestSessionTest, AnAgentWhoseHeartStopsIsSuspectAndNothingMore) {
 
 TEST_F(GuestSessionTest, RefusesAnAgentOfAnotherLayout) {
   FakeAgent::Identity identity;
-  identity.layout_version = 2;
+  identity.layout_version = transport::kLayoutVersion + 1;
   EXPECT_FALSE(agent_->SayHello(identity, std::chrono::milliseconds(1500)));
   EXPECT_EQ(Peer().state(), v1::Peer::CONNECTED);
   Start();

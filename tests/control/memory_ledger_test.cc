@@ -60,6 +60,26 @@ TEST_F(MemoryLedgerTest, WhatALostHolderKnewIsNeverFree) {
   EXPECT_EQ(used(), 4096u);
 }
 
+TEST_F(MemoryLedgerTest, QuarantinesWhatIsFreeAndWhatOthersUseMeanwhile) {
+  const uint64_t offset = ledger_.Allocate(4096, 64, kPublisher).value();
+  const std::vector<MemoryLedger::Extent> knew = ledger_.HeldBy(kPublisher);
+  ASSERT_EQ(knew.size(), 1u);
+  EXPECT_EQ(knew[0].offset, offset);
+  EXPECT_EQ(knew[0].bytes, 4096u);
+  ledger_.ReleaseAll(kPublisher);
+  EXPECT_TRUE(ledger_.HeldBy(kPublisher).empty());
+  // The first half has another user now, whose extent also ends elsewhere.
+  const uint64_t reused = ledger_.Allocate(1024, 64, kSubscriber).value();
+  ASSERT_EQ(reused, offset);
+  ledger_.Quarantine(knew[0]);
+  ledger_.Quarantine(knew[0]);
+  EXPECT_EQ(used(), 4096u);
+  EXPECT_EQ(ledger_.arena().orphaned_bytes(), 4096u);
+  ledger_.ReleaseAll(kSubscriber);
+  EXPECT_EQ(used(), 4096u);
+  ledger_.arena().CheckConsistency();
+}
+
 class ReadyBytesTest : public MemoryLedgerTest {
  protected:
   std::vector<std::byte> memory_ = std::vector<std::byte>((64 << 10) + 128);

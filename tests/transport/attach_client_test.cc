@@ -135,12 +135,13 @@ TEST_F(AttachClientTest, RefusesWhatIsNoDaemonOfOurs) {
 }
 
 TEST_F(AttachClientTest, RefusesAnotherLayoutVersionNamingBoth) {
-  HeaderOf(host_->region())->layout_version = 3;
+  HeaderOf(host_->region())->layout_version = 99;
   std::vector<int> fds;
   const AttachMessage welcome = Welcome(&fds);
   const Status status = AnswerWith(welcome, fds);
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
-  EXPECT_THAT(status.message(), HasSubstr("expected 1, found 3"));
+  EXPECT_THAT(status.message(),
+              HasSubstr("expected " + std::to_string(kLayoutVersion) + ", found 99"));
 }
 
 TEST_F(AttachClientTest, RefusesWelcomesThatContradictThemselves) {
