@@ -35,6 +35,7 @@ struct Agent {
   uint64_t hello = 0;
   BootId boot_id{};
   uint64_t nonce = 0;
+  uint64_t echoed_nonce = 0;  // in the hello that was accepted
   bool interrupts = false;
   uint64_t session_nonce = 0;
   uint64_t stream = 0;  // handle; 0: it broke

@@ -180,7 +180,7 @@ bool PeerWatch::ReadHello(const Peer& peer, Hello* hello) const {
 
 bool PeerWatch::HasStream(const Peer& peer, const Hello& hello) {
   return peer.agent && peer.agent->stream != 0 && peer.agent->boot_id == hello.boot_id &&
-         peer.agent->nonce == hello.nonce;
+         peer.agent->nonce == hello.nonce && peer.agent->echoed_nonce == hello.echoed_nonce;
 }
 
 bool PeerWatch::ProvesReboot(const Peer& peer, const Hello& hello) {
@@ -294,6 +294,7 @@ absl::Status PeerWatch::StartAgent(Peer* peer, const Hello& hello) {
   agent.holder = state_->ids->Next();
   agent.boot_id = hello.boot_id;
   agent.nonce = hello.nonce;
+  agent.echoed_nonce = hello.echoed_nonce;
   agent.interrupts = hello.interrupts;
   while (agent.session_nonce == 0) {
     IVMQ_CHECK(getrandom(&agent.session_nonce, sizeof(agent.session_nonce), 0) ==

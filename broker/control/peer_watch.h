@@ -75,7 +75,8 @@ class PeerWatch {
   transport::PeerEntry* EntryOf(const Peer& peer) const;
   // False if there is no new hello, or it is being written right now.
   bool ReadHello(const Peer& peer, Hello* hello) const;
-  // Whether the agent that says this hello has a stream that works.
+  // Whether this is the hello that got the stream, which works. An agent that greets anew echoes
+  // the nonce that came with it: it may have used the stream, and needs a fresh one.
   static bool HasStream(const Peer& peer, const Hello& hello);
   // Whether it proves that every earlier boot of the peer is dead.
   static bool ProvesReboot(const Peer& peer, const Hello& hello);

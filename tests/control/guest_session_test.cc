@@ -290,9 +290,28 @@ TEST_F(GuestSessionTest, ARepeatedHelloKeepsTheStream) {
   GuestNode node(&*agent_);
   node.Attach(7);
   node.Hello("x");
-  ASSERT_TRUE(agent_->SayHello({}));
+  FakeAgent::Identity again;
+  again.echoed_nonce = 0;  // as in the first
+  ASSERT_TRUE(agent_->SayHello(again));
   EXPECT_EQ(agent_->session_nonce(), nonce);
   EXPECT_TRUE(node.Call(PublisherOf("a")).has_publisher_registered());
+}
+
+TEST_F(GuestSessionTest, AnAgentThatGreetsAnewAfterAnAnswerGetsAFreshStream) {
+  Start();
+  const transport::StreamPlaces first = transport::LoadStreamPlaces(*agent_->entry());
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  // As when control stood still for so long that the agent gave its end up.
+  ASSERT_TRUE(agent_->SayHello({}));
+  const transport::StreamPlaces second = transport::LoadStreamPlaces(*agent_->entry());
+  EXPECT_NE(second.to_control_ring_offset, first.to_control_ring_offset);
+  EXPECT_NE(second.to_agent_ring_offset, first.to_agent_ring_offset);
+  agent_->Connect();
+  GuestNode fresh(&*agent_);
+  fresh.Attach(8);
+  EXPECT_NE(fresh.Hello("y"), 0u);
 }
 
 TEST_F(GuestSessionTest, WhatAnEvictedVmKnewIsNeverUsedAgain) {
