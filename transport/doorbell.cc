@@ -1,5 +1,6 @@
 #include "transport/doorbell.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -18,6 +19,12 @@ Doorbell Doorbell::Eventfd(std::shared_ptr<const UniqueFd> eventfd) {
   Doorbell bell;
   bell.fd_ = std::move(eventfd);
   bell.is_eventfd_ = true;
+  return bell;
+}
+
+Doorbell Doorbell::CarefulEventfd(std::shared_ptr<const UniqueFd> eventfd) {
+  Doorbell bell = Eventfd(std::move(eventfd));
+  bell.looks_first_ = true;
   return bell;
 }
 
@@ -48,9 +55,13 @@ void Doorbell::Ring() const {
     return;
   }
   if (fd_ == nullptr) return;
-  // A failed write is a ring that was lost, which the contract allows: EAGAIN means that the
-  // counter is full, so the other side is being woken already.
+  // A failed write is a ring that was lost, which the contract allows: a full
+  // counter means that the other side is being woken already.
   if (is_eventfd_) {
+    if (looks_first_) {
+      pollfd room{fd_->get(), POLLOUT, 0};
+      if (::poll(&room, 1, 0) != 1) return;
+    }
     const uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(fd_->get(), &one, sizeof(one));
   } else {

@@ -333,7 +333,7 @@ absl::Status PeerWatch::StartStream(Peer* peer, Agent* agent) {
   options.stream_id = peer->id;
   options.other_polls = !agent->interrupts;
   auto links = transport::OpenStream(state_->device, agent->memory.places, options,
-                                     transport::Doorbell::Eventfd(peer->doorbells[0]));
+                                     transport::Doorbell::CarefulEventfd(peer->doorbells[0]));
   if (!links.ok()) return ToAbsl(links.status());
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
@@ -370,7 +370,7 @@ void PeerWatch::OnStreamClosed(uint32_t peer_id, uint64_t holder, const transpor
 }
 
 void PeerWatch::RingAgent(const Peer& peer) const {
-  if (!peer.doorbells.empty()) transport::Doorbell::Eventfd(peer.doorbells[0]).Ring();
+  if (!peer.doorbells.empty()) transport::Doorbell::CarefulEventfd(peer.doorbells[0]).Ring();
 }
 
 void PeerWatch::CheckHeartbeat(Peer* peer) {
