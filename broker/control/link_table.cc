@@ -182,7 +182,9 @@ void LinkTable::Forget(uint64_t link_id) {
     Refusals::Record record{DescribeLink(link, state_->name), link.publisher.endpoint_id,
                             link.subscriber.endpoint_id};
     *record.link.mutable_counters() = link.counters;
-    state_->refusals.Add(std::move(record));
+    state_->refusals.Add(std::move(record), [this](const Refusals::Record& oldest) {
+      state_->TellLink(v1::DiscoveryEvent::REMOVED, oldest.link);
+    });
   } else {
     state_->Tell(v1::DiscoveryEvent::REMOVED, link);
   }

@@ -44,7 +44,11 @@ void ReportMisfit(RealmState* state, const Endpoint& newcomer, const Endpoint& o
   record.link.set_subscriber_peer_id(subscriber.peer_id);
   record.link.set_state(v1::Link::REFUSED);
   record.link.set_reason(std::string(why.message()));
-  state->TellLink(v1::DiscoveryEvent::ADDED, state->refusals.Add(std::move(record)).link);
+  const Refusals::Record& added =
+      state->refusals.Add(std::move(record), [state](const Refusals::Record& oldest) {
+        state->TellLink(v1::DiscoveryEvent::REMOVED, oldest.link);
+      });
+  state->TellLink(v1::DiscoveryEvent::ADDED, added.link);
   TellRefused(state, other, other.id, newcomer, why);
 }
 

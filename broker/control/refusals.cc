@@ -4,7 +4,7 @@
 
 namespace ivmq::control {
 
-const Refusals::Record& Refusals::Add(Record record) {
+const Refusals::Record& Refusals::Add(Record record, const Gone& gone) {
   for (Record& known : records_) {
     if (known.endpoint_id == record.endpoint_id &&
         known.other_endpoint_id == record.other_endpoint_id &&
@@ -18,7 +18,10 @@ const Refusals::Record& Refusals::Add(Record record) {
     }
   }
   records_.push_back(std::move(record));
-  if (records_.size() > kKept) records_.pop_front();
+  if (records_.size() > kKept) {
+    gone(records_.front());
+    records_.pop_front();
+  }
   return records_.back();
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 
 #include "ivmq/v1/discovery.pb.h"
 
@@ -21,19 +22,20 @@ class Refusals {
     uint64_t other_endpoint_id = 0;  // and with it; 0: was never registered
   };
 
-  // Replaces what was recorded of the same two nodes, endpoints and topic. Returns the record.
-  const Record& Add(Record record);
+  using Gone = std::function<void(const Record&)>;
+
+  // Calls `gone` for the oldest if there is no room. Replaces what was recorded of the same two
+  // nodes, endpoints and topic. Returns the record.
+  const Record& Add(Record record, const Gone& gone);
   // Both call `gone` for what they remove.
-  template <class Gone>
-  void RemoveEndpoint(uint64_t endpoint_id, Gone gone) {
+  void RemoveEndpoint(uint64_t endpoint_id, const Gone& gone) {
     RemoveIf(
         [&](const Record& r) {
           return r.endpoint_id == endpoint_id || r.other_endpoint_id == endpoint_id;
         },
         gone);
   }
-  template <class Gone>
-  void RemoveNode(uint64_t node_id, Gone gone) {
+  void RemoveNode(uint64_t node_id, const Gone& gone) {
     RemoveIf(
         [&](const Record& r) {
           return r.link.publisher_node_id() == node_id || r.link.subscriber_node_id() == node_id;
@@ -44,8 +46,8 @@ class Refusals {
   const std::deque<Record>& records() const { return records_; }
 
  private:
-  template <class Matches, class Gone>
-  void RemoveIf(Matches matches, Gone gone) {
+  template <class Matches>
+  void RemoveIf(Matches matches, const Gone& gone) {
     std::deque<Record> kept;
     for (Record& record : records_) {
       if (matches(record)) {
