@@ -22,8 +22,9 @@ struct SocketAccess {
 class ListeningSocket {
  public:
   ListeningSocket() = default;
-  // Creates the directory if there is none (mode 0755). ALREADY_EXISTS names the live process that
-  // listens there; a stale socket is replaced.
+  // Creates the last directory of the path if there is none (mode 0755), but not a whole chain of
+  // them, as whoever mistypes a path would find them all over the place. ALREADY_EXISTS names the
+  // live process that listens there; a stale socket is replaced.
   static transport::Result<ListeningSocket> Open(const std::string& path,
                                                  transport::UnixSocketType type,
                                                  const SocketAccess& access);
@@ -33,12 +34,14 @@ class ListeningSocket {
 
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
-  // Unlinks the path and stops listening.
+  // Unlinks the path, unless something else is there by now, and stops listening.
   void Close();
 
  private:
   transport::UniqueFd fd_;
   std::string path_;
+  dev_t device_ = 0;  // what was bound at the path
+  ino_t inode_ = 0;
 };
 
 }  // namespace ivmq::broker

@@ -1,0 +1,59 @@
+#include "broker/keeper/listening_socket.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+namespace ivmq::broker {
+namespace {
+
+using testing::HasSubstr;
+using transport::UnixSocketType;
+
+class ListeningSocketTest : public testing::Test {
+ protected:
+  ListeningSocketTest() {
+    std::string pattern = "/tmp/ivmq-listen.XXXXXX";
+    folder_ = mkdtemp(pattern.data());
+  }
+  ~ListeningSocketTest() override { std::filesystem::remove_all(folder_); }
+
+  static transport::Result<ListeningSocket> Open(const std::string& path) {
+    return ListeningSocket::Open(path, UnixSocketType::kStream, {});
+  }
+
+  std::string folder_;
+};
+
+TEST_F(ListeningSocketTest, TakesItsPathAway) {
+  const std::string path = folder_ + "/a.sock";
+  ListeningSocket socket = Open(path).value();
+  EXPECT_TRUE(std::filesystem::exists(path));
+  socket.Close();
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST_F(ListeningSocketTest, LeavesAloneWhatAnotherHasBoundThereSince) {
+  const std::string path = folder_ + "/a.sock";
+  ListeningSocket first = Open(path).value();
+  std::filesystem::remove(path);
+  ListeningSocket second = Open(path).value();
+  first.Close();
+  EXPECT_TRUE(std::filesystem::exists(path));
+  second = ListeningSocket();
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST_F(ListeningSocketTest, MakesOneDirectoryAndNoMore) {
+  EXPECT_TRUE(Open(folder_ + "/run/a.sock").ok());
+  const auto mistyped = Open(folder_ + "/rnu/ivmq/a.sock");
+  ASSERT_FALSE(mistyped.ok());
+  EXPECT_THAT(mistyped.status().message(), HasSubstr(folder_ + "/rnu/ivmq"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/rnu"));
+}
+
+}  // namespace
+}  // namespace ivmq::broker
