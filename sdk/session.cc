@@ -129,9 +129,9 @@ transport::Status Session::Send(const v1::NodeRequest& request) {
     const std::lock_guard lock(channel_mutex_);
     encoded_.clear();
     request.AppendToString(&encoded_);
-    const bool watched = channel_.wants_write();
+    const bool watched = channel_.wants_write() || channel_.must_retry();
     status = channel_.Send(encoded_);
-    wake = channel_.wants_write() && !watched;
+    wake = (channel_.wants_write() || channel_.must_retry()) && !watched;
   }
   if (wake) Kick();
   return status;
@@ -250,19 +250,22 @@ void Session::DrainWake() {
 
 bool Session::WaitForInput(Clock::time_point until, Status* why) {
   short channel_events = POLLIN;
+  bool must_retry = false;
   {
     const std::lock_guard lock(channel_mutex_);
     if (channel_.wants_write()) channel_events |= POLLOUT;
+    must_retry = channel_.must_retry();
   }
+  if (must_retry) until = std::min<Clock::time_point>(until, Clock::now() + FrameChannel::kRetry);
   pollfd fds[] = {
       {channel_fd_, channel_events, 0}, {connection_, POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-  if (!Poll(fds, until)) return true;
+  if (!Poll(fds, until) && !must_retry) return true;
   if (fds[2].revents != 0) DrainWake();
   if (stop_.load(std::memory_order_relaxed)) {
     *why = Status(Code::kClosed, "the node is closed");
     return false;
   }
-  if ((fds[0].revents & POLLOUT) != 0) {
+  if ((fds[0].revents & POLLOUT) != 0 || must_retry) {
     const std::lock_guard lock(channel_mutex_);
     static_cast<void>(channel_.Flush());  // A failure shows at the next read.
   }

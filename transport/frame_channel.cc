@@ -36,7 +36,6 @@ FrameChannel::FrameChannel(FrameChannel&&) noexcept = default;
 FrameChannel& FrameChannel::operator=(FrameChannel&&) noexcept = default;
 
 int FrameChannel::fd() const { return socket_.get(); }
-bool FrameChannel::wants_write() const { return !out_.empty(); }
 
 Status FrameChannel::Send(std::string_view payload, std::span<const int> fds) {
   if (!broken_.ok()) return broken_;
@@ -70,6 +69,7 @@ Status FrameChannel::Send(std::string_view payload, std::span<const int> fds) {
 
 Status FrameChannel::Flush() {
   if (!broken_.ok()) return broken_;
+  must_retry_ = false;
   while (!out_.empty()) {
     Outgoing& frame = out_.front();
     std::array<int, kMaxFrameFds> fds{};
@@ -81,9 +81,8 @@ Status FrameChannel::Flush() {
     if (sent < 0) {
       if (errno == EAGAIN) return Status();
       if (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM) {
-        // Too many fds of this user in flight. The socket stays writable all the while, so pause
-        // a little, or the caller's loop would spin.
-        ::poll(nullptr, 0, 1);
+        // The socket stays writable all the while: a loop that watched it would spin.
+        must_retry_ = true;
         return Status();
       }
       const int error = errno;
@@ -180,18 +179,19 @@ Result<bool> FrameChannel::Receive(Frame* frame) {
 
 Status FrameChannel::ReceiveUntil(std::chrono::steady_clock::time_point deadline, Frame* frame) {
   for (;;) {
-    if (wants_write()) {
+    if (wants_write() || must_retry_) {
       // A failure to send does not hide what was received before: Receive() tells of the end.
       [[maybe_unused]] const Status flushed = Flush();
     }
     const Result<bool> received = Receive(frame);
     if (!received.ok()) return received.status();
     if (received.value()) return Status();
-    const auto left =
+    auto left =
         std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0) {
       return Status(Code::kDeadlineExceeded, "no frame came from the other side in time");
     }
+    if (must_retry_) left = std::min(left, kRetry);
     pollfd watched{socket_.get(), static_cast<short>(wants_write() ? POLLIN | POLLOUT : POLLIN), 0};
     ::poll(&watched, 1, static_cast<int>(std::min<int64_t>(left.count(), 3600 * 1000)));
   }

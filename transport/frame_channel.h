@@ -20,13 +20,16 @@ namespace ivmq::transport {
 //   u32 payload bytes (at most kMaxFrameBytes) | u32 fd count | payload
 //
 // Non-blocking: Send queues what the socket does not take, up to `max_queued_bytes`, and Flush
-// goes on with it. The caller watches fd() for EPOLLIN, and for EPOLLOUT while wants_write().
+// goes on with it. The caller watches fd() for EPOLLIN, and for EPOLLOUT while wants_write(); while
+// must_retry() it calls Flush() again after kRetry, as the socket has nothing to say then.
 // One thread at a time. A frame over the limit, a bad fd count or a half frame at EOF breaks the
 // channel: every later call says the same status.
 class FrameChannel {
  public:
   static constexpr uint32_t kMaxFrameBytes = 1 << 20;
   static constexpr uint32_t kMaxFrameFds = 4;
+
+  static constexpr std::chrono::milliseconds kRetry{5};
 
   struct Frame {
     std::string payload;
@@ -41,7 +44,10 @@ class FrameChannel {
   // RESOURCE_EXHAUSTED when the other side does not read and the queue is full: close it.
   Status Send(std::string_view payload, std::span<const int> fds = {});
   Status Flush();
-  bool wants_write() const;
+  // The socket has no room.
+  bool wants_write() const { return !out_.empty() && !must_retry_; }
+  // The kernel has no room: too many fds of this user in flight, or no memory.
+  bool must_retry() const { return must_retry_; }
 
   // One frame that is there, without blocking: true and *frame; false and OK when there is none
   // yet; UNAVAILABLE at EOF; DATA_LOSS on a malformed frame.
@@ -65,6 +71,7 @@ class FrameChannel {
   UniqueFd socket_;
   size_t max_queued_bytes_;
   size_t queued_bytes_ = 0;
+  bool must_retry_ = false;
   std::deque<Outgoing> out_;
   std::string in_;
   size_t in_consumed_ = 0;

@@ -19,15 +19,18 @@ FrameSession::FrameSession(transport::EventLoop* loop, Realm* realm, const Origi
       session_(realm, this, origin),
       channel_(std::move(channel), kMaxQueuedBytes),
       lost_(loop),
+      retry_(loop),
       watch_(loop, channel_.fd(), EPOLLIN, [this](uint32_t events) { OnReady(events); }) {}
 
 void FrameSession::OnReady(uint32_t events) {
-  if ((events & EPOLLOUT) != 0) {
-    const Status flushed = channel_.Flush();
-    if (!flushed.ok()) return Break(flushed.message(), kGrace);
-    AfterWrite();
-  }
+  if ((events & EPOLLOUT) != 0) Flush();
   if (!broken_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) ReadFrames();
+}
+
+void FrameSession::Flush() {
+  const Status flushed = channel_.Flush();
+  if (!flushed.ok()) return Break(flushed.message(), kGrace);
+  AfterWrite();
 }
 
 void FrameSession::ReadFrames() {
@@ -66,6 +69,10 @@ void FrameSession::Close() {
 }
 
 void FrameSession::AfterWrite() {
+  if (channel_.must_retry()) {
+    if (!retry_.is_set()) retry_.Set(FrameChannel::kRetry, [this] { Flush(); });
+    return watch_.SetEvents(EPOLLIN);
+  }
   if (channel_.wants_write()) return watch_.SetEvents(EPOLLIN | EPOLLOUT);
   if (!closing_) return watch_.SetEvents(EPOLLIN);
   Break("closed", kGrace);
@@ -77,6 +84,7 @@ void FrameSession::Break(const std::string& why, std::chrono::milliseconds grace
   LogDebug("process {} (connection {}): session ended: {}", origin_.pid, origin_.connection_id,
            why);
   watch_.Reset();
+  retry_.Reset();
   // Moved out, so that the socket closes at the end of the call and the other side sees it.
   const FrameChannel closed = std::move(channel_);
   // Not from here: a caller may be walking over the very links that this ends.
@@ -86,6 +94,7 @@ void FrameSession::Break(const std::string& why, std::chrono::milliseconds grace
 void FrameSession::OnGone(SideEvent how) {
   broken_ = true;
   watch_.Reset();
+  retry_.Reset();
   lost_.Reset();
   session_.Leave(how);
 }

@@ -38,6 +38,7 @@ class FrameSession : public EventSink {
 
  private:
   void OnReady(uint32_t events);
+  void Flush();
   void ReadFrames();
   void AfterWrite();
   // The channel is of no use any more. The node is lost after `grace`.
@@ -47,6 +48,7 @@ class FrameSession : public EventSink {
   NodeSession session_;
   transport::FrameChannel channel_;
   transport::Timer lost_;
+  transport::Timer retry_;
   bool broken_ = false;
   bool closing_ = false;
   std::string encoded_;  // kept for its memory

@@ -26,6 +26,7 @@ Process::Process(transport::EventLoop* loop, transport::AttachServer::Client cli
       interrupts_(interrupts),
       on_finished_(std::move(on_finished)),
       client_(std::move(client)),
+      retry_timer_(loop),
       finish_timer_(loop) {
   channel_.emplace(std::move(client_.channel));
 }
@@ -75,7 +76,7 @@ void Process::Died() {
 
 void Process::OnChannel(uint32_t events) {
   if ((events & EPOLLOUT) != 0 && channel_ && !channel_->Flush().ok()) channel_ended_ = true;
-  if (channel_ && call_ && !channel_->wants_write()) call_->ReadNext();
+  if (channel_ && call_ && AllIsSent()) call_->ReadNext();
   PassRequests();
 }
 
@@ -131,7 +132,7 @@ void Process::PassEvent(const v1::NodeEvent& event) {
     LogDebug("process {}: {}", client_.process.pid, sent.message());
     return call_->ReadNext();  // its end-of-file follows
   }
-  if (!channel_->wants_write()) call_->ReadNext();
+  if (AllIsSent()) call_->ReadNext();
   WatchChannel();
 }
 
@@ -147,8 +148,13 @@ void Process::OnCallEnd(const Status& status) {
   if (!said_exited_) StartCall();
 }
 
+bool Process::AllIsSent() const { return !channel_->wants_write() && !channel_->must_retry(); }
+
 void Process::WatchChannel() {
   if (!channel_) return;
+  if (!channel_ended_ && channel_->must_retry() && !retry_timer_.is_set()) {
+    retry_timer_.Set(FrameChannel::kRetry, [this] { OnChannel(EPOLLOUT); });
+  }
   uint32_t events = 0;
   if (!channel_ended_ && call_ && call_->unwritten() < kMaxUnwritten) events |= EPOLLIN;
   if (!channel_ended_ && channel_->wants_write()) events |= EPOLLOUT;
@@ -164,6 +170,7 @@ void Process::WatchChannel() {
 }
 
 void Process::CloseChannel() {
+  retry_timer_.Reset();
   watch_.Reset();
   channel_.reset();
 }

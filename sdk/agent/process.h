@@ -58,6 +58,8 @@ class Process {
   bool PassRequest(const std::string& payload);
   void PassEvent(const v1::NodeEvent& event);
   void OnCallEnd(const transport::Status& status);
+  // REQUIRES: the channel is open.
+  bool AllIsSent() const;
   void WatchChannel();
   void CloseChannel();
   void SayExited();
@@ -80,6 +82,7 @@ class Process {
   bool died_ = false;
   bool said_exited_ = false;  // on this call
   bool finished_ = false;
+  transport::Timer retry_timer_;
   transport::Timer finish_timer_;
 };
 

@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <thread>
 
@@ -179,6 +182,41 @@ TEST_F(FrameChannelTest, HoldsABoundedNumberOfFdsThatNoFrameAnnounces) {
     status = receiver.Receive(&frame).status();
   }
   EXPECT_EQ(status.code(), Code::kDataLoss);
+}
+
+// The kernel counts the fds in flight of a user, but for privileged ones: nobody's, in a process of
+// its own. Its exit code tells the step that failed.
+int StallAndGoOn() {
+  const rlimit few{24, 24};
+  if (::setrlimit(RLIMIT_NOFILE, &few) != 0 || ::setgid(65533) != 0 || ::setuid(65533) != 0) {
+    return 1;
+  }
+  std::array<int, 2> filler{};
+  std::array<int, 2> pair{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, filler.data()) != 0) return 2;
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair.data()) != 0) return 2;
+  const std::array<int, 1> one{STDERR_FILENO};
+  const std::array<std::byte, 1> byte{};
+  int in_flight = 0;
+  while (SendWithFds(filler[0], byte, one) == 1) {
+    if (++in_flight > 1000) return 3;
+  }
+  if (errno != ETOOMANYREFS) return 4;
+  FrameChannel sender{UniqueFd(pair[0])};
+  FrameChannel receiver{UniqueFd(pair[1])};
+  if (!sender.Send("with an fd", one).ok()) return 5;
+  if (!sender.must_retry() || sender.wants_write()) return 6;
+  ::close(filler[0]);
+  ::close(filler[1]);
+  if (!sender.Flush().ok() || sender.must_retry() || sender.wants_write()) return 7;
+  FrameChannel::Frame frame;
+  const auto got = receiver.Receive(&frame);
+  return got.ok() && got.value() && frame.fds.size() == 1 ? 0 : 8;
+}
+
+TEST_F(FrameChannelTest, SaysThatItMustRetryWhereTooManyFdsAreInFlight) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
+  EXPECT_EXIT(::_exit(StallAndGoOn()), testing::ExitedWithCode(0), "");
 }
 
 TEST_F(FrameChannelTest, ReturnsAtTheDeadlineWhenNothingComes) {
