@@ -210,12 +210,11 @@ bool SubscriberImpl::ReadNotes(Link* link, uint8_t flags, std::span<const std::b
 }
 
 void SubscriberImpl::MindDrained() {
-  if (down_links_ == 0) [[likely]]
+  if (down_links_ == 0 && !poller_.has_corrupt()) [[likely]]
     return;
   if (until_let_go_-- != 0) return;
   until_let_go_ = kMessagesPerLetGo;
-  const std::lock_guard lock(mutex_);
-  LetGoOfDrained();
+  OnNothingThere();  // there may always be something on another link
 }
 
 void SubscriberImpl::OnNothingThere() {

@@ -225,6 +225,25 @@ TEST_F(SubscriberTest, QuarantinesAPublisherThatWritesNonsense) {
   EXPECT_EQ(told.link_corrupt().link_id(), bad.id);
 }
 
+TEST_F(SubscriberTest, FindsNonsenseAlsoWhileAnotherLinkIsAlwaysBusy) {
+  auto hostile = Open("hostile").CreatePublisher("t").value();
+  auto busy = Open("busy").CreatePublisher("t").value();
+  Node node = Open("n");
+  auto subscriber = node.CreateSubscriber("t").value();
+  FakeControl::Link bad;
+  for (const auto& link : control_.links()) {
+    if (link.publisher_node == 1) bad = link;
+  }
+  ASSERT_TRUE(hostile.Publish(AsBytes("x")).ok());
+  std::memset(control_.region().data() + bad.ring_offset + sizeof(ringbuf::RingDescriptor), 0xff,
+              64);
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE(busy.Publish(AsBytes(std::to_string(i))).ok());
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_EQ(subscriber.Receive(kLong).value().text(), std::to_string(i));
+  }
+  EXPECT_EQ(subscriber.counters().corrupt_links, 1u);
+}
+
 TEST_F(SubscriberTest, RefusesARecordWithFlagsOfALaterVersion) {
   Node node = Open("n");
   auto publisher = node.CreatePublisher("t").value();
