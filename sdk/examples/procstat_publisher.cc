@@ -1,4 +1,5 @@
-// Publishes what /proc says of this machine, ten times a second, until it is stopped.
+// Publishes what /proc says of this machine, ten times a second, until it is stopped. Waits up to
+// ten seconds for a first subscriber.
 //
 //   procstat_publisher [HOST]      HOST: the name to publish under, default the host name
 //
@@ -16,6 +17,7 @@
 
 int main(int argc, char** argv) {
   using std::chrono_literals::operator""ms;
+  using std::chrono_literals::operator""s;
 
   auto node = ivmq::Node::Open({.name = "procstat-publisher"});
   if (!node.ok()) {
@@ -26,6 +28,14 @@ int main(int argc, char** argv) {
       "host.procstat", {.reliability = ivmq::Block(50ms)});
   if (!publisher.ok()) {
     std::fprintf(stderr, "procstat_publisher: %s\n", publisher.status().ToString().c_str());
+    return 1;
+  }
+
+  // What is published before anybody has a link to it reaches nobody. It starts without, in the
+  // end.
+  const auto heard = publisher->WaitForSubscribers(1, 10s);
+  if (!heard.ok() && heard.code() != ivmq::Code::kDeadlineExceeded) {
+    std::fprintf(stderr, "procstat_publisher: %s\n", heard.ToString().c_str());
     return 1;
   }
 
