@@ -41,12 +41,21 @@ Node::Discovery DiscoveryOf(const v1::DiscoveryEvent& event) {
     found.peer_id = event.node().peer_id();
     found.publishers = event.node().publishers();
     found.subscribers = event.node().subscribers();
+    found.clients = event.node().clients();
+    found.servers = event.node().servers();
   } else if (event.has_topic()) {
     found.subject = Node::Discovery::Subject::kTopic;
     found.name = event.topic().name();
     found.detail = event.topic().type_name();
     found.publishers = event.topic().publishers();
     found.subscribers = event.topic().subscribers();
+  } else if (event.has_service()) {
+    found.subject = Node::Discovery::Subject::kService;
+    found.name = event.service().name();
+    found.detail = event.service().request_type();
+    found.reply_type = event.service().reply_type();
+    found.clients = event.service().clients();
+    found.servers = event.service().servers();
   }
   return found;
 }

@@ -112,6 +112,10 @@ absl::Status AdminQueries::ListTopics(const std::string& name,
     for (const auto& [topic_name, topic] : directory.topics()) {
       *response->add_topics() = DescribeTopic(topic_name, topic, directory, realm->state.name);
     }
+    for (const auto& [service_name, service] : directory.services()) {
+      *response->add_services() =
+          DescribeService(service_name, service, directory, realm->state.name);
+    }
   }
   return absl::OkStatus();
 }

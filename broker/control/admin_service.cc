@@ -15,21 +15,21 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
-using Service = v1::Admin::AsyncService;
+using AsyncAdmin = v1::Admin::AsyncService;
 using Finish = std::function<void(absl::Status)>;
 
 // One call with one request and one answer; alive while an operation of it is under way.
 template <class Request, class Response>
 class UnaryCall {
  public:
-  using RequestMethod = void (Service::*)(grpc::ServerContext*, Request*,
-                                          grpc::ServerAsyncResponseWriter<Response>*,
-                                          grpc::CompletionQueue*, grpc::ServerCompletionQueue*,
-                                          void*);
+  using RequestMethod = void (AsyncAdmin::*)(grpc::ServerContext*, Request*,
+                                             grpc::ServerAsyncResponseWriter<Response>*,
+                                             grpc::CompletionQueue*, grpc::ServerCompletionQueue*,
+                                             void*);
   using Handler = std::function<void(const Request&, Response*, Finish)>;
 
   // Takes the next call of the method that comes, and each after it.
-  static void Listen(Service* service, CompletionThread* thread, RequestMethod method,
+  static void Listen(AsyncAdmin* service, CompletionThread* thread, RequestMethod method,
                      Handler handler) {
     const auto call = std::make_shared<UnaryCall>(thread->token());
     (service->*method)(&call->context_, &call->request_, &call->writer_, thread->queue(),
@@ -57,7 +57,7 @@ class UnaryCall {
 };
 
 template <class Request, class Response>
-void Serve(Service* service, CompletionThread* thread,
+void Serve(AsyncAdmin* service, CompletionThread* thread,
            typename UnaryCall<Request, Response>::RequestMethod method,
            typename UnaryCall<Request, Response>::Handler handler) {
   UnaryCall<Request, Response>::Listen(service, thread, method, std::move(handler));
@@ -65,41 +65,41 @@ void Serve(Service* service, CompletionThread* thread,
 
 }  // namespace
 
-void ServeAdmin(Service* service, CompletionThread* thread, AdminBackend* backend) {
+void ServeAdmin(AsyncAdmin* service, CompletionThread* thread, AdminBackend* backend) {
   const AdminQueries* queries = &backend->queries();
   Serve<v1::ListRealmsRequest, v1::ListRealmsResponse>(
-      service, thread, &Service::RequestListRealms,
+      service, thread, &AsyncAdmin::RequestListRealms,
       [=](const auto& /*request*/, auto* response, const Finish& finish) {
         queries->ListRealms(response);
         finish(absl::OkStatus());
       });
   Serve<v1::ListPeersRequest, v1::ListPeersResponse>(
-      service, thread, &Service::RequestListPeers,
+      service, thread, &AsyncAdmin::RequestListPeers,
       [=](const auto& request, auto* response, const Finish& finish) {
         finish(queries->ListPeers(request.realm(), response));
       });
   Serve<v1::ListNodesRequest, v1::ListNodesResponse>(
-      service, thread, &Service::RequestListNodes,
+      service, thread, &AsyncAdmin::RequestListNodes,
       [=](const auto& request, auto* response, const Finish& finish) {
         finish(queries->ListNodes(request.realm(), response));
       });
   Serve<v1::ListTopicsRequest, v1::ListTopicsResponse>(
-      service, thread, &Service::RequestListTopics,
+      service, thread, &AsyncAdmin::RequestListTopics,
       [=](const auto& request, auto* response, const Finish& finish) {
         finish(queries->ListTopics(request.realm(), response));
       });
   Serve<v1::ListLinksRequest, v1::ListLinksResponse>(
-      service, thread, &Service::RequestListLinks,
+      service, thread, &AsyncAdmin::RequestListLinks,
       [=](const auto& request, auto* response, Finish finish) {
         queries->ListLinks(request, response, std::move(finish));
       });
   Serve<v1::EvictNodeRequest, v1::EvictNodeResponse>(
-      service, thread, &Service::RequestEvictNode,
+      service, thread, &AsyncAdmin::RequestEvictNode,
       [=](const auto& request, auto* /*response*/, const Finish& finish) {
         finish(backend->EvictNode(request.node_id()));
       });
   Serve<v1::EvictPeerRequest, v1::EvictPeerResponse>(
-      service, thread, &Service::RequestEvictPeer,
+      service, thread, &AsyncAdmin::RequestEvictPeer,
       [=](const auto& request, auto* /*response*/, const Finish& finish) {
         finish(backend->EvictPeer(request.realm(), request.peer_id()));
       });

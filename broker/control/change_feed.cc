@@ -11,6 +11,7 @@ bool Wants(const Interest& interest, const v1::DiscoveryEvent& event) {
     case v1::DiscoveryEvent::kNode:
       return interest.nodes;
     case v1::DiscoveryEvent::kTopic:
+    case v1::DiscoveryEvent::kService:
       return interest.topics;
     case v1::DiscoveryEvent::kLink:
       return interest.links;

@@ -46,12 +46,15 @@ v1::Node DescribeNode(const Node& node, const Directory& directory, const std::s
   out.set_pid(node.pid);
   out.set_uid(node.uid);
   out.set_vector(node.vector);
-  uint32_t publishers = 0;
+  uint32_t counts[2][2] = {};  // [of a service?][publishes?]
   for (const uint64_t id : node.endpoints) {
-    publishers += directory.endpoints().at(id).publishes ? 1 : 0;
+    const Endpoint& endpoint = directory.endpoints().at(id);
+    ++counts[endpoint.of_service ? 1 : 0][endpoint.publishes ? 1 : 0];
   }
-  out.set_publishers(publishers);
-  out.set_subscribers(static_cast<uint32_t>(node.endpoints.size()) - publishers);
+  out.set_publishers(counts[0][1]);
+  out.set_subscribers(counts[0][0]);
+  out.set_clients(counts[1][1]);
+  out.set_servers(counts[1][0]);
   out.set_connected_ms(MillisecondsSince(node.since));
   out.set_state(node.online ? v1::Node::ONLINE : v1::Node::DETACHED);
   out.set_sdk_version(node.sdk_version);
@@ -71,6 +74,26 @@ v1::Topic DescribeTopic(const std::string& name, const Topic& topic, const Direc
   return out;
 }
 
+v1::Service DescribeService(const std::string& name, const Service& service,
+                            const Directory& directory, const std::string& realm) {
+  v1::Service out;
+  out.set_name(name);
+  out.set_realm(realm);
+  // A server without a request type takes any, a client without a reply type too: who names one
+  // names the service's.
+  for (const std::set<uint64_t>* side : {&service.servers, &service.clients}) {
+    for (const uint64_t id : *side) {
+      const Endpoint& endpoint = directory.endpoints().at(id);
+      if (out.request_type().empty()) out.set_request_type(endpoint.type_name);
+      if (out.reply_type().empty()) out.set_reply_type(endpoint.reply_type);
+    }
+  }
+  out.set_servers(static_cast<uint32_t>(service.servers.size()));
+  out.set_clients(static_cast<uint32_t>(service.clients.size()));
+  out.set_links(directory.LinksOf(service));
+  return out;
+}
+
 v1::Link DescribeLink(const Link& link, const std::string& realm) {
   v1::Link out;
   out.set_link_id(link.id);
@@ -83,6 +106,8 @@ v1::Link DescribeLink(const Link& link, const std::string& realm) {
   out.set_subscriber_node(link.subscriber.node_name);
   out.set_subscriber_peer_id(link.subscriber.peer_id);
   out.set_ring_bytes(link.ring_bytes);
+  out.set_kind(link.kind);
+  out.set_pair_link_id(link.pair_id);
   out.set_state(StateOf(link.progress));
   std::string reason(ReasonOf(link.progress));
   if (!link.detail.empty()) reason += ": " + link.detail;

@@ -18,6 +18,8 @@ v1::Peer DescribePeer(const Peer& peer, const Directory& directory, const std::s
 v1::Node DescribeNode(const Node& node, const Directory& directory, const std::string& realm);
 v1::Topic DescribeTopic(const std::string& name, const Topic& topic, const Directory& directory,
                         const std::string& realm);
+v1::Service DescribeService(const std::string& name, const Service& service,
+                            const Directory& directory, const std::string& realm);
 v1::Link DescribeLink(const Link& link, const std::string& realm);
 
 // Sixteen bytes as 8-4-4-4-12 hexadecimal digits.

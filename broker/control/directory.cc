@@ -37,9 +37,10 @@ void Directory::RemoveNode(uint64_t id) {
 
 Endpoint* Directory::AddEndpoint(Endpoint endpoint) {
   Endpoint* added = Insert(&endpoints_, std::move(endpoint));
-  Topic& topic = topics_[added->topic];
-  (added->publishes ? topic.publishers : topic.subscribers).insert(added->id);
-  (added->publishes ? publishers_ : subscribers_).Insert(added->topic, added->id);
+  PlaceOf(*added).insert(added->id);
+  if (!added->of_service) {
+    (added->publishes ? publishers_ : subscribers_).Insert(added->topic, added->id);
+  }
   if (Node* node = FindNode(added->node_id)) node->endpoints.insert(added->id);
   return added;
 }
@@ -49,11 +50,21 @@ void Directory::RemoveEndpoint(uint64_t id) {
   if (found == endpoints_.end()) return;
   const Endpoint endpoint = std::move(found->second);
   endpoints_.erase(found);
-  Topic& topic = topics_.at(endpoint.topic);
-  (endpoint.publishes ? topic.publishers : topic.subscribers).erase(id);
-  (endpoint.publishes ? publishers_ : subscribers_).Erase(endpoint.topic, id);
+  PlaceOf(endpoint).erase(id);
+  if (!endpoint.of_service) {
+    (endpoint.publishes ? publishers_ : subscribers_).Erase(endpoint.topic, id);
+  }
   if (Node* node = FindNode(endpoint.node_id)) node->endpoints.erase(id);
-  DropTopicIfEmpty(endpoint.topic);
+  DropIfEmpty(endpoint);
+}
+
+std::set<uint64_t>& Directory::PlaceOf(const Endpoint& endpoint) {
+  if (endpoint.of_service) {
+    Service& service = services_[endpoint.topic];
+    return endpoint.publishes ? service.clients : service.servers;
+  }
+  Topic& topic = topics_[endpoint.topic];
+  return endpoint.publishes ? topic.publishers : topic.subscribers;
 }
 
 Link* Directory::AddLink(Link link) {
@@ -79,6 +90,24 @@ void Directory::RemoveLink(uint64_t id) {
 const Topic* Directory::FindTopic(std::string_view name) const {
   const auto found = topics_.find(name);
   return found == topics_.end() ? nullptr : &found->second;
+}
+
+const Service* Directory::FindService(std::string_view name) const {
+  const auto found = services_.find(name);
+  return found == services_.end() ? nullptr : &found->second;
+}
+
+uint32_t Directory::LinksOf(const Service& service) const {
+  uint32_t links = 0;
+  for (const uint64_t client : service.clients) {
+    for (const uint64_t id : endpoints_.at(client).links) {
+      const Link& link = links_.at(id);
+      const bool both = endpoints_.count(link.publisher.endpoint_id) != 0 &&
+                        endpoints_.count(link.subscriber.endpoint_id) != 0;
+      links += both ? 1 : 0;
+    }
+  }
+  return links;
 }
 
 std::vector<uint64_t> Directory::FindMatches(const Endpoint& endpoint) const {
@@ -123,8 +152,15 @@ std::string Directory::TypeOf(const Topic& topic) const {
   return "";
 }
 
-void Directory::DropTopicIfEmpty(const std::string& name) {
-  const auto found = topics_.find(name);
+void Directory::DropIfEmpty(const Endpoint& endpoint) {
+  if (endpoint.of_service) {
+    const auto found = services_.find(endpoint.topic);
+    if (found == services_.end()) return;
+    const Service& service = found->second;
+    if (service.clients.empty() && service.servers.empty()) services_.erase(found);
+    return;
+  }
+  const auto found = topics_.find(endpoint.topic);
   if (found == topics_.end()) return;
   const Topic& topic = found->second;
   if (topic.publishers.empty() && topic.subscribers.empty()) topics_.erase(found);

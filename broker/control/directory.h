@@ -40,14 +40,17 @@ struct Node {
   std::set<uint64_t> links;
 };
 
-// A publisher or a subscriber.
+// A publisher or a subscriber of a topic, or a client or a server of a service. A client counts as
+// the publisher: of requests.
 struct Endpoint {
   uint64_t id = 0;
   uint64_t node_id = 0;
   bool publishes = false;
   bool is_filter = false;  // `topic` has wildcards
-  std::string topic;
-  std::string type_name;
+  std::string topic;       // or service
+  std::string type_name;   // of a service: of its requests
+  bool of_service = false;
+  std::string reply_type;   // of a service
   uint64_t ring_bytes = 0;  // 0: no wish
   std::set<uint64_t> links;
 };
@@ -56,6 +59,11 @@ struct Endpoint {
 struct Topic {
   std::set<uint64_t> publishers;
   std::set<uint64_t> subscribers;
+};
+
+struct Service {
+  std::set<uint64_t> clients;
+  std::set<uint64_t> servers;
 };
 
 struct LinkSide {
@@ -68,7 +76,10 @@ struct LinkSide {
 
 struct Link {
   uint64_t id = 0;
-  std::string topic;
+  std::string topic;  // or service
+  v1::Link::Kind kind = v1::Link::TOPIC;
+  std::string type_name;  // of what is published on it
+  uint64_t pair_id = 0;   // of requests the link of their replies, and the other way round
   LinkSide publisher;
   LinkSide subscriber;
   uint64_t ring_offset = 0;
@@ -84,9 +95,9 @@ struct Link {
   }
 };
 
-// What exists in a realm: nodes, endpoints, topics and links, each found by its ID or name, and
-// each topic and filter knowing its own. Only books: it tells nobody and owns no memory of the
-// region. One thread. Pointers stay valid until the thing they point to is removed.
+// What exists in a realm: nodes, endpoints, topics, services and links, each found by its ID or
+// name, and each topic, filter and service knowing its own. Only books: it tells nobody and owns no
+// memory of the region. One thread. Pointers stay valid until the thing they point to is removed.
 class Directory {
  public:
   Node* AddNode(Node node);
@@ -96,7 +107,7 @@ class Directory {
 
   Endpoint* AddEndpoint(Endpoint endpoint);
   Endpoint* FindEndpoint(uint64_t id);
-  // Links stay, they only lose their endpoint. A topic without endpoints is gone.
+  // Links stay, they only lose their endpoint. A topic or service without endpoints is gone.
   void RemoveEndpoint(uint64_t id);
 
   Link* AddLink(Link link);
@@ -114,6 +125,9 @@ class Directory {
     uint32_t links = 0;        // those whose two endpoints are still registered
   };
   Extent ExtentOf(const Topic& topic) const;
+  const Service* FindService(std::string_view name) const;
+  // Links whose two endpoints are still registered.
+  uint32_t LinksOf(const Service& service) const;
   // The protobuf type of a topic: that of its first publisher or subscriber that names one.
   std::string TypeOf(const Topic& topic) const;
 
@@ -121,14 +135,17 @@ class Directory {
   const std::map<uint64_t, Endpoint>& endpoints() const { return endpoints_; }
   const std::map<uint64_t, Link>& links() const { return links_; }
   const std::map<std::string, Topic, std::less<>>& topics() const { return topics_; }
+  const std::map<std::string, Service, std::less<>>& services() const { return services_; }
 
  private:
-  void DropTopicIfEmpty(const std::string& name);
+  std::set<uint64_t>& PlaceOf(const Endpoint& endpoint);
+  void DropIfEmpty(const Endpoint& endpoint);
 
   std::map<uint64_t, Node> nodes_;
   std::map<uint64_t, Endpoint> endpoints_;
   std::map<uint64_t, Link> links_;
   std::map<std::string, Topic, std::less<>> topics_;
+  std::map<std::string, Service, std::less<>> services_;
   TopicTrie publishers_;
   TopicTrie subscribers_;
 };

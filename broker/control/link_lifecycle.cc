@@ -51,15 +51,24 @@ LinkActions Apply(SideEvent event, bool to_publisher, LinkProgress* progress) {
   side = Next(before, event);
   LinkActions actions;
   if (side == before) return actions;
-  actions.tell_ready = side == SideState::kAttached && to_publisher && IsActive(other);
+  actions.tell_ready =
+      side == SideState::kAttached && to_publisher && IsActive(other) && !progress->both_told;
   if (IsActive(before) && !IsActive(side)) {
     if (event == SideEvent::kCorrupt) progress->quarantined = true;
     if (progress->down == v1::LinkDown::REASON_UNSPECIFIED) progress->down = DownReason(event);
-    actions.tell_other_down = IsActive(other);
+    actions.tell_other_down = IsActive(other) && !progress->both_told;
   }
   actions.release_side = side == SideState::kSettled;
   actions.over = side == SideState::kSettled && other == SideState::kSettled;
   return actions;
+}
+
+bool ApplyOfPair(SideEvent event, LinkProgress* progress) {
+  if (event == SideEvent::kAttached) return false;
+  if (progress->down != v1::LinkDown::REASON_UNSPECIFIED) return false;
+  progress->down = DownReason(event);
+  progress->both_told = true;
+  return true;
 }
 
 v1::Link::State StateOf(const LinkProgress& progress) {
@@ -70,7 +79,7 @@ v1::Link::State StateOf(const LinkProgress& progress) {
   };
   if (progress.quarantined) return v1::Link::QUARANTINED;
   if (lost(publisher) || lost(subscriber)) return v1::Link::ORPHANED;
-  if (!IsActive(publisher) || !IsActive(subscriber)) return v1::Link::CLOSING;
+  if (!IsActive(publisher) || !IsActive(subscriber) || progress.both_told) return v1::Link::CLOSING;
   return publisher == SideState::kAttached && subscriber == SideState::kAttached
              ? v1::Link::UP
              : v1::Link::CONNECTING;

@@ -20,7 +20,8 @@
 //                                   └─ unprovable ──► kOrphaned
 //
 // When one side leaves kTold or kAttached the other is told, once. When both are settled the link
-// is over and its memory is free.
+// is over and its memory is free. The links of a client and a server share their fate: when a side
+// leaves the one, both are told that the other is down.
 
 namespace ivmq::control {
 
@@ -41,6 +42,7 @@ struct LinkProgress {
   SideState subscriber = SideState::kTold;
   bool quarantined = false;
   v1::LinkDown::Reason down = v1::LinkDown::REASON_UNSPECIFIED;  // why the first side left
+  bool both_told = false;  // that it is down, for the sake of the link it is a pair with
 };
 
 // What is to be done after an event.
@@ -58,6 +60,10 @@ inline bool IsActive(SideState side) {
 // Applies the event to one side. Events that make no sense in a state (a second LinkClosed, a late
 // LinkAttached) change nothing.
 LinkActions Apply(SideEvent event, bool to_publisher, LinkProgress* progress);
+
+// The link it is a pair with went down by that event: so does this one, and those of its sides that
+// are active are to be told. False if it was down before.
+bool ApplyOfPair(SideEvent event, LinkProgress* progress);
 
 v1::Link::State StateOf(const LinkProgress& progress);
 // For people; empty while the link is up.

@@ -36,11 +36,32 @@ void FillAddress(const LinkSide& side, const ReadyPlace& ready, const Node* node
 }  // namespace
 
 absl::StatusOr<uint64_t> LinkTable::Create(const Endpoint& publisher, const Endpoint& subscriber) {
+  return CreateOf(v1::Link::TOPIC, publisher, subscriber);
+}
+
+absl::StatusOr<LinkTable::Pair> LinkTable::CreatePair(const Endpoint& client,
+                                                      const Endpoint& server) {
+  const absl::StatusOr<uint64_t> request = CreateOf(v1::Link::REQUEST, client, server);
+  if (!request.ok()) return request.status();
+  const absl::StatusOr<uint64_t> reply = CreateOf(v1::Link::REPLY, server, client);
+  if (!reply.ok()) {
+    Cancel(*request);
+    return reply.status();
+  }
+  state_->directory.FindLink(*request)->pair_id = *reply;
+  state_->directory.FindLink(*reply)->pair_id = *request;
+  return Pair{*request, *reply};
+}
+
+absl::StatusOr<uint64_t> LinkTable::CreateOf(v1::Link::Kind kind, const Endpoint& publisher,
+                                             const Endpoint& subscriber) {
   const Node* from = state_->directory.FindNode(publisher.node_id);
   const Node* to = state_->directory.FindNode(subscriber.node_id);
   IVMQ_CHECK(from != nullptr && to != nullptr);
   Link link;
   link.topic = publisher.topic;
+  link.kind = kind;
+  link.type_name = kind == v1::Link::REPLY ? publisher.reply_type : publisher.type_name;
   link.publisher = SideOf(publisher, *from);
   link.subscriber = SideOf(subscriber, *to);
   link.ring_bytes = AgreedRingBytes(publisher, subscriber);
@@ -132,6 +153,8 @@ void LinkTable::SendLinkUp(const Link& link, bool publishes) {
   FillAddress(link.publisher, link.producer_ready,
               state_->directory.FindNode(link.publisher.node_id), up->mutable_producer());
   up->set_topic(link.topic);
+  up->set_type_name(link.type_name);
+  up->set_pair_link_id(link.pair_id);
   up->set_other_node_id(other.node_id);
   up->set_other_node(other.node_name);
   up->set_other_peer_id(other.peer_id);
@@ -170,6 +193,14 @@ void LinkTable::OnSide(uint64_t link_id, bool publisher_side, SideEvent event) {
   }
 }
 
+void LinkTable::TakeDown(uint64_t link_id, SideEvent event_of_pair) {
+  Link* link = state_->directory.FindLink(link_id);
+  if (link == nullptr || !ApplyOfPair(event_of_pair, &link->progress)) return;
+  if (IsActive(link->progress.publisher)) SendDown(*link, true);
+  if (IsActive(link->progress.subscriber)) SendDown(*link, false);
+  state_->Tell(v1::DiscoveryEvent::CHANGED, *link);
+}
+
 void LinkTable::Forget(uint64_t link_id) {
   const Link link = *state_->directory.FindLink(link_id);
   FreeReadyBytes(link);
@@ -188,6 +219,7 @@ void LinkTable::Forget(uint64_t link_id) {
   } else {
     state_->Tell(v1::DiscoveryEvent::REMOVED, link);
   }
+  if (link.kind != v1::Link::TOPIC) return state_->TellService(link.topic);
   if (state_->directory.FindTopic(link.topic) != nullptr) state_->TellTopic(link.topic);
   const Endpoint* subscriber = state_->directory.FindEndpoint(link.subscriber.endpoint_id);
   if (subscriber != nullptr && subscriber->is_filter) state_->TellTopic(subscriber->topic);
@@ -212,7 +244,11 @@ void LinkTable::OnWord(uint64_t link_id, uint64_t node_id, uint64_t endpoint_id,
     const bool attaches = event == SideEvent::kAttached;
     const bool meant = endpoint_id != 0 ? side.endpoint_id == endpoint_id
                                         : (attaches ? state == SideState::kTold : IsActive(state));
-    if (meant) return OnSide(link_id, publisher_side, event);
+    if (!meant) continue;
+    const uint64_t pair_id = link->pair_id;
+    OnSide(link_id, publisher_side, event);
+    if (pair_id != 0) TakeDown(pair_id, event);
+    return;
   }
 }
 

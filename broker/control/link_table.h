@@ -20,6 +20,12 @@ class LinkTable {
   // RESOURCE_EXHAUSTED as Arena::Allocate(); nothing is changed then.
   // REQUIRES: both endpoints' nodes are online.
   absl::StatusOr<uint64_t> Create(const Endpoint& publisher, const Endpoint& subscriber);
+  struct Pair {
+    uint64_t request_link = 0;
+    uint64_t reply_link = 0;
+  };
+  // The same for the two links of a client and a server, each of which knows the other.
+  absl::StatusOr<Pair> CreatePair(const Endpoint& client, const Endpoint& server);
   // Takes back a link that nobody was told of.
   void Cancel(uint64_t link_id);
   // LinkUp to both sides.
@@ -39,6 +45,9 @@ class LinkTable {
   void Record(uint64_t node_id, const v1::LinkCounters& counters, bool answered);
 
  private:
+  absl::StatusOr<uint64_t> CreateOf(v1::Link::Kind kind, const Endpoint& publisher,
+                                    const Endpoint& subscriber);
+  void TakeDown(uint64_t link_id, SideEvent event_of_pair);
   absl::Status AllocateMemory(Link* link, uint64_t publisher_node, uint64_t subscriber_node);
   void ReleaseSide(const Link& link, bool publisher_side);
   void FreeReadyBytes(const Link& link);

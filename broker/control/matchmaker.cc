@@ -47,6 +47,26 @@ absl::Status Fits(const Endpoint& publisher, const Node& publisher_node, const E
       TypeText(subscriber.type_name)));
 }
 
+absl::Status FitsService(const Endpoint& client, const Node& client_node, const Endpoint& server,
+                         const Node& server_node) {
+  const auto misfit = [&](const char* what, const std::string& of_client,
+                          const std::string& of_server) {
+    return absl::FailedPreconditionError(fmt::format(
+        "service {}: node {} (peer {}) {} {}, node {} (peer {}) {}; the full type names must be "
+        "the same",
+        Quoted(client.topic), Quoted(client_node.name), client_node.peer_id, what,
+        TypeText(of_client), Quoted(server_node.name), server_node.peer_id,
+        "serves " + TypeText(of_server)));
+  };
+  if (!server.type_name.empty() && server.type_name != client.type_name) {
+    return misfit("sends requests of", client.type_name, server.type_name);
+  }
+  if (!client.reply_type.empty() && client.reply_type != server.reply_type) {
+    return misfit("expects replies of", client.reply_type, server.reply_type);
+  }
+  return absl::OkStatus();
+}
+
 uint64_t AgreedRingBytes(const Endpoint& publisher, const Endpoint& subscriber) {
   const uint64_t wish = std::max(publisher.ring_bytes, subscriber.ring_bytes);
   return wish == 0 ? kDefaultRingBytes : wish;

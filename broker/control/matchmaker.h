@@ -23,6 +23,12 @@ absl::Status ValidateQos(const v1::Qos& qos);
 absl::Status Fits(const Endpoint& publisher, const Node& publisher_node, const Endpoint& subscriber,
                   const Node& subscriber_node);
 
+// OK, or FAILED_PRECONDITION naming both nodes and what differs. A server without a request type
+// takes any request as bytes, a client without a reply type any reply; otherwise the types must be
+// the same.
+absl::Status FitsService(const Endpoint& client, const Node& client_node, const Endpoint& server,
+                         const Node& server_node);
+
 // The larger wish; without any, 64 KiB. REQUIRES: both wishes are valid.
 uint64_t AgreedRingBytes(const Endpoint& publisher, const Endpoint& subscriber);
 

@@ -36,6 +36,7 @@ void ReportMisfit(RealmState* state, const Endpoint& newcomer, const Endpoint& o
   record.link.set_link_id(state->ids->Next());
   record.link.set_realm(state->name);
   record.link.set_topic(from.topic);
+  record.link.set_kind(from.of_service ? v1::Link::REQUEST : v1::Link::TOPIC);
   record.link.set_publisher_node_id(publisher.id);
   record.link.set_publisher_node(publisher.name);
   record.link.set_publisher_peer_id(publisher.peer_id);

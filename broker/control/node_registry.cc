@@ -107,11 +107,17 @@ void NodeRegistry::ProcessDied(const Origin& process) {
 void NodeRegistry::RemoveEndpoints(uint64_t node_id) {
   const Node* node = state_->directory.FindNode(node_id);
   const std::vector<uint64_t> ids(node->endpoints.begin(), node->endpoints.end());
-  for (const uint64_t id : ids) {
-    const std::string topic = state_->directory.FindEndpoint(id)->topic;
-    state_->directory.RemoveEndpoint(id);
-    ForgetMisfits(state_, id);
-    state_->TellTopic(topic);
+  for (const uint64_t id : ids) RemoveEndpoint(id);
+}
+
+void NodeRegistry::RemoveEndpoint(uint64_t endpoint_id) {
+  const Endpoint endpoint = *state_->directory.FindEndpoint(endpoint_id);
+  state_->directory.RemoveEndpoint(endpoint_id);
+  ForgetMisfits(state_, endpoint_id);
+  if (endpoint.of_service) {
+    state_->TellService(endpoint.topic);
+  } else {
+    state_->TellTopic(endpoint.topic);
   }
 }
 
@@ -129,11 +135,7 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
   if (absl::Status status = ValidateQos(wish.qos); !status.ok()) return status;
   Node* node = state_->directory.FindNode(wish.node_id);
   IVMQ_CHECK(node != nullptr && node->online);
-  if (node->endpoints.size() >= kMaxEndpointsPerNode) {
-    return absl::ResourceExhaustedError(
-        fmt::format("node {} has {} publishers and subscribers, at most {} are allowed",
-                    Quoted(node->name), node->endpoints.size(), kMaxEndpointsPerNode));
-  }
+  if (absl::Status status = CheckRoom(*node); !status.ok()) return status;
   Endpoint newcomer;
   newcomer.node_id = wish.node_id;
   newcomer.publishes = wish.publishes;
@@ -164,6 +166,14 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
   TellMisfits(*added, matches);
   state_->Tell(v1::DiscoveryEvent::CHANGED, *node);
   return Registered{added->id, static_cast<uint32_t>(links->size())};
+}
+
+absl::Status NodeRegistry::CheckRoom(const Node& node) {
+  if (node.endpoints.size() < kMaxEndpointsPerNode) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      fmt::format("node {} has {} publishers, subscribers, clients and servers, at most {} are "
+                  "allowed",
+                  Quoted(node.name), node.endpoints.size(), kMaxEndpointsPerNode));
 }
 
 // The filter that let the newcomer's topic pass, or the topic that its filter let pass, has
@@ -235,15 +245,15 @@ absl::Status NodeRegistry::Unregister(uint64_t node_id, uint64_t endpoint_id) {
   const Endpoint* endpoint = state_->directory.FindEndpoint(endpoint_id);
   if (endpoint == nullptr || endpoint->node_id != node_id) {
     return absl::NotFoundError(
-        fmt::format("this node has no publisher or subscriber {}", endpoint_id));
+        fmt::format("this node has no publisher, subscriber, client or server {}", endpoint_id));
   }
-  const bool publishes = endpoint->publishes;
-  const std::string topic = endpoint->topic;
   const std::vector<uint64_t> link_ids(endpoint->links.begin(), endpoint->links.end());
-  for (const uint64_t link_id : link_ids) links_.OnSide(link_id, publishes, SideEvent::kClosed);
-  state_->directory.RemoveEndpoint(endpoint_id);
-  ForgetMisfits(state_, endpoint_id);
-  state_->TellTopic(topic);
+  for (const uint64_t link_id : link_ids) {
+    // A client publishes on one of its links and receives from the other.
+    const Link* link = state_->directory.FindLink(link_id);
+    links_.OnSide(link_id, link->publisher.endpoint_id == endpoint_id, SideEvent::kClosed);
+  }
+  RemoveEndpoint(endpoint_id);
   if (const Node* node = state_->directory.FindNode(node_id)) {
     state_->Tell(v1::DiscoveryEvent::CHANGED, *node);
   }

@@ -26,7 +26,8 @@ struct Origin {
   uint64_t connection_id = 0;
 };
 
-// Nodes, their publishers and subscribers, and how they come and go. One thread; the state must
+// Nodes, their publishers and subscribers, and how they come and go; how clients and servers go,
+// too (they come through ServiceRegistry). One thread; the state must
 // outlive it.
 class NodeRegistry {
  public:
@@ -77,9 +78,13 @@ class NodeRegistry {
   // NOT_FOUND if it is not one of the node's.
   absl::Status Unregister(uint64_t node_id, uint64_t endpoint_id);
 
+  // RESOURCE_EXHAUSTED for a node that has as many endpoints as are allowed.
+  static absl::Status CheckRoom(const Node& node);
+
   LinkTable* links() { return &links_; }
 
  private:
+  void RemoveEndpoint(uint64_t endpoint_id);
   void RemoveEndpoints(uint64_t node_id);
   void RemoveRefusalsOfNode(uint64_t node_id);
   // Whom the newcomer meets.

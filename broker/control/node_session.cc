@@ -31,6 +31,16 @@ void NodeSession::Handle(const v1::NodeRequest& request) {
       const v1::RegisterSubscriber& wish = request.register_subscriber();
       return OnRegister(id, {node_id_, false, wish.topic(), wish.type_name(), wish.qos()});
     }
+    case Case::kRegisterClient: {
+      const v1::RegisterClient& wish = request.register_client();
+      return OnRegisterService(id, {node_id_, false, wish.service(), wish.request_type(),
+                                    wish.reply_type(), wish.ring_bytes()});
+    }
+    case Case::kRegisterServer: {
+      const v1::RegisterServer& wish = request.register_server();
+      return OnRegisterService(id, {node_id_, true, wish.service(), wish.request_type(),
+                                    wish.reply_type(), wish.ring_bytes()});
+    }
     case Case::kUnregister:
       return OnUnregister(id, request.unregister());
     case Case::kLinkAttached:
@@ -101,6 +111,23 @@ void NodeSession::OnRegister(uint64_t request_id, NodeRegistry::NewEndpoint wish
   } else {
     event.mutable_subscriber_registered()->set_subscriber_id(done->endpoint_id);
     event.mutable_subscriber_registered()->set_links(done->links);
+  }
+  Send(event);
+}
+
+void NodeSession::OnRegisterService(uint64_t request_id, ServiceRegistry::NewEndpoint wish) {
+  const bool serves = wish.serves;
+  const absl::StatusOr<ServiceRegistry::Registered> done =
+      realm_->services.Register(std::move(wish));
+  if (!done.ok()) return Fail(request_id, done.status());
+  v1::NodeEvent event;
+  event.set_request_id(request_id);
+  if (serves) {
+    event.mutable_server_registered()->set_server_id(done->endpoint_id);
+    event.mutable_server_registered()->set_clients(done->others);
+  } else {
+    event.mutable_client_registered()->set_client_id(done->endpoint_id);
+    event.mutable_client_registered()->set_servers(done->others);
   }
   Send(event);
 }

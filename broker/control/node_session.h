@@ -37,6 +37,7 @@ class NodeSession {
  private:
   void OnHello(uint64_t request_id, const v1::Hello& hello);
   void OnRegister(uint64_t request_id, NodeRegistry::NewEndpoint wish);
+  void OnRegisterService(uint64_t request_id, ServiceRegistry::NewEndpoint wish);
   void OnUnregister(uint64_t request_id, const v1::Unregister& unregister);
   void OnLinkClosed(const v1::LinkClosed& closed);
   void OnLinkCorrupt(const v1::LinkCorrupt& corrupt);

@@ -9,6 +9,7 @@
 #include "broker/control/counter_survey.h"
 #include "broker/control/node_registry.h"
 #include "broker/control/realm_state.h"
+#include "broker/control/service_registry.h"
 #include "transport/event_loop.h"
 
 namespace ivmq::control {
@@ -19,10 +20,12 @@ struct Realm {
         std::shared_ptr<transport::MemfdDevice> device, IdSource* ids)
       : state(std::move(name), index, std::move(info), std::move(device), ids),
         registry(&state),
+        services(&state, &registry),
         survey(loop, &state) {}
 
   RealmState state;
   NodeRegistry registry;
+  ServiceRegistry services;
   CounterSurvey survey;
   uint64_t refused_ids_exhausted = 0;
   uint64_t refused_too_many_peers = 0;

@@ -77,4 +77,18 @@ void RealmState::TellTopicAdded(const std::string& topic) const {
   feed.Publish(event);
 }
 
+void RealmState::TellService(const std::string& service, v1::DiscoveryEvent::Kind kind) const {
+  if (feed.empty()) return;
+  v1::DiscoveryEvent event;
+  event.set_kind(kind);
+  if (const Service* found = directory.FindService(service)) {
+    *event.mutable_service() = DescribeService(service, *found, directory, name);
+  } else {
+    event.set_kind(v1::DiscoveryEvent::REMOVED);
+    event.mutable_service()->set_name(service);
+    event.mutable_service()->set_realm(name);
+  }
+  feed.Publish(event);
+}
+
 }  // namespace ivmq::control

@@ -44,6 +44,9 @@ struct RealmState {
   // CHANGED, or REMOVED if there is no such topic any more.
   void TellTopic(const std::string& topic) const;
   void TellTopicAdded(const std::string& topic) const;
+  // ADDED or CHANGED, or REMOVED if there is no such service any more.
+  void TellService(const std::string& service,
+                   v1::DiscoveryEvent::Kind kind = v1::DiscoveryEvent::CHANGED) const;
 
   // Constant after construction.
   const std::string name;

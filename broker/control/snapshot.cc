@@ -26,6 +26,12 @@ void TellSnapshot(const RealmState& state, const Interest& interest,
       listener(event);
     }
   }
+  if (interest.topics) {
+    for (const auto& [name, service] : state.directory.services()) {
+      *event.mutable_service() = DescribeService(name, service, state.directory, state.name);
+      listener(event);
+    }
+  }
   if (interest.links) {
     for (const auto& [id, link] : state.directory.links()) {
       *event.mutable_link() = DescribeLink(link, state.name);

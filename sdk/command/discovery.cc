@@ -44,6 +44,8 @@ v1::Node ToNode(const Node::Discovery& found) {
   node.set_peer_id(found.peer_id);
   node.set_publishers(found.publishers);
   node.set_subscribers(found.subscribers);
+  node.set_clients(found.clients);
+  node.set_servers(found.servers);
   v1::Node::State state = v1::Node::STATE_UNSPECIFIED;
   if (v1::Node::State_Parse(UpperCase(found.detail), &state)) node.set_state(state);
   return node;
@@ -56,6 +58,16 @@ v1::Topic ToTopic(const Node::Discovery& found) {
   topic.set_publishers(found.publishers);
   topic.set_subscribers(found.subscribers);
   return topic;
+}
+
+v1::Service ToService(const Node::Discovery& found) {
+  v1::Service service;
+  service.set_name(found.name);
+  service.set_request_type(found.detail);
+  service.set_reply_type(found.reply_type);
+  service.set_clients(found.clients);
+  service.set_servers(found.servers);
+  return service;
 }
 
 v1::DiscoveryEvent ToEvent(const Node::Discovery& found, const std::string& realm) {
@@ -89,6 +101,10 @@ v1::DiscoveryEvent ToEvent(const Node::Discovery& found, const std::string& real
       *event.mutable_topic() = ToTopic(found);
       event.mutable_topic()->set_realm(realm);
       break;
+    case Node::Discovery::Subject::kService:
+      *event.mutable_service() = ToService(found);
+      event.mutable_service()->set_realm(realm);
+      break;
   }
   return event;
 }
@@ -109,6 +125,7 @@ bool IsWanted(const v1::DiscoveryEvent& event, const WatchOptions& what) {
     case v1::DiscoveryEvent::kNode:
       return all || what.nodes;
     case v1::DiscoveryEvent::kTopic:
+    case v1::DiscoveryEvent::kService:
       return all || what.topics;
     default:
       return true;
@@ -131,6 +148,7 @@ Result<Snapshot> TakeSnapshot(const std::string& node_socket) {
       collected->snapshot.nodes.push_back(event.node());
     }
     if (event.has_topic()) collected->snapshot.topics.push_back(event.topic());
+    if (event.has_service()) collected->snapshot.services.push_back(event.service());
     if (event.kind() == v1::DiscoveryEvent::SNAPSHOT_DONE) {
       collected->done = true;
       collected->changed.notify_all();

@@ -18,6 +18,7 @@ struct Snapshot {
   std::vector<v1::Peer> peers;
   std::vector<v1::Node> nodes;
   std::vector<v1::Topic> topics;
+  std::vector<v1::Service> services;
 };
 
 // All that exists now, but for this process itself.

@@ -36,6 +36,15 @@ void Print(const Elements& elements, bool json) {
   if (!json) table.Print();
 }
 
+// Services only where there are some: most realms have none.
+template <class Topics, class Services>
+void PrintTopics(const Topics& topics, const Services& services, bool json) {
+  Print<TopicTable>(topics, json);
+  if (services.empty()) return;
+  if (!json) PrintLine("");
+  Print<ServiceTable>(services, json);
+}
+
 template <class Realms>
 void PrintTroubles(const Realms& realms, bool json) {
   if (json) return;  // `ivmq realms` has the figures
@@ -75,7 +84,7 @@ int ListByAdmin(const CommandLine& line) {
       });
     case Subcommand::kTopics:
       return Show<v1::ListTopicsResponse>(client.ListTopics(line.realm), [&](const auto& response) {
-        Print<TopicTable>(response.topics(), json);
+        PrintTopics(response.topics(), response.services(), json);
       });
     default:
       return Show<v1::ListLinksResponse>(
@@ -96,7 +105,7 @@ int ListByNode(const CommandLine& line) {
   } else if (line.subcommand == Subcommand::kNodes) {
     Print<NodeTable>(snapshot.value().nodes, line.json);
   } else {
-    Print<TopicTable>(snapshot.value().topics, line.json);
+    PrintTopics(snapshot.value().topics, snapshot.value().services, line.json);
   }
   return kDone;
 }

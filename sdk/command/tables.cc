@@ -25,7 +25,7 @@ std::string Marked(uint64_t value, bool answered) {
 }  // namespace
 
 std::string StateText(const std::string& state_name) {
-  if (state_name.empty() || state_name == "STATE_UNSPECIFIED") return "-";
+  if (state_name.empty() || state_name.ends_with("_UNSPECIFIED")) return "-";
   std::string text = state_name;
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -104,6 +104,8 @@ NodeTable::NodeTable()
               {"STATE"},
               {"PUBS", kRight},
               {"SUBS", kRight},
+              {"CLIENTS", kRight},
+              {"SERVERS", kRight},
               {"UP", kRight},
               {"SDK"}}) {}
 
@@ -111,7 +113,8 @@ void NodeTable::Add(const v1::Node& node) {
   table_.Add({std::to_string(node.node_id()), node.name(), node.realm(),
               std::to_string(node.peer_id()), node.pid() == 0 ? "-" : std::to_string(node.pid()),
               StateText(v1::Node::State_Name(node.state())), std::to_string(node.publishers()),
-              std::to_string(node.subscribers()),
+              std::to_string(node.subscribers()), std::to_string(node.clients()),
+              std::to_string(node.servers()),
               node.connected_ms() == 0 ? "-" : HumanDuration(node.connected_ms()),
               node.sdk_version().empty() ? "-" : node.sdk_version()});
 }
@@ -127,8 +130,25 @@ void TopicTable::Add(const v1::Topic& topic) {
               std::to_string(topic.links())});
 }
 
+ServiceTable::ServiceTable()
+    : table_({{"SERVICE"},
+              {"REALM"},
+              {"REQUEST"},
+              {"REPLY"},
+              {"SERVERS", kRight},
+              {"CLIENTS", kRight},
+              {"LINKS", kRight}}) {}
+
+void ServiceTable::Add(const v1::Service& service) {
+  const auto type = [](const std::string& name) { return name.empty() ? "bytes" : name; };
+  table_.Add({service.name(), service.realm(), type(service.request_type()),
+              type(service.reply_type()), std::to_string(service.servers()),
+              std::to_string(service.clients()), std::to_string(service.links())});
+}
+
 LinkTable::LinkTable()
     : table_({{"LINK", kRight},
+              {"KIND"},
               {"TOPIC"},
               {"PUBLISHER"},
               {"SUBSCRIBER"},
@@ -149,7 +169,7 @@ void LinkTable::Add(const v1::Link& link) {
   std::string state = StateText(v1::Link::State_Name(link.state()));
   if (!link.reason().empty()) state += ": " + link.reason();
   table_.Add(
-      {std::to_string(link.link_id()), link.topic(),
+      {std::to_string(link.link_id()), StateText(v1::Link::Kind_Name(link.kind())), link.topic(),
        At(link.publisher_node(), link.publisher_peer_id()),
        At(link.subscriber_node(), link.subscriber_peer_id()), state,
        figure(Marked(counters.published(), publisher)),

@@ -53,6 +53,16 @@ class TopicTable {
   Table table_;
 };
 
+class ServiceTable {
+ public:
+  ServiceTable();
+  void Add(const v1::Service& service);
+  void Print() const { table_.Print(); }
+
+ private:
+  Table table_;
+};
+
 class LinkTable {
  public:
   LinkTable();

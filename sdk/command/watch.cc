@@ -36,6 +36,8 @@ const char* KindText(v1::DiscoveryEvent::Kind kind) {
   }
 }
 
+std::string TypeText(const std::string& name) { return name.empty() ? "bytes" : name; }
+
 std::string SubjectText(const v1::DiscoveryEvent& event) {
   switch (event.subject_case()) {
     case v1::DiscoveryEvent::kPeer:
@@ -49,9 +51,15 @@ std::string SubjectText(const v1::DiscoveryEvent& event) {
                          CountOf(event.node().subscribers(), "subscriber"));
     case v1::DiscoveryEvent::kTopic:
       return fmt::format("topic {} ({}): {}, {}", event.topic().name(),
-                         event.topic().type_name().empty() ? "bytes" : event.topic().type_name(),
+                         TypeText(event.topic().type_name()),
                          CountOf(event.topic().publishers(), "publisher"),
                          CountOf(event.topic().subscribers(), "subscriber"));
+    case v1::DiscoveryEvent::kService:
+      return fmt::format("service {} ({} to {}): {}, {}", event.service().name(),
+                         TypeText(event.service().request_type()),
+                         TypeText(event.service().reply_type()),
+                         CountOf(event.service().servers(), "server"),
+                         CountOf(event.service().clients(), "client"));
     case v1::DiscoveryEvent::kLink:
       return fmt::format("link {} {}: {}@{} to {}@{}, {}{}{}", event.link().link_id(),
                          event.link().topic(), event.link().publisher_node(),

@@ -108,6 +108,28 @@ TEST(LinkLifecycleTest, FollowsTheRulesStepByStep) {
   }
 }
 
+TEST(LinkLifecycleTest, GoesDownOnceForTheSakeOfItsPair) {
+  LinkProgress progress;
+  EXPECT_FALSE(ApplyOfPair(E::kAttached, &progress));
+  EXPECT_TRUE(ApplyOfPair(E::kDied, &progress));
+  EXPECT_FALSE(ApplyOfPair(E::kClosed, &progress));
+  EXPECT_EQ(progress.down, v1::LinkDown::DIED);
+  EXPECT_EQ(StateOf(progress), v1::Link::CLOSING);
+  // Both were told: neither attaching nor leaving tells anyone again, and each lets go by itself.
+  EXPECT_FALSE(Apply(E::kAttached, kPub, &progress).tell_ready);
+  LinkActions actions = Apply(E::kClosed, kPub, &progress);
+  EXPECT_FALSE(actions.tell_other_down);
+  EXPECT_TRUE(actions.release_side);
+  EXPECT_FALSE(actions.over);
+  actions = Apply(E::kDied, kSub, &progress);
+  EXPECT_TRUE(actions.over);
+  EXPECT_EQ(progress.down, v1::LinkDown::DIED);
+
+  LinkProgress down;
+  Apply(E::kLost, kSub, &down);
+  EXPECT_FALSE(ApplyOfPair(E::kClosed, &down));
+}
+
 // Whatever happens in whatever order: a side is released at most once, and only when it closed or
 // died; the link is over exactly when both are.
 TEST(LinkLifecycleTest, ReleasesOnlyWhatIsClosedOrDeadInEveryOrder) {

@@ -91,15 +91,18 @@ class IVMQ_API Node {
   // Something of the realm came, changed or went.
   struct Discovery {
     enum class Kind { kAdded, kChanged, kRemoved, kSnapshotDone };
-    enum class Subject { kNone, kPeer, kNode, kTopic };
+    enum class Subject { kNone, kPeer, kNode, kTopic, kService };
     Kind kind = Kind::kAdded;
     Subject subject = Subject::kNone;
-    uint64_t id = 0;           // peer ID or node ID; 0 for a topic
-    std::string name;          // node or topic name
-    std::string detail;        // type name of a topic; state of a peer or node
+    uint64_t id = 0;           // peer ID or node ID; 0 for a topic or service
+    std::string name;          // of a node, topic or service
+    std::string detail;        // type of a topic or of requests; state of a peer or node
+    std::string reply_type;    // of a service
     uint32_t peer_id = 0;      // of a node
     uint32_t publishers = 0;   // of a topic or node
     uint32_t subscribers = 0;  // of a topic or node
+    uint32_t clients = 0;      // of a service or node
+    uint32_t servers = 0;      // of a service or node
   };
   // Tells all that exists, then kSnapshotDone, then what comes, changes and goes, until the node
   // closes. The handler runs on the node's own thread: it must not block. Once a node.
