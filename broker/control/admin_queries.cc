@@ -57,6 +57,38 @@ void AddLinks(const RealmState& state, const std::string& topic, v1::ListLinksRe
   }
 }
 
+// Asks all nodes of these realms for their counters, then calls `done`.
+void SurveyAll(const std::vector<Realm*>& realms, const std::string& topic,
+               std::function<void()> done) {
+  // One more than there are surveys, so that `done` cannot come before all were started.
+  auto left = std::make_shared<size_t>(realms.size() + 1);
+  const auto finish = [left, done = std::move(done)] {
+    if (--*left == 0) done();
+  };
+  for (Realm* realm : realms) realm->survey.Start(topic, finish);
+  finish();
+}
+
+using Looks = std::map<uint64_t, LinkLook>;  // by link
+
+void TakeLooks(const RealmState& state, const std::string& topic, Looks* looks) {
+  for (const auto& [id, link] : state.directory.links()) {
+    if (topic.empty() || link.topic == topic) looks->emplace(id, state.LookAt(link));
+  }
+}
+
+void AddAudits(const RealmState& state, const std::string& topic, const Looks& first,
+               v1::AuditResponse* response) {
+  for (const v1::LinkAudit& audit : state.ended.audits()) {
+    if (topic.empty() || audit.link().topic() == topic) *response->add_links() = audit;
+  }
+  for (const auto& [id, link] : state.directory.links()) {
+    const auto before = first.find(id);
+    if (before == first.end()) continue;  // it came in between, or is of another topic
+    *response->add_links() = AuditLive(link, state.name, before->second, state.LookAt(link));
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<Realm*>> AdminQueries::Select(const std::string& name) const {
@@ -124,16 +156,27 @@ void AdminQueries::ListLinks(const v1::ListLinksRequest& request, v1::ListLinksR
                              std::function<void(absl::Status)> done) const {
   const auto realms = Select(request.realm());
   if (!realms.ok()) return done(realms.status());
-  // One more than there are surveys, so that `done` cannot come before all were started.
-  auto left = std::make_shared<size_t>(realms->size() + 1);
-  auto finish = [left, realms = *realms, topic = request.topic(), response,
-                 done = std::move(done)] {
-    if (--*left != 0) return;
-    for (const Realm* realm : realms) AddLinks(realm->state, topic, response);
-    done(absl::OkStatus());
-  };
-  for (Realm* realm : *realms) realm->survey.Start(request.topic(), finish);
-  finish();
+  SurveyAll(*realms, request.topic(),
+            [realms = *realms, topic = request.topic(), response, done = std::move(done)] {
+              for (const Realm* realm : realms) AddLinks(realm->state, topic, response);
+              done(absl::OkStatus());
+            });
+}
+
+void AdminQueries::Audit(const v1::AuditRequest& request, v1::AuditResponse* response,
+                         std::function<void(absl::Status)> done) const {
+  const auto selected = Select(request.realm());
+  if (!selected.ok()) return done(selected.status());
+  const std::vector<Realm*>& realms = *selected;
+  const std::string& topic = request.topic();
+  auto looks = std::make_shared<Looks>();
+  SurveyAll(realms, topic, [=, done = std::move(done)] {
+    for (const Realm* realm : realms) TakeLooks(realm->state, topic, looks.get());
+    SurveyAll(realms, topic, [=] {
+      for (const Realm* realm : realms) AddAudits(realm->state, topic, *looks, response);
+      done(absl::OkStatus());
+    });
+  });
 }
 
 }  // namespace ivmq::control

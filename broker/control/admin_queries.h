@@ -33,6 +33,10 @@ class AdminQueries {
   void ListLinks(const v1::ListLinksRequest& request, v1::ListLinksResponse* response,
                  std::function<void(absl::Status)> done) const;
 
+  // Asks and looks twice; as ListLinks().
+  void Audit(const v1::AuditRequest& request, v1::AuditResponse* response,
+             std::function<void(absl::Status)> done) const;
+
   // The realms of that name, or all for an empty one; NOT_FOUND.
   absl::StatusOr<std::vector<Realm*>> Select(const std::string& realm) const;
 

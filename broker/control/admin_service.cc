@@ -93,6 +93,11 @@ void ServeAdmin(AsyncAdmin* service, CompletionThread* thread, AdminBackend* bac
       [=](const auto& request, auto* response, Finish finish) {
         queries->ListLinks(request, response, std::move(finish));
       });
+  Serve<v1::AuditRequest, v1::AuditResponse>(
+      service, thread, &AsyncAdmin::RequestAudit,
+      [=](const auto& request, auto* response, Finish finish) {
+        queries->Audit(request, response, std::move(finish));
+      });
   Serve<v1::EvictNodeRequest, v1::EvictNodeResponse>(
       service, thread, &AsyncAdmin::RequestEvictNode,
       [=](const auto& request, auto* /*response*/, const Finish& finish) {

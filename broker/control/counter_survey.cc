@@ -15,6 +15,7 @@ void CounterSurvey::Start(const std::string& topic, std::function<void()> done) 
     Link* mine = state_->directory.FindLink(id);
     mine->counters.set_publisher_answered(false);
     mine->counters.set_subscriber_answered(false);
+    mine->counters.set_read_age_ms(0);
     for (const LinkSide* side : {&link.publisher, &link.subscriber}) {
       const Node* node = state_->directory.FindNode(side->node_id);
       if (node != nullptr && node->sink != nullptr) question.waiting_for.insert(node->id);

@@ -72,6 +72,8 @@ struct LinkSide {
   std::string node_name;  // copies: a link can outlive its nodes
   uint32_t peer_id = 0;
   uint64_t wake_offset = 0;
+  SideEvent left = SideEvent::kAttached;  // how it let go of the link, once it has
+  bool counted = false;                   // it has told its last counters
 };
 
 struct Link {

@@ -177,7 +177,14 @@ void LinkTable::OnSide(uint64_t link_id, bool publisher_side, SideEvent event) {
   Link* link = state_->directory.FindLink(link_id);
   if (link == nullptr) return;
   const v1::Link::State before = StateOf(link->progress);
+  const SideState& state = publisher_side ? link->progress.publisher : link->progress.subscriber;
+  const SideState state_before = state;
   const LinkActions actions = Apply(event, publisher_side, &link->progress);
+  if (state != state_before && !IsActive(state)) {
+    (publisher_side ? link->publisher : link->subscriber).left = event;
+  }
+  // While its ring is still there.
+  if (actions.over) state_->ended.Add(AuditEnded(*link, state_->name, state_->LookAt(*link)));
   if (actions.tell_ready) {
     const Node* node = state_->directory.FindNode(link->subscriber.node_id);
     v1::NodeEvent ready;
@@ -271,12 +278,26 @@ void LinkTable::Record(uint64_t node_id, const v1::LinkCounters& counters, bool 
     kept.set_published_bytes(std::max(kept.published_bytes(), counters.published_bytes()));
     kept.set_doorbells(std::max(kept.doorbells(), counters.doorbells()));
     kept.set_full(std::max(kept.full(), counters.full()));
+    kept.set_dropped_full(std::max(kept.dropped_full(), counters.dropped_full()));
     if (answered) kept.set_publisher_answered(true);
   }
   if (link->subscriber.node_id == node_id) {
     kept.set_delivered(std::max(kept.delivered(), counters.delivered()));
     kept.set_delivered_bytes(std::max(kept.delivered_bytes(), counters.delivered_bytes()));
+    kept.set_overwritten(std::max(kept.overwritten(), counters.overwritten()));
+    kept.set_read_age_ms(std::max(kept.read_age_ms(), counters.read_age_ms()));
     if (answered) kept.set_subscriber_answered(true);
+  }
+}
+
+void LinkTable::RecordLast(uint64_t node_id, uint64_t endpoint_id,
+                           const v1::LinkCounters& counters) {
+  Record(node_id, counters, false);
+  Link* link = state_->directory.FindLink(counters.link_id());
+  if (link == nullptr) return;
+  for (LinkSide* side : {&link->publisher, &link->subscriber}) {
+    const bool meant = endpoint_id == 0 || side->endpoint_id == endpoint_id;
+    if (side->node_id == node_id && meant) side->counted = true;
   }
 }
 

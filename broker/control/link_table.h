@@ -43,6 +43,8 @@ class LinkTable {
                  const std::string& detail);
   // Takes the figures of those sides of the link that node is; `answered`: it was asked for them.
   void Record(uint64_t node_id, const v1::LinkCounters& counters, bool answered);
+  // The same, of a side that will tell no more; `endpoint_id` as in OnWord().
+  void RecordLast(uint64_t node_id, uint64_t endpoint_id, const v1::LinkCounters& counters);
 
  private:
   absl::StatusOr<uint64_t> CreateOf(v1::Link::Kind kind, const Endpoint& publisher,

@@ -134,7 +134,7 @@ void NodeSession::OnRegisterService(uint64_t request_id, ServiceRegistry::NewEnd
 
 void NodeSession::OnUnregister(uint64_t request_id, const v1::Unregister& unregister) {
   for (const v1::LinkCounters& counters : unregister.counters()) {
-    realm_->registry.links()->Record(node_id_, counters, false);
+    realm_->registry.links()->RecordLast(node_id_, unregister.id(), counters);
   }
   const absl::Status status = realm_->registry.Unregister(node_id_, unregister.id());
   status.ok() ? AnswerDone(request_id) : Fail(request_id, status);
@@ -144,7 +144,7 @@ void NodeSession::OnLinkClosed(const v1::LinkClosed& closed) {
   LinkTable* links = realm_->registry.links();
   v1::LinkCounters counters = closed.counters();
   counters.set_link_id(closed.link_id());
-  if (closed.has_counters()) links->Record(node_id_, counters, false);
+  if (closed.has_counters()) links->RecordLast(node_id_, closed.endpoint_id(), counters);
   links->OnWord(closed.link_id(), node_id_, closed.endpoint_id(), SideEvent::kClosed);
 }
 
@@ -152,7 +152,7 @@ void NodeSession::OnLinkCorrupt(const v1::LinkCorrupt& corrupt) {
   LinkTable* links = realm_->registry.links();
   v1::LinkCounters counters = corrupt.counters();
   counters.set_link_id(corrupt.link_id());
-  if (corrupt.has_counters()) links->Record(node_id_, counters, false);
+  if (corrupt.has_counters()) links->RecordLast(node_id_, corrupt.endpoint_id(), counters);
   links->OnCorrupt(corrupt.link_id(), node_id_, corrupt.endpoint_id(), corrupt.detail());
 }
 

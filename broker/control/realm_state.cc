@@ -24,6 +24,10 @@ int RealmState::DoorbellFd(uint32_t peer, uint32_t vector) const {
   return found->second.doorbells[vector]->get();
 }
 
+LinkLook RealmState::LookAt(const Link& link) const {
+  return {link.counters, ReadRing(device->region(), link.ring_offset, link.ring_bytes)};
+}
+
 void RealmState::Tell(v1::DiscoveryEvent::Kind kind, const Peer& peer) const {
   if (feed.empty()) return;
   v1::DiscoveryEvent event;

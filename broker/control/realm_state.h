@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "broker/control/audit.h"
 #include "broker/control/change_feed.h"
 #include "broker/control/directory.h"
 #include "broker/control/memory_ledger.h"
@@ -36,6 +37,9 @@ struct RealmState {
   // The eventfd that rings a vector of a peer, borrowed; -1 if there is none.
   int DoorbellFd(uint32_t peer, uint32_t vector) const;
 
+  // The counters as they were last told, and the ring as it is.
+  LinkLook LookAt(const Link& link) const;
+
   // Tell the watchers. Cost nothing while nobody watches.
   void Tell(v1::DiscoveryEvent::Kind kind, const Peer& peer) const;
   void Tell(v1::DiscoveryEvent::Kind kind, const Node& node) const;
@@ -60,6 +64,7 @@ struct RealmState {
   Directory directory;
   PeerBook peers;
   Refusals refusals;
+  EndedLinks ended;
   ChangeFeed feed;
 };
 

@@ -122,6 +122,13 @@ Result<v1::ListLinksResponse> AdminClient::ListLinks(const std::string& realm,
   return impl_->Call(&v1::Admin::Stub::ListLinks, request);
 }
 
+Result<v1::AuditResponse> AdminClient::Audit(const std::string& realm, const std::string& topic) {
+  v1::AuditRequest request;
+  request.set_realm(realm);
+  request.set_topic(topic);
+  return impl_->Call(&v1::Admin::Stub::Audit, request);
+}
+
 Status AdminClient::EvictNode(uint64_t node_id) {
   v1::EvictNodeRequest request;
   request.set_node_id(node_id);

@@ -27,6 +27,7 @@ class AdminClient {
   transport::Result<v1::ListTopicsResponse> ListTopics(const std::string& realm);
   transport::Result<v1::ListLinksResponse> ListLinks(const std::string& realm,
                                                      const std::string& topic);
+  transport::Result<v1::AuditResponse> Audit(const std::string& realm, const std::string& topic);
   transport::Status EvictNode(uint64_t node_id);
   transport::Status EvictPeer(const std::string& realm, uint32_t peer_id);
 

@@ -191,7 +191,10 @@ class Parser {
     list("nodes", "lists processes that use the SDK", Subcommand::kNodes);
     list("topics", "lists topics", Subcommand::kTopics);
     list("links", "lists links and what passed through them", Subcommand::kLinks)
-        ->add_option("--topic", line_.topic, "only this topic (default: all)");
+        ->add_option("--topic", line_.topic, "only this topic or service (default: all)");
+    list("audit", "accounts for the messages of each link; status 1 where they do not add up",
+         Subcommand::kAudit)
+        ->add_option("--topic", line_.topic, "only this topic or service (default: all)");
   }
 
   void AddWatch() {

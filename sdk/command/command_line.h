@@ -16,6 +16,7 @@ enum class Subcommand {
   kNodes,
   kTopics,
   kLinks,
+  kAudit,
   kWatch,
   kEvictNode,
   kEvictPeer,
@@ -54,7 +55,7 @@ struct CommandLine {
   bool admin_socket_given = false;  // by flag or environment: no falling back to the node socket
   std::string node_socket;          // empty: the SDK's own search
   std::string realm;                // empty: all, or the only one
-  std::string topic;                // of links; empty: all
+  std::string topic;                // of links and audit; empty: all
   PubOptions pub;
   SubOptions sub;
   WatchOptions watch;

@@ -1,3 +1,4 @@
+#include "sdk/command/audit.h"
 #include "sdk/command/command_line.h"
 #include "sdk/command/doctor.h"
 #include "sdk/command/interrupt.h"
@@ -22,6 +23,8 @@ int Run(const CommandLine& line) {
       return RunEvict(line);
     case Subcommand::kDoctor:
       return RunDoctor(line);
+    case Subcommand::kAudit:
+      return RunAudit(line);
     case Subcommand::kRealms:
     case Subcommand::kPeers:
     case Subcommand::kNodes:

@@ -13,6 +13,9 @@ namespace {
 
 constexpr Table::Align kRight = Table::Align::kRight;
 
+// A subscriber that has left messages unread for so long is said to.
+constexpr uint64_t kStoppedReadingMs = 1000;
+
 std::string At(const std::string& node, uint32_t peer_id) {
   return fmt::format("{}@{}", node, peer_id);
 }
@@ -30,6 +33,17 @@ std::string StateText(const std::string& state_name) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
+}
+
+std::string LinkTopicText(const v1::Link& link) {
+  switch (link.kind()) {
+    case v1::Link::REQUEST:
+      return "requests of " + link.topic();
+    case v1::Link::REPLY:
+      return "replies of " + link.topic();
+    default:
+      return link.topic();
+  }
 }
 
 RealmTable::RealmTable()
@@ -148,7 +162,6 @@ void ServiceTable::Add(const v1::Service& service) {
 
 LinkTable::LinkTable()
     : table_({{"LINK", kRight},
-              {"KIND"},
               {"TOPIC"},
               {"PUBLISHER"},
               {"SUBSCRIBER"},
@@ -168,8 +181,12 @@ void LinkTable::Add(const v1::Link& link) {
   const auto figure = [&](std::string text) { return known ? std::move(text) : std::string("-"); };
   std::string state = StateText(v1::Link::State_Name(link.state()));
   if (!link.reason().empty()) state += ": " + link.reason();
+  const uint64_t settled = counters.delivered() + counters.dropped_full() + counters.overwritten();
+  if (subscriber && counters.published() > settled && counters.read_age_ms() >= kStoppedReadingMs) {
+    state += fmt::format(", last read {} ago", HumanDuration(counters.read_age_ms()));
+  }
   table_.Add(
-      {std::to_string(link.link_id()), StateText(v1::Link::Kind_Name(link.kind())), link.topic(),
+      {std::to_string(link.link_id()), LinkTopicText(link),
        At(link.publisher_node(), link.publisher_peer_id()),
        At(link.subscriber_node(), link.subscriber_peer_id()), state,
        figure(Marked(counters.published(), publisher)),

@@ -13,6 +13,9 @@ namespace ivmq::command {
 // "ONLINE" as people write it: "online"; "-" for unspecified.
 std::string StateText(const std::string& state_name);
 
+// The topic of a link, or what it carries of which service.
+std::string LinkTopicText(const v1::Link& link);
+
 class RealmTable {
  public:
   RealmTable();

@@ -186,6 +186,32 @@ TEST_F(CommandTest, ListsWhatThereIs) {
   EXPECT_THAT(Run({"links", "--json", "--topic", "another"}).Lines(), IsEmpty());
 }
 
+TEST_F(CommandTest, AccountsForEveryMessage) {
+  Node node = Open("audited");
+  auto subscriber = std::make_optional(node.CreateSubscriber("audit.topic").value());
+  auto publisher = node.CreatePublisher("audit.topic").value();
+  ASSERT_TRUE(publisher.WaitForSubscribers(1, kPatience).ok());
+  const std::byte bytes[100] = {};
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(publisher.Publish(bytes).ok());
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(subscriber->Receive(kPatience).ok());
+  const auto audit = ParseJson<v1::LinkAudit>(Run({"audit", "--json"}).Lines().at(0));
+  EXPECT_EQ(audit.verdict(), v1::LinkAudit::EXACT) << audit.DebugString();
+  EXPECT_EQ(audit.counters().in_flight().most(), 2U);
+  Finished finished = Run({"audit", "--topic", "audit.topic"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_THAT(finished.out, HasSubstr("counters: 5 = 3 delivered + 2 in flight, exact"));
+
+  subscriber.reset();
+  ASSERT_TRUE(WaitUntil([&] {
+    finished = Run({"audit"});
+    return finished.out.find("ended: adds up") != std::string::npos;
+  }));
+  EXPECT_THAT(
+      finished.out,
+      HasSubstr("5 = 3 delivered + 2 dropped: subscriber closed (of 3 to 4) + 0 in flight"));
+  EXPECT_THAT(Run({"audit", "--topic", "another"}).Lines(), IsEmpty());
+}
+
 TEST_F(CommandTest, CutsNoNameWhereTheOutputIsNoTerminal) {
   const std::string name(63, 'n');
   Node node = Open(name);

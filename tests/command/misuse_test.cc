@@ -74,7 +74,7 @@ TEST(MisuseTest, HelpAndVersionAreNoMisuse) {
 }
 
 TEST(NoDaemonTest, SaysWhereItLookedAndWhatToDo) {
-  for (const char* subcommand : {"peers", "nodes", "topics", "links", "realms", "watch"}) {
+  for (const char* subcommand : {"peers", "nodes", "topics", "links", "audit", "realms", "watch"}) {
     const Finished finished = RunIvmq({"--admin-socket", "/nowhere/admin.sock", subcommand});
     EXPECT_EQ(finished.exit_code, 1) << subcommand;
     EXPECT_THAT(finished.err, HasSubstr("/nowhere/admin.sock")) << subcommand;

@@ -52,6 +52,14 @@ class AdminClient {
     Must(stub_->ListLinks(&context, {}, &response));
     return response;
   }
+  v1::AuditResponse Audit(const std::string& topic = "") {
+    grpc::ClientContext context;
+    v1::AuditRequest request;
+    request.set_topic(topic);
+    v1::AuditResponse response;
+    Must(stub_->Audit(&context, request, &response));
+    return response;
+  }
   grpc::Status EvictNode(uint64_t node_id) {
     grpc::ClientContext context;
     v1::EvictNodeRequest request;

@@ -1,11 +1,12 @@
 // One process that uses a real ivmqd without the SDK, for ivmqd_system_test:
 //
-//   system_test_node NODE_SOCKET sub|pub|hold|shut TOPIC COUNT
+//   system_test_node NODE_SOCKET sub|pub|take|give|hold|shut TOPIC COUNT
 //
 // `sub` says "ready", reads COUNT numbered records and says "received COUNT"; `pub` waits for a
-// subscriber, writes them and says "sent COUNT"; `hold` registers both ends, says "ready" and waits
-// to be killed; `shut` does the same, but ends its connection to the daemon first. Exit code 1 and
-// a sentence on stdout where something fails.
+// subscriber, writes them and says "sent COUNT". `take` and `give` do the same and stay: `take` to
+// be killed, `give` until the link is down, which it then closes. `hold` registers both ends, says
+// "ready" and waits to be killed; `shut` does the same, but ends its connection to the daemon
+// first. Exit code 1 and a sentence on stdout where something fails.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -69,7 +70,7 @@ class Process {
     waiter_ = Must(transport::Waiter::Open(wake_));
   }
 
-  void Subscribe(const std::string& topic, uint64_t count) {
+  void Subscribe(const std::string& topic, uint64_t count, bool stay) {
     if (!node_.Subscribe(topic).has_subscriber_registered()) Fail("not registered");
     Say("ready");
     const v1::LinkUp up = NextLink();
@@ -91,11 +92,18 @@ class Process {
       });
       if (result == transport::WaitResult::kDeadline) Fail("nothing came");
     }
-    node_.LinkClosed(up.link_id());
+    if (stay) {
+      Say("received " + std::to_string(count));
+      for (;;) pause();
+    }
+    v1::LinkCounters last;
+    last.set_link_id(up.link_id());
+    last.set_delivered(reader.counters().records);
+    node_.LinkClosed(last);
     Say("received " + std::to_string(count));
   }
 
-  void Publish(const std::string& topic, uint64_t count) {
+  void Publish(const std::string& topic, uint64_t count, bool stay) {
     if (!node_.Publish(topic).has_publisher_registered()) Fail("not registered");
     const v1::LinkUp up = NextLink();
     auto writer = Must(transport::LinkWriter::Open(attached_.device, LinkOf(up), TakeDoorbell()));
@@ -115,6 +123,13 @@ class Process {
     writer.Flush();
     Say("sent " + std::to_string(count));
     // What is committed is read after our death, too; no need to wait for that.
+    if (!stay) return;
+    if (!node_.NextOf(v1::NodeEvent::kLinkDown).has_link_down()) Fail("the link stays up");
+    v1::LinkCounters last;
+    last.set_link_id(up.link_id());
+    last.set_published(writer.counters().records);
+    node_.LinkClosed(last);
+    Say("closed");
   }
 
   void Hold(const std::string& topic, bool shut) {
@@ -153,12 +168,14 @@ class Process {
 };
 
 int Run(int argc, char** argv) {
-  if (argc != 5) Fail("usage: system_test_node NODE_SOCKET sub|pub|hold|shut TOPIC COUNT");
+  if (argc != 5) {
+    Fail("usage: system_test_node NODE_SOCKET sub|pub|take|give|hold|shut TOPIC COUNT");
+  }
   const std::string mode = argv[2];
   const uint64_t count = std::strtoull(argv[4], nullptr, 10);
   Process process(argv[1]);
-  if (mode == "sub") process.Subscribe(argv[3], count);
-  if (mode == "pub") process.Publish(argv[3], count);
+  if (mode == "sub" || mode == "take") process.Subscribe(argv[3], count, mode == "take");
+  if (mode == "pub" || mode == "give") process.Publish(argv[3], count, mode == "give");
   if (mode == "hold" || mode == "shut") process.Hold(argv[3], mode == "shut");
   return 0;
 }

@@ -108,6 +108,13 @@ void TestNode::LinkClosed(uint64_t link_id) {
   Tell(request);
 }
 
+void TestNode::LinkClosed(const v1::LinkCounters& last) {
+  v1::NodeRequest request;
+  request.mutable_link_closed()->set_link_id(last.link_id());
+  *request.mutable_link_closed()->mutable_counters() = last;
+  Tell(request);
+}
+
 v1::NodeEvent TestNode::Unregister(uint64_t endpoint_id) {
   v1::NodeRequest request;
   request.mutable_unregister()->set_id(endpoint_id);

@@ -45,6 +45,8 @@ class TestNode {
                           uint64_t ring_bytes = 0);
   void LinkAttached(uint64_t link_id);
   void LinkClosed(uint64_t link_id);
+  // With its last counters, of which link_id says which link.
+  void LinkClosed(const v1::LinkCounters& last);
   v1::NodeEvent Unregister(uint64_t endpoint_id);
 
   uint64_t connection() const { return connection_; }

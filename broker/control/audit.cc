@@ -1,0 +1,226 @@
+#include "broker/control/audit.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "broker/control/describe.h"
+#include "ringbuf/ring_layout.h"
+
+namespace ivmq::control {
+namespace {
+
+// Between these, both included.
+struct Amount {
+  uint64_t least = 0;
+  uint64_t most = 0;
+
+  bool exact() const { return least == most; }
+};
+
+uint64_t Less(uint64_t from, uint64_t what) { return from > what ? from - what : 0; }
+uint64_t Sum(uint64_t a, uint64_t b) {
+  return a > std::numeric_limits<uint64_t>::max() - b ? std::numeric_limits<uint64_t>::max()
+                                                      : a + b;
+}
+Amount Minus(const Amount& from, const Amount& what) {
+  return {Less(from.least, what.most), Less(from.most, what.least)};
+}
+Amount Plus(const Amount& a, const Amount& b) {
+  return {Sum(a.least, b.least), Sum(a.most, b.most)};
+}
+// Bounds that a liar crossed are put in order, so that they can be shown.
+Amount Between(uint64_t least, uint64_t most) { return {least, std::max(least, most)}; }
+
+void Write(const Amount& amount, v1::Amount* out) {
+  out->set_least(amount.least);
+  out->set_most(amount.most);
+}
+
+void AddDrop(v1::Drop::Reason reason, const Amount& count, const Amount& range_end, uint64_t first,
+             v1::Account* account) {
+  if (count.most == 0) return;
+  v1::Drop* drop = account->add_drops();
+  drop->set_reason(reason);
+  Write(count, drop->mutable_count());
+  drop->set_first_sequence(first);
+  drop->set_last_sequence(std::max(first, Less(range_end.most, 1)));
+}
+
+// All that is known of a link.
+struct Facts {
+  bool publisher_known = false;   // it answered both times, or has told its last counters
+  bool subscriber_known = false;  // the same
+  bool still = true;              // nothing moved in the ring between the looks
+  Amount published;               // by counters
+  Amount delivered;
+  Amount full;
+  Amount overwritten;
+  bool ring_known = false;
+  Amount entered;  // by the ring
+  Amount released;
+  Amount in_ring;
+  std::string trouble;  // of the ring
+};
+
+Facts Gather(const Link& link, const LinkLook& first, const LinkLook& second) {
+  const v1::LinkCounters& was = first.counters;
+  const v1::LinkCounters& is = second.counters;
+  Facts facts;
+  facts.publisher_known =
+      link.publisher.counted || (was.publisher_answered() && is.publisher_answered());
+  facts.subscriber_known =
+      link.subscriber.counted || (was.subscriber_answered() && is.subscriber_answered());
+  facts.published = Between(was.published(), is.published());
+  facts.delivered = Between(was.delivered(), is.delivered());
+  facts.full = Between(was.dropped_full(), is.dropped_full());
+  facts.overwritten = Between(was.overwritten(), is.overwritten());
+  if (!first.ring || !second.ring) return facts;
+  const RingReading& before = *first.ring;
+  const RingReading& now = *second.ring;
+  facts.ring_known = before.sound() && now.sound();
+  facts.trouble = now.sound() ? before.trouble : now.trouble;
+  facts.still = before == now && now.still;
+  if (facts.ring_known) {
+    facts.entered = Between(before.published_least, now.published_most);
+    facts.released = Between(before.released, now.released);
+    facts.in_ring =
+        facts.still ? Between(now.in_ring, now.in_ring) : Minus(facts.entered, facts.released);
+  }
+  return facts;
+}
+
+// Of a side that said nothing the ring knows more than its last word.
+bool Complete(const Link& link, Facts* facts) {
+  if (!facts->ring_known) return false;
+  const Amount by_ring = Plus(facts->entered, facts->full);
+  const bool recounted = !facts->publisher_known;
+  if (recounted) {
+    // Died: what is in the ring is all that there is. Silent: it may have more in hand.
+    const bool over = link.publisher.left != SideEvent::kAttached;
+    const uint64_t in_hand = over ? 0 : ringbuf::internal::kBatchRecords;
+    facts->published = Between(std::max(facts->published.least, by_ring.least),
+                               Sum(std::max(facts->published.most, by_ring.most), in_hand));
+  }
+  if (!facts->subscriber_known) {
+    facts->delivered = Between(std::max(facts->delivered.least, facts->released.least),
+                               std::max(facts->delivered.most, facts->entered.most));
+  }
+  return recounted;
+}
+
+// What does not add up although nothing moved; empty if all does.
+std::string WrongIn(const Facts& facts, bool ended) {
+  const uint64_t published = facts.published.most;
+  const uint64_t delivered = facts.delivered.most;
+  const uint64_t dropped = Sum(facts.full.most, facts.overwritten.most);
+  const bool both = facts.publisher_known && facts.subscriber_known;
+  if (both && Sum(delivered, dropped) > published) {
+    return fmt::format("{} were delivered and {} dropped, but only {} published", delivered,
+                       dropped, published);
+  }
+  if (!facts.ring_known) return "";
+  if (facts.publisher_known) {
+    // What is committed and not flushed as yet is not in the ring.
+    const uint64_t staged = ended ? 0 : ringbuf::internal::kBatchRecords - 1;
+    const uint64_t wrote = Less(published, facts.full.most);
+    if (facts.entered.least > wrote || Sum(facts.entered.most, staged) < wrote) {
+      return fmt::format("the publisher counted {} into the ring, the ring holds {}", wrote,
+                         facts.entered.most);
+    }
+  }
+  if (!facts.entered.exact() && both) {
+    return fmt::format("the ring's head says that {} were published, its tail {}",
+                       facts.entered.least, facts.entered.most);
+  }
+  if (facts.subscriber_known &&
+      (delivered < facts.released.least || delivered > facts.entered.most)) {
+    return fmt::format("the subscriber counted {} delivered, the ring {} to {}", delivered,
+                       facts.released.least, facts.entered.most);
+  }
+  return "";
+}
+
+v1::Drop::Reason LeftoverReason(const Link& link) {
+  if (link.progress.quarantined) return v1::Drop::CORRUPT;
+  return link.subscriber.left == SideEvent::kClosed ? v1::Drop::SUBSCRIBER_CLOSED
+                                                    : v1::Drop::SUBSCRIBER_DIED;
+}
+
+void WriteAccounts(const Link& link, const Facts& facts, bool ended, v1::LinkAudit* audit) {
+  v1::Account* counters = audit->mutable_counters();
+  Write(facts.published, counters->mutable_published());
+  Write(facts.delivered, counters->mutable_delivered());
+  AddDrop(v1::Drop::FULL, facts.full, facts.published, 0, counters);
+  AddDrop(v1::Drop::OVERWRITTEN, facts.overwritten, facts.published, 0, counters);
+  const Amount rest =
+      Minus(Minus(Minus(facts.published, facts.delivered), facts.full), facts.overwritten);
+  Write(ended ? Amount{} : rest, counters->mutable_in_flight());
+  if (ended) {
+    AddDrop(LeftoverReason(link), rest, Minus(facts.published, facts.full), facts.delivered.least,
+            counters);
+  }
+  if (!facts.ring_known) return;
+  v1::Account* ring = audit->mutable_ring();
+  Write(facts.entered, ring->mutable_published());
+  Write(facts.released, ring->mutable_delivered());
+  Write(ended ? Amount{} : facts.in_ring, ring->mutable_in_flight());
+  if (ended && facts.in_ring.most > 0) {
+    // Read and not reported is not dropped: the subscriber's own count says which.
+    const Amount lost = facts.subscriber_known ? Minus(facts.entered, facts.delivered)
+                                               : Amount{0, facts.in_ring.most};
+    Write(
+        facts.subscriber_known ? facts.delivered : Amount{facts.released.least, facts.entered.most},
+        ring->mutable_delivered());
+    AddDrop(LeftoverReason(link), lost, facts.entered, facts.delivered.least, ring);
+  }
+}
+
+v1::LinkAudit Audit(const Link& link, const std::string& realm, const LinkLook& first,
+                    const LinkLook& second, bool ended) {
+  v1::LinkAudit audit;
+  *audit.mutable_link() = DescribeLink(link, realm);
+  *audit.mutable_link()->mutable_counters() = second.counters;
+  audit.set_ended(ended);
+  Facts facts = Gather(link, first, second);
+  const bool recounted = Complete(link, &facts);
+  audit.set_published_recounted(recounted && link.publisher.left != SideEvent::kAttached);
+  WriteAccounts(link, facts, ended, &audit);
+  const bool quiescent = facts.still && first.counters.published() == second.counters.published() &&
+                         first.counters.delivered() == second.counters.delivered() &&
+                         first.counters.dropped_full() == second.counters.dropped_full() &&
+                         first.counters.overwritten() == second.counters.overwritten();
+  const bool known = facts.ring_known || (facts.publisher_known && facts.subscriber_known);
+  const bool exact = known && facts.published.exact() && facts.delivered.exact();
+  audit.set_verdict(quiescent && exact ? v1::LinkAudit::EXACT : v1::LinkAudit::BOUNDS);
+  if (!quiescent) {
+    audit.set_detail("messages passed between two readings");
+  } else if (const std::string wrong = WrongIn(facts, ended); !wrong.empty()) {
+    audit.set_verdict(v1::LinkAudit::WRONG);
+    audit.set_detail(wrong);
+  } else if (!exact) {
+    audit.set_detail(fmt::format("the {} {}", facts.subscriber_known ? "publisher" : "subscriber",
+                                 ended ? "did not tell its last figures" : "does not answer"));
+  }
+  if (!facts.trouble.empty()) {
+    // A quarantined link is known to hold nonsense, and accounted for.
+    if (!link.progress.quarantined) audit.set_verdict(v1::LinkAudit::WRONG);
+    audit.set_detail("the ring holds nonsense: " + facts.trouble);
+  }
+  return audit;
+}
+
+}  // namespace
+
+v1::LinkAudit AuditLive(const Link& link, const std::string& realm, const LinkLook& first,
+                        const LinkLook& second) {
+  return Audit(link, realm, first, second, false);
+}
+
+v1::LinkAudit AuditEnded(const Link& link, const std::string& realm, const LinkLook& last) {
+  return Audit(link, realm, last, last, true);
+}
+
+}  // namespace ivmq::control

@@ -1,0 +1,35 @@
+#ifndef IVMQ_BROKER_CONTROL_RING_READING_H_
+#define IVMQ_BROKER_CONTROL_RING_READING_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace ivmq::control {
+
+// What a ring says of itself from outside, without the help of its two ends. Counts of records.
+struct RingReading {
+  // Why nothing else here can be believed; empty if it can.
+  std::string trouble;
+  // True: neither end moved its words during the reading, so the records in the ring were counted
+  // one by one. False: only the words were read, and the rest are bounds.
+  bool still = false;
+  uint64_t released = 0;         // as the consumer last reported
+  uint64_t published_least = 0;  // the two differ where the words of the two ends do
+  uint64_t published_most = 0;
+  uint64_t in_ring = 0;  // if still: headers from the consumer's head to the last one published
+  uint64_t head = 0;     // positions
+  uint64_t end = 0;      // if still: of the first header that is not published
+
+  bool sound() const { return trouble.empty(); }
+  bool operator==(const RingReading&) const = default;
+};
+
+// Reads the ring at `ring_offset` as what it is, memory of others: bounded by the length of the
+// ring, each word loaded once and checked, nothing written. Any thread.
+RingReading ReadRing(std::span<std::byte> region, uint64_t ring_offset, uint64_t ring_bytes);
+
+}  // namespace ivmq::control
+
+#endif  // IVMQ_BROKER_CONTROL_RING_READING_H_

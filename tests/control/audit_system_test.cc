@@ -1,0 +1,80 @@
+// Audit beside a real ivmqd and real processes that are killed.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <string>
+
+#include "tests/control/admin_client.h"
+#include "tests/control/test_node.h"
+#include "tests/sdk/daemon.h"
+#include "transport/unix_socket.h"
+
+namespace ivmq::control {
+namespace {
+
+constexpr int kCount = 1000;
+
+class AuditSystemTest : public testing::Test {
+ protected:
+  static AdminClient Operator(const test::Daemon& daemon) {
+    auto socket = transport::ConnectUnix(daemon.admin_socket(), transport::UnixSocketType::kStream,
+                                         std::chrono::steady_clock::now() + kPatience);
+    if (!socket.ok()) throw std::runtime_error(socket.status().message());
+    return AdminClient(std::move(socket).value());
+  }
+  test::Child Start(const std::string& mode) {
+    return test::Child(
+        {"system_test_node", daemon_.node_socket(), mode, "t", std::to_string(kCount)});
+  }
+  v1::LinkAudit Final() {
+    v1::AuditResponse audited;
+    EXPECT_TRUE(WaitUntil([&] {
+      audited = admin_.Audit();
+      return audited.links_size() == 1 && audited.links(0).ended();
+    }));
+    return audited.links_size() == 0 ? v1::LinkAudit() : audited.links(0);
+  }
+
+  test::Daemon daemon_;
+  AdminClient admin_ = Operator(daemon_);
+};
+
+TEST_F(AuditSystemTest, AccountsForAllThatAKilledPublisherWrote) {
+  test::Child subscriber = Start("sub");
+  ASSERT_EQ(subscriber.ReadLine(), "ready");
+  subscriber.Signal(SIGSTOP);  // so that it closes nothing before the publisher is dead
+  test::Child publisher = Start("give");
+  ASSERT_EQ(publisher.ReadLine(), "sent 1000");
+  publisher.Signal(SIGKILL);
+  publisher.Wait();
+  subscriber.Signal(SIGCONT);
+  EXPECT_EQ(subscriber.ReadLine(), "received 1000");
+  const v1::LinkAudit audit = Final();
+  EXPECT_EQ(audit.verdict(), v1::LinkAudit::EXACT) << audit.DebugString();
+  EXPECT_TRUE(audit.published_recounted());
+  EXPECT_EQ(audit.counters().published().least(), 1000u);
+  EXPECT_EQ(audit.counters().delivered().most(), 1000u);
+}
+
+TEST_F(AuditSystemTest, BoundsWhatAKilledSubscriberHadReceived) {
+  test::Child subscriber = Start("take");
+  ASSERT_EQ(subscriber.ReadLine(), "ready");
+  test::Child publisher = Start("give");
+  ASSERT_EQ(publisher.ReadLine(), "sent 1000");
+  ASSERT_EQ(subscriber.ReadLine(), "received 1000");
+  subscriber.Signal(SIGKILL);
+  ASSERT_EQ(publisher.ReadLine(), "closed");
+  const v1::LinkAudit audit = Final();
+  EXPECT_NE(audit.verdict(), v1::LinkAudit::WRONG) << audit.DebugString();
+  EXPECT_EQ(audit.counters().published().least(), 1000u);
+  EXPECT_EQ(audit.counters().published().most(), 1000u);
+  EXPECT_EQ(audit.counters().delivered().most(), 1000u);
+  for (const v1::Drop& drop : audit.counters().drops()) {
+    EXPECT_EQ(drop.reason(), v1::Drop::SUBSCRIBER_DIED);
+    EXPECT_EQ(drop.count().least(), 0u);
+    EXPECT_EQ(drop.count().most(), 1000 - audit.counters().delivered().least());
+  }
+}
+
+}  // namespace
+}  // namespace ivmq::control
