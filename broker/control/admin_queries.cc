@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "broker/control/describe.h"
-#include "broker/control/ring_usage.h"
 #include "broker/control/topic_name.h"
 #include "broker/control/version.h"
 
@@ -41,15 +40,15 @@ void AddLinks(const RealmState& state, const std::string& topic, v1::ListLinksRe
     *out = DescribeLink(link, state.name);
     v1::LinkCounters* counters = out->mutable_counters();
     *counters = link.counters;
-    const RingUsage usage =
-        ReadRingUsage(state.device->region(), link.ring_offset, link.ring_bytes);
-    counters->set_ring_used_bytes(usage.used_bytes);
+    const std::optional<RingReading> ring = state.LookAt(link).ring;
+    if (!ring || !ring->sound()) continue;
+    counters->set_ring_used_bytes(ring->used_bytes);
     // Of a side that does not answer the ring itself knows more than its last word.
     if (!counters->publisher_answered()) {
-      counters->set_published(std::max(counters->published(), usage.records_published));
+      counters->set_published(std::max(counters->published(), ring->published_least));
     }
     if (!counters->subscriber_answered()) {
-      counters->set_delivered(std::max(counters->delivered(), usage.records_released));
+      counters->set_delivered(std::max(counters->delivered(), ring->released));
     }
   }
   for (const Refusals::Record& record : state.refusals.records()) {

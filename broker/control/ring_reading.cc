@@ -17,8 +17,7 @@ using ringbuf::kHeaderBytes;
 constexpr uint64_t kTailLagRecords = ringbuf::internal::kBatchRecords;
 constexpr int kTries = 3;
 
-// The words that move. Counts are loaded before the positions that they are stored before, so a
-// count is never ahead of its position's.
+// The words that move.
 struct Words {
   uint64_t released = 0;
   uint64_t head = 0;
@@ -38,6 +37,22 @@ Words Load(const ringbuf::RingDescriptor& ring) {
   return words;
 }
 
+// Holds however long the loads took. A count is stored before its position, so it may be one report
+// ahead: a lap at most.
+std::string CountTrouble(const Words& words, uint64_t capacity) {
+  const uint64_t lap = capacity / kHeaderBytes;
+  if (words.released > words.head / kHeaderBytes + lap) {
+    return fmt::format("it says that {} records were released below position {}", words.released,
+                       words.head);
+  }
+  if (words.published > words.tail / kHeaderBytes + lap) {
+    return fmt::format("it says that {} records were published below position {}", words.published,
+                       words.tail);
+  }
+  return "";
+}
+
+// Of words that belong together.
 std::string TroubleOf(const Words& words, uint64_t capacity) {
   if (words.head % kHeaderBytes != 0) {
     return fmt::format("its head {} is no multiple of {}", words.head, kHeaderBytes);
@@ -52,15 +67,7 @@ std::string TroubleOf(const Words& words, uint64_t capacity) {
     return fmt::format("its head {} and its tail {} are further apart than its {} bytes",
                        words.head, words.tail, capacity);
   }
-  if (words.released > words.head / kHeaderBytes) {
-    return fmt::format("it says that {} records were released below position {}", words.released,
-                       words.head);
-  }
-  if (words.published > words.tail / kHeaderBytes) {
-    return fmt::format("it says that {} records were published below position {}", words.published,
-                       words.tail);
-  }
-  return "";
+  return CountTrouble(words, capacity);
 }
 
 // From one header to the next, from head to the first that is not published.
@@ -115,7 +122,7 @@ RingReading ReadingOf(const Words& words, const Walk& walk) {
   reading.still = true;
   reading.released = words.released;
   reading.head = words.head;
-  reading.end = walk.end;
+  reading.used_bytes = walk.trouble.empty() ? walk.end - words.head : 0;
   reading.in_ring = walk.records;
   reading.trouble = walk.trouble;
   // A tail behind the head is one that the consumer did not wait for.
@@ -150,8 +157,10 @@ RingReading ReadRing(std::span<std::byte> region, uint64_t ring_offset, uint64_t
     // Only then do the words belong together, and nothing was overwritten that the walk met.
     if (Load(*view.descriptor) == words) return ReadingOf(words, walk);
   }
+  reading.trouble = CountTrouble(words, ring_bytes);
   reading.released = words.released;
   reading.head = words.head;
+  reading.used_bytes = words.tail > words.head ? std::min(words.tail - words.head, ring_bytes) : 0;
   reading.published_least = std::max(words.published, words.released);
   reading.published_most = std::max(reading.published_least + kTailLagRecords,
                                     reading.published_least);  // a liar's may wrap around

@@ -18,9 +18,9 @@ struct RingReading {
   uint64_t released = 0;         // as the consumer last reported
   uint64_t published_least = 0;  // the two differ where the words of the two ends do
   uint64_t published_most = 0;
-  uint64_t in_ring = 0;  // if still: headers from the consumer's head to the last one published
-  uint64_t head = 0;     // positions
-  uint64_t end = 0;      // if still: of the first header that is not published
+  uint64_t in_ring = 0;     // if still: those from the consumer's head to the last one published
+  uint64_t head = 0;        // a position
+  uint64_t used_bytes = 0;  // from there on, headers and padding included
 
   bool sound() const { return trouble.empty(); }
   bool operator==(const RingReading&) const = default;

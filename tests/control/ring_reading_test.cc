@@ -176,6 +176,7 @@ TEST(RingReadingTest, GivesTrueBoundsWhileBothEndsAreBusy) {
       consumer.Release();
     }
   });
+  while (consumed < 10'000) std::this_thread::yield();
   for (int i = 0; i < 2000; ++i) {
     const uint64_t least = consumed.load();
     const RingReading reading = yard.Read();
