@@ -46,6 +46,18 @@ std::string LinkTopicText(const v1::Link& link) {
   }
 }
 
+std::string LinkStateText(const v1::Link& link) {
+  std::string text = StateText(v1::Link::State_Name(link.state()));
+  if (!link.reason().empty()) text += ": " + link.reason();
+  const v1::LinkCounters& counters = link.counters();
+  const uint64_t settled = counters.delivered() + counters.dropped_full() + counters.overwritten();
+  if (counters.subscriber_answered() && counters.published() > settled &&
+      counters.read_age_ms() >= kStoppedReadingMs) {
+    text += fmt::format(", last read {} ago", HumanDuration(counters.read_age_ms()));
+  }
+  return text;
+}
+
 RealmTable::RealmTable()
     : table_({{"REALM"},
               {"REGION", kRight},
@@ -179,16 +191,10 @@ void LinkTable::Add(const v1::Link& link) {
   const bool subscriber = counters.subscriber_answered();
   if (known && (!publisher || !subscriber)) has_old_figures_ = true;
   const auto figure = [&](std::string text) { return known ? std::move(text) : std::string("-"); };
-  std::string state = StateText(v1::Link::State_Name(link.state()));
-  if (!link.reason().empty()) state += ": " + link.reason();
-  const uint64_t settled = counters.delivered() + counters.dropped_full() + counters.overwritten();
-  if (subscriber && counters.published() > settled && counters.read_age_ms() >= kStoppedReadingMs) {
-    state += fmt::format(", last read {} ago", HumanDuration(counters.read_age_ms()));
-  }
   table_.Add(
       {std::to_string(link.link_id()), LinkTopicText(link),
        At(link.publisher_node(), link.publisher_peer_id()),
-       At(link.subscriber_node(), link.subscriber_peer_id()), state,
+       At(link.subscriber_node(), link.subscriber_peer_id()), LinkStateText(link),
        figure(Marked(counters.published(), publisher)),
        figure(Marked(counters.delivered(), subscriber)),
        figure(fmt::format("{}/{}", HumanBytes(static_cast<double>(counters.ring_used_bytes())),
