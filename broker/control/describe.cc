@@ -105,7 +105,10 @@ v1::Link DescribeLink(const Link& link, const std::string& realm) {
   out.set_subscriber_node_id(link.subscriber.node_id);
   out.set_subscriber_node(link.subscriber.node_name);
   out.set_subscriber_peer_id(link.subscriber.peer_id);
-  out.set_ring_bytes(link.ring_bytes);
+  out.set_ring_bytes(link.agreed.ring_bytes);
+  out.set_reliability(link.agreed.reliability);
+  out.set_depth(link.agreed.depth);
+  out.set_history(link.agreed.history);
   out.set_kind(link.kind);
   out.set_pair_link_id(link.pair_id);
   out.set_state(StateOf(link.progress));

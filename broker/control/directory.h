@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/control/agreement.h"
 #include "broker/control/link_lifecycle.h"
 #include "broker/control/ready_bytes.h"
 #include "broker/control/topic_trie.h"
@@ -50,8 +51,8 @@ struct Endpoint {
   std::string topic;       // or service
   std::string type_name;   // of a service: of its requests
   bool of_service = false;
-  std::string reply_type;   // of a service
-  uint64_t ring_bytes = 0;  // 0: no wish
+  std::string reply_type;  // of a service
+  v1::Qos qos;             // valid; of a service only ring_bytes
   std::set<uint64_t> links;
 };
 
@@ -84,8 +85,8 @@ struct Link {
   uint64_t pair_id = 0;   // of requests the link of their replies, and the other way round
   LinkSide publisher;
   LinkSide subscriber;
-  uint64_t ring_offset = 0;
-  uint64_t ring_bytes = 0;  // data capacity
+  Agreement agreed;
+  uint64_t ring_offset = 0;  // of a ring, or of slots
   ReadyPlace consumer_ready;
   ReadyPlace producer_ready;
   LinkProgress progress;

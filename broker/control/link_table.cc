@@ -10,14 +10,28 @@
 #include "broker/control/event_sink.h"
 #include "broker/control/matchmaker.h"
 #include "broker/control/topic_name.h"
+#include "ringbuf/keep_last_layout.h"
 #include "ringbuf/ring_layout.h"
 #include "transport/region.h"
 
 namespace ivmq::control {
 namespace {
 
-// Processors fetch lines in pairs, and the descriptor's layout counts on it.
-constexpr uint64_t kRingAlignment = alignof(ringbuf::RingDescriptor);
+constexpr uint64_t kRingAlignment =
+    std::max(alignof(ringbuf::RingDescriptor), alignof(ringbuf::KeepLastDescriptor));
+
+uint64_t BytesOf(const Agreement& agreed) {
+  return agreed.has_slots() ? ringbuf::KeepLastBytes(agreed.depth, agreed.max_message_bytes)
+                            : ringbuf::RingBytes(agreed.ring_bytes);
+}
+
+void Initialize(std::byte* memory, const Agreement& agreed) {
+  if (agreed.has_slots()) {
+    ringbuf::InitializeKeepLast(memory, agreed.depth, agreed.max_message_bytes);
+  } else {
+    ringbuf::InitializeRing(memory, agreed.ring_bytes);
+  }
+}
 
 LinkSide SideOf(const Endpoint& endpoint, const Node& node) {
   return {endpoint.id, node.id, node.name, node.peer_id, node.wake_offset};
@@ -35,15 +49,17 @@ void FillAddress(const LinkSide& side, const ReadyPlace& ready, const Node* node
 
 }  // namespace
 
-absl::StatusOr<uint64_t> LinkTable::Create(const Endpoint& publisher, const Endpoint& subscriber) {
-  return CreateOf(v1::Link::TOPIC, publisher, subscriber);
+absl::StatusOr<uint64_t> LinkTable::Create(const Endpoint& publisher, const Endpoint& subscriber,
+                                           const Agreement& agreed) {
+  return CreateOf(v1::Link::TOPIC, publisher, subscriber, agreed);
 }
 
 absl::StatusOr<LinkTable::Pair> LinkTable::CreatePair(const Endpoint& client,
                                                       const Endpoint& server) {
-  const absl::StatusOr<uint64_t> request = CreateOf(v1::Link::REQUEST, client, server);
+  const Agreement agreed = AgreeOnService(client, server);
+  const absl::StatusOr<uint64_t> request = CreateOf(v1::Link::REQUEST, client, server, agreed);
   if (!request.ok()) return request.status();
-  const absl::StatusOr<uint64_t> reply = CreateOf(v1::Link::REPLY, server, client);
+  const absl::StatusOr<uint64_t> reply = CreateOf(v1::Link::REPLY, server, client, agreed);
   if (!reply.ok()) {
     Cancel(*request);
     return reply.status();
@@ -54,7 +70,7 @@ absl::StatusOr<LinkTable::Pair> LinkTable::CreatePair(const Endpoint& client,
 }
 
 absl::StatusOr<uint64_t> LinkTable::CreateOf(v1::Link::Kind kind, const Endpoint& publisher,
-                                             const Endpoint& subscriber) {
+                                             const Endpoint& subscriber, const Agreement& agreed) {
   const Node* from = state_->directory.FindNode(publisher.node_id);
   const Node* to = state_->directory.FindNode(subscriber.node_id);
   IVMQ_CHECK(from != nullptr && to != nullptr);
@@ -64,7 +80,7 @@ absl::StatusOr<uint64_t> LinkTable::CreateOf(v1::Link::Kind kind, const Endpoint
   link.type_name = kind == v1::Link::REPLY ? publisher.reply_type : publisher.type_name;
   link.publisher = SideOf(publisher, *from);
   link.subscriber = SideOf(subscriber, *to);
-  link.ring_bytes = AgreedRingBytes(publisher, subscriber);
+  link.agreed = agreed;
   if (absl::Status status = AllocateMemory(&link, from->id, to->id); !status.ok()) return status;
   link.id = state_->ids->Next();
   link.counters.set_link_id(link.id);
@@ -74,7 +90,7 @@ absl::StatusOr<uint64_t> LinkTable::CreateOf(v1::Link::Kind kind, const Endpoint
 absl::Status LinkTable::AllocateMemory(Link* link, uint64_t publisher_node,
                                        uint64_t subscriber_node) {
   MemoryLedger& ledger = state_->ledger;
-  const uint64_t bytes = ringbuf::RingBytes(link->ring_bytes);
+  const uint64_t bytes = BytesOf(link->agreed);
   const absl::StatusOr<uint64_t> ring = ledger.Allocate(bytes, kRingAlignment, publisher_node);
   if (!ring.ok()) return ring.status();
   absl::StatusOr<ReadyPlace> consumer = state_->ready.Acquire(subscriber_node, publisher_node);
@@ -99,7 +115,7 @@ absl::Status LinkTable::AllocateMemory(Link* link, uint64_t publisher_node,
   std::byte* memory =
       transport::CheckedRange(state_->device->region(), *ring, bytes, kRingAlignment);
   IVMQ_CHECK(memory != nullptr);
-  ringbuf::InitializeRing(memory, link->ring_bytes);
+  Initialize(memory, link->agreed);
   return absl::OkStatus();
 }
 
@@ -133,7 +149,32 @@ void LinkTable::Announce(uint64_t link_id) {
   IVMQ_CHECK(link != nullptr);
   SendLinkUp(*link, false);
   SendLinkUp(*link, true);
+  for (const bool of_publisher : {true, false}) {
+    const auto peer = state_->peers.find(link->side(of_publisher).peer_id);
+    const bool suspect = peer != state_->peers.end() && peer->second.state == v1::Peer::SUSPECT;
+    if (suspect) SendSuspect(*link, !of_publisher, true);
+  }
   state_->Tell(v1::DiscoveryEvent::ADDED, *link);
+}
+
+void LinkTable::OnSuspect(uint32_t peer_id, bool suspect) {
+  for (const auto& [id, link] : state_->directory.links()) {
+    if (!IsActive(link.progress.publisher) || !IsActive(link.progress.subscriber)) continue;
+    for (const bool of_publisher : {true, false}) {
+      if (link.side(of_publisher).peer_id == peer_id) SendSuspect(link, !of_publisher, suspect);
+    }
+  }
+}
+
+void LinkTable::SendSuspect(const Link& link, bool to_publisher, bool suspect) {
+  const LinkSide& told = link.side(to_publisher);
+  if (told.peer_id == link.side(!to_publisher).peer_id) return;  // it is as suspect itself
+  const Node* node = state_->directory.FindNode(told.node_id);
+  if (node == nullptr || node->sink == nullptr) return;
+  v1::NodeEvent event;
+  event.mutable_link_suspect()->set_link_id(link.id);
+  event.mutable_link_suspect()->set_suspect(suspect);
+  node->sink->Send(event, {});
 }
 
 void LinkTable::SendLinkUp(const Link& link, bool publishes) {
@@ -147,7 +188,7 @@ void LinkTable::SendLinkUp(const Link& link, bool publishes) {
   up->set_endpoint_id(side.endpoint_id);
   up->set_publishes(publishes);
   up->set_ring_offset(link.ring_offset);
-  up->set_ring_capacity(link.ring_bytes);
+  up->set_ring_capacity(link.agreed.ring_bytes);
   FillAddress(link.subscriber, link.consumer_ready,
               state_->directory.FindNode(link.subscriber.node_id), up->mutable_consumer());
   FillAddress(link.publisher, link.producer_ready,
@@ -155,6 +196,10 @@ void LinkTable::SendLinkUp(const Link& link, bool publishes) {
   up->set_topic(link.topic);
   up->set_type_name(link.type_name);
   up->set_pair_link_id(link.pair_id);
+  up->set_reliability(link.agreed.reliability);
+  up->set_depth(link.agreed.depth);
+  up->set_max_message_bytes(link.agreed.max_message_bytes);
+  if (publishes) up->set_history(link.agreed.history);
   up->set_other_node_id(other.node_id);
   up->set_other_node(other.node_name);
   up->set_other_peer_id(other.peer_id);

@@ -16,10 +16,11 @@ class LinkTable {
  public:
   explicit LinkTable(RealmState* state) : state_(state) {}
 
-  // Allocates ring and ready bytes and enters the link into the books; nobody is told as yet.
-  // RESOURCE_EXHAUSTED as Arena::Allocate(); nothing is changed then.
-  // REQUIRES: both endpoints' nodes are online.
-  absl::StatusOr<uint64_t> Create(const Endpoint& publisher, const Endpoint& subscriber);
+  // Allocates ring (or slots) and ready bytes and enters the link into the books; nobody is told as
+  // yet. RESOURCE_EXHAUSTED as Arena::Allocate(); nothing is changed then. REQUIRES: both
+  // endpoints' nodes are online.
+  absl::StatusOr<uint64_t> Create(const Endpoint& publisher, const Endpoint& subscriber,
+                                  const Agreement& agreed);
   struct Pair {
     uint64_t request_link = 0;
     uint64_t reply_link = 0;
@@ -28,8 +29,10 @@ class LinkTable {
   absl::StatusOr<Pair> CreatePair(const Endpoint& client, const Endpoint& server);
   // Takes back a link that nobody was told of.
   void Cancel(uint64_t link_id);
-  // LinkUp to both sides.
+  // LinkUp to both sides; and LinkSuspect where the other side's peer is suspect.
   void Announce(uint64_t link_id);
+  // The peer shows no sign of life, or does again: tells the other side of each of its links.
+  void OnSuspect(uint32_t peer_id, bool suspect);
 
   // Something happened on one side. Harmless for links that are over.
   void OnSide(uint64_t link_id, bool publisher_side, SideEvent event);
@@ -48,13 +51,14 @@ class LinkTable {
 
  private:
   absl::StatusOr<uint64_t> CreateOf(v1::Link::Kind kind, const Endpoint& publisher,
-                                    const Endpoint& subscriber);
+                                    const Endpoint& subscriber, const Agreement& agreed);
   void TakeDown(uint64_t link_id, SideEvent event_of_pair);
   absl::Status AllocateMemory(Link* link, uint64_t publisher_node, uint64_t subscriber_node);
   void ReleaseSide(const Link& link, bool publisher_side);
   void FreeReadyBytes(const Link& link);
   void SendLinkUp(const Link& link, bool publishes);
   void SendDown(const Link& link, bool to_publisher);
+  void SendSuspect(const Link& link, bool to_publisher, bool suspect);
   void Forget(uint64_t link_id);
 
   RealmState* const state_;

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "broker/control/agreement.h"
 #include "broker/control/directory.h"
 #include "ivmq/v1/control.pb.h"
 
@@ -14,9 +15,12 @@ namespace ivmq::control {
 
 inline constexpr uint64_t kDefaultRingBytes = 64 << 10;
 
-// INVALID_ARGUMENT for a reliability that this version does not have, or a ring wish that is
-// neither 0 nor a power of two from 4 KiB to 16 MiB.
-absl::Status ValidateQos(const v1::Qos& qos);
+inline constexpr uint32_t kMaxDepth = 65536;
+inline constexpr uint32_t kMaxHistory = 65536;
+
+// INVALID_ARGUMENT, saying what was asked and what is allowed, for wishes beyond the bounds of
+// qos.proto.
+absl::Status ValidateQos(const v1::Qos& qos, bool publishes);
 
 // OK, or FAILED_PRECONDITION naming both nodes and both types. A subscriber without a type takes
 // anything as bytes; otherwise the two types must be the same.
@@ -29,8 +33,12 @@ absl::Status Fits(const Endpoint& publisher, const Node& publisher_node, const E
 absl::Status FitsService(const Endpoint& client, const Node& client_node, const Endpoint& server,
                          const Node& server_node);
 
-// The larger wish; without any, 64 KiB. REQUIRES: both wishes are valid.
-uint64_t AgreedRingBytes(const Endpoint& publisher, const Endpoint& subscriber);
+// What their link will be, by the table of qos.proto; or FAILED_PRECONDITION, naming both nodes and
+// what each said. REQUIRES: both wishes are valid.
+absl::StatusOr<Agreement> Agree(const Endpoint& publisher, const Node& publisher_node,
+                                const Endpoint& subscriber, const Node& subscriber_node);
+// Both links of a client and a server: reliable, the ring as large as the larger wish.
+Agreement AgreeOnService(const Endpoint& client, const Endpoint& server);
 
 }  // namespace ivmq::control
 

@@ -114,6 +114,7 @@ void NodeRegistry::RemoveEndpoint(uint64_t endpoint_id) {
   const Endpoint endpoint = *state_->directory.FindEndpoint(endpoint_id);
   state_->directory.RemoveEndpoint(endpoint_id);
   ForgetMisfits(state_, endpoint_id);
+  state_->types.Remove(endpoint_id);
   if (endpoint.of_service) {
     state_->TellService(endpoint.topic);
   } else {
@@ -132,7 +133,10 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
       wish.publishes ? ValidateTopic(wish.topic) : ValidateFilter(wish.topic);
   if (!named.ok()) return named;
   if (absl::Status status = ValidateTypeName(wish.type_name); !status.ok()) return status;
-  if (absl::Status status = ValidateQos(wish.qos); !status.ok()) return status;
+  if (absl::Status status = ValidateQos(wish.qos, wish.publishes); !status.ok()) return status;
+  const std::vector<std::string> types = {wish.type_name};
+  const absl::Status described = TypeBook::Validate(wish.file_descriptor_set, types);
+  if (!described.ok()) return described;
   Node* node = state_->directory.FindNode(wish.node_id);
   IVMQ_CHECK(node != nullptr && node->online);
   if (absl::Status status = CheckRoom(*node); !status.ok()) return status;
@@ -141,7 +145,7 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
   newcomer.publishes = wish.publishes;
   newcomer.topic = std::move(wish.topic);
   newcomer.type_name = std::move(wish.type_name);
-  newcomer.ring_bytes = wish.qos.ring_bytes();
+  newcomer.qos = std::move(wish.qos);
   newcomer.is_filter = HasWildcard(newcomer.topic);
 
   const std::vector<Match> matches = FindMatches(newcomer);
@@ -154,6 +158,7 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
     state_->directory.RemoveEndpoint(added->id);
     return links.status();
   }
+  if (added->publishes) state_->types.Add(added->id, types, wish.file_descriptor_set);
   if (topic_is_new) {
     state_->TellTopicAdded(added->topic);
   } else {
@@ -188,12 +193,23 @@ void NodeRegistry::TellOtherText(const Endpoint& newcomer, uint64_t link_id) {
 std::vector<NodeRegistry::Match> NodeRegistry::FindMatches(const Endpoint& newcomer) {
   Directory& directory = state_->directory;
   const Node& node = *directory.FindNode(newcomer.node_id);
+  const std::vector<uint64_t> ids = directory.FindMatches(newcomer);
   std::vector<Match> matches;
-  for (const uint64_t id : directory.FindMatches(newcomer)) {
+  matches.reserve(ids.size());
+  for (const uint64_t id : ids) {
     const Endpoint& other = *directory.FindEndpoint(id);
     const Node& other_node = *directory.FindNode(other.node_id);
-    matches.push_back({id, newcomer.publishes ? Fits(newcomer, node, other, other_node)
-                                              : Fits(other, other_node, newcomer, node)});
+    const bool publishes = newcomer.publishes;
+    const Endpoint& from = publishes ? newcomer : other;
+    const Endpoint& to = publishes ? other : newcomer;
+    const Node& from_node = publishes ? node : other_node;
+    const Node& to_node = publishes ? other_node : node;
+    const absl::Status type = Fits(from, from_node, to, to_node);
+    if (type.ok()) {
+      matches.push_back({id, Agree(from, from_node, to, to_node), true});
+    } else {
+      matches.push_back({id, type, false});
+    }
   }
   return matches;
 }
@@ -202,14 +218,16 @@ absl::Status NodeRegistry::CheckMatches(const Endpoint& newcomer,
                                         const std::vector<Match>& matches) {
   if (newcomer.is_filter) return absl::OkStatus();
   const bool fits_some = std::any_of(matches.begin(), matches.end(),
-                                     [](const Match& match) { return match.fits.ok(); });
+                                     [](const Match& match) { return match.agreed.ok(); });
   if (!newcomer.publishes && fits_some) return absl::OkStatus();
   absl::Status first;
   for (const Match& match : matches) {
     const Endpoint& other = *state_->directory.FindEndpoint(match.id);
-    if (match.fits.ok() || other.is_filter) continue;
-    ReportMisfit(state_, newcomer, other, match.fits);
-    if (first.ok()) first = match.fits;
+    const bool refuses =
+        newcomer.publishes ? !match.type_fits && !other.is_filter : !match.agreed.ok();
+    if (!refuses) continue;
+    ReportMisfit(state_, newcomer, other, match.agreed.status());
+    if (first.ok()) first = match.agreed.status();
   }
   return first;
 }
@@ -217,10 +235,11 @@ absl::Status NodeRegistry::CheckMatches(const Endpoint& newcomer,
 void NodeRegistry::TellMisfits(const Endpoint& newcomer, const std::vector<Match>& matches) {
   size_t told = 0;
   for (const Match& match : matches) {
-    if (match.fits.ok()) continue;
+    if (match.agreed.ok()) continue;
     const Endpoint& other = *state_->directory.FindEndpoint(match.id);
-    ReportMisfit(state_, newcomer, other, match.fits);
-    if (++told <= kMostToldToNewcomer) TellNewcomer(state_, newcomer, other, match.fits);
+    ReportMisfit(state_, newcomer, other, match.agreed.status());
+    if (++told > kMostToldToNewcomer) continue;
+    TellNewcomer(state_, newcomer, other, match.agreed.status());
   }
 }
 
@@ -228,10 +247,11 @@ absl::StatusOr<std::vector<uint64_t>> NodeRegistry::CreateLinks(const Endpoint& 
                                                                 const std::vector<Match>& matches) {
   std::vector<uint64_t> made;
   for (const Match& match : matches) {
-    if (!match.fits.ok()) continue;
+    if (!match.agreed.ok()) continue;
     const Endpoint& other = *state_->directory.FindEndpoint(match.id);
-    const absl::StatusOr<uint64_t> link =
-        newcomer.publishes ? links_.Create(newcomer, other) : links_.Create(other, newcomer);
+    const absl::StatusOr<uint64_t> link = newcomer.publishes
+                                              ? links_.Create(newcomer, other, *match.agreed)
+                                              : links_.Create(other, newcomer, *match.agreed);
     if (!link.ok()) {
       for (const uint64_t link_id : made) links_.Cancel(link_id);
       return link.status();

@@ -64,6 +64,7 @@ class NodeRegistry {
     std::string topic;
     std::string type_name;
     v1::Qos qos;
+    std::string file_descriptor_set = {};
   };
   struct Registered {
     uint64_t endpoint_id = 0;
@@ -90,7 +91,8 @@ class NodeRegistry {
   // Whom the newcomer meets.
   struct Match {
     uint64_t id = 0;
-    absl::Status fits;
+    absl::StatusOr<Agreement> agreed;
+    bool type_fits = true;
   };
   std::vector<Match> FindMatches(const Endpoint& newcomer);
   // Why it cannot be registered, if it cannot; those that it is refused for are told.

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -25,7 +26,8 @@ void NodeSession::Handle(const v1::NodeRequest& request) {
   switch (which) {
     case Case::kRegisterPublisher: {
       const v1::RegisterPublisher& wish = request.register_publisher();
-      return OnRegister(id, {node_id_, true, wish.topic(), wish.type_name(), wish.qos()});
+      return OnRegister(id, {node_id_, true, wish.topic(), wish.type_name(), wish.qos(),
+                             wish.file_descriptor_set()});
     }
     case Case::kRegisterSubscriber: {
       const v1::RegisterSubscriber& wish = request.register_subscriber();
@@ -38,8 +40,9 @@ void NodeSession::Handle(const v1::NodeRequest& request) {
     }
     case Case::kRegisterServer: {
       const v1::RegisterServer& wish = request.register_server();
-      return OnRegisterService(id, {node_id_, true, wish.service(), wish.request_type(),
-                                    wish.reply_type(), wish.ring_bytes()});
+      return OnRegisterService(
+          id, {node_id_, true, wish.service(), wish.request_type(), wish.reply_type(),
+               wish.ring_bytes(), wish.file_descriptor_set()});
     }
     case Case::kUnregister:
       return OnUnregister(id, request.unregister());
@@ -54,6 +57,10 @@ void NodeSession::Handle(const v1::NodeRequest& request) {
       return OnCounters(id, request.counters());
     case Case::kWatch:
       return OnWatch(id, request.watch());
+    case Case::kDescribeType:
+      return OnDescribeType(id, request.describe_type());
+    case Case::kReadClock:
+      return OnReadClock(id);
     case Case::kGoodbye:
       return OnGoodbye(id);
     default:
@@ -175,6 +182,24 @@ void NodeSession::OnWatch(uint64_t request_id, const v1::Watch& watch) {
   TellSnapshot(realm_->state, interest, tell);
   tell(SnapshotDone());
   watch_id_ = realm_->state.feed.Add(interest, tell);
+}
+
+void NodeSession::OnDescribeType(uint64_t request_id, const v1::DescribeType& describe) {
+  const auto set = realm_->state.types.Find(describe.type_name());
+  if (!set.ok()) return Fail(request_id, set.status());
+  v1::NodeEvent event;
+  event.set_request_id(request_id);
+  event.mutable_type_described()->set_file_descriptor_set(**set);
+  Send(event);
+}
+
+void NodeSession::OnReadClock(uint64_t request_id) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  v1::NodeEvent event;
+  event.set_request_id(request_id);
+  event.mutable_clock_reading()->set_realm_time_ns(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+  Send(event);
 }
 
 void NodeSession::OnGoodbye(uint64_t request_id) {

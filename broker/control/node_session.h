@@ -43,6 +43,8 @@ class NodeSession {
   void OnLinkCorrupt(const v1::LinkCorrupt& corrupt);
   void OnCounters(uint64_t request_id, const v1::Counters& counters);
   void OnWatch(uint64_t request_id, const v1::Watch& watch);
+  void OnDescribeType(uint64_t request_id, const v1::DescribeType& describe);
+  void OnReadClock(uint64_t request_id);
   void OnGoodbye(uint64_t request_id);
   void StopWatching();
 

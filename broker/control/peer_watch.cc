@@ -386,8 +386,12 @@ void PeerWatch::CheckHeartbeat(Peer* peer) {
 }
 
 void PeerWatch::SetState(Peer* peer, v1::Peer::State state) {
-  if (std::exchange(peer->state, state) != state) {
-    state_->Tell(v1::DiscoveryEvent::CHANGED, *peer);
+  const v1::Peer::State before = std::exchange(peer->state, state);
+  if (before == state) return;
+  state_->Tell(v1::DiscoveryEvent::CHANGED, *peer);
+  const bool suspect = state == v1::Peer::SUSPECT;
+  if (suspect || before == v1::Peer::SUSPECT) {
+    realm_->registry.links()->OnSuspect(peer->id, suspect);
   }
 }
 

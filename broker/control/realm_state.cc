@@ -1,5 +1,6 @@
 #include "broker/control/realm_state.h"
 
+#include <optional>
 #include <utility>
 
 #include "broker/control/describe.h"
@@ -25,7 +26,9 @@ int RealmState::DoorbellFd(uint32_t peer, uint32_t vector) const {
 }
 
 LinkLook RealmState::LookAt(const Link& link) const {
-  return {link.counters, ReadRing(device->region(), link.ring_offset, link.ring_bytes)};
+  // Slots are overwritten while they are looked at: only the counters account for them.
+  if (link.agreed.has_slots()) return {link.counters, std::nullopt};
+  return {link.counters, ReadRing(device->region(), link.ring_offset, link.agreed.ring_bytes)};
 }
 
 void RealmState::Tell(v1::DiscoveryEvent::Kind kind, const Peer& peer) const {

@@ -12,6 +12,7 @@
 #include "broker/control/peer_book.h"
 #include "broker/control/ready_bytes.h"
 #include "broker/control/refusals.h"
+#include "broker/control/type_book.h"
 #include "ivmq/v1/discovery.pb.h"
 #include "transport/memfd_device.h"
 #include "transport/region.h"
@@ -65,6 +66,7 @@ struct RealmState {
   PeerBook peers;
   Refusals refusals;
   EndedLinks ended;
+  TypeBook types;
   ChangeFeed feed;
 };
 

@@ -16,7 +16,10 @@ absl::StatusOr<ServiceRegistry::Registered> ServiceRegistry::Register(NewEndpoin
   }
   v1::Qos qos;
   qos.set_ring_bytes(wish.ring_bytes);
-  if (absl::Status status = ValidateQos(qos); !status.ok()) return status;
+  if (absl::Status status = ValidateQos(qos, true); !status.ok()) return status;
+  const std::vector<std::string> types = {wish.request_type, wish.reply_type};
+  const absl::Status described = TypeBook::Validate(wish.file_descriptor_set, types);
+  if (!described.ok()) return described;
   Node* node = state_->directory.FindNode(wish.node_id);
   IVMQ_CHECK(node != nullptr && node->online);
   if (absl::Status status = NodeRegistry::CheckRoom(*node); !status.ok()) return status;
@@ -27,7 +30,7 @@ absl::StatusOr<ServiceRegistry::Registered> ServiceRegistry::Register(NewEndpoin
   newcomer.topic = std::move(wish.service);
   newcomer.type_name = std::move(wish.request_type);
   newcomer.reply_type = std::move(wish.reply_type);
-  newcomer.ring_bytes = wish.ring_bytes;
+  newcomer.qos = std::move(qos);
 
   std::vector<Misfit> misfits;
   const std::vector<uint64_t> others = Sort(newcomer, &misfits);
@@ -43,6 +46,7 @@ absl::StatusOr<ServiceRegistry::Registered> ServiceRegistry::Register(NewEndpoin
     state_->directory.RemoveEndpoint(added->id);
     return pairs.status();
   }
+  if (wish.serves) state_->types.Add(added->id, types, wish.file_descriptor_set);
   state_->TellService(added->topic,
                       is_new ? v1::DiscoveryEvent::ADDED : v1::DiscoveryEvent::CHANGED);
   for (const LinkTable::Pair& pair : *pairs) {

@@ -24,7 +24,8 @@ class ServiceRegistry {
     std::string service;
     std::string request_type;
     std::string reply_type;
-    uint64_t ring_bytes = 0;  // 0: no wish
+    uint64_t ring_bytes = 0;               // 0: no wish
+    std::string file_descriptor_set = {};  // of a server
   };
   struct Registered {
     uint64_t endpoint_id = 0;

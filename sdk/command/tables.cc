@@ -25,6 +25,19 @@ std::string Marked(uint64_t value, bool answered) {
   return fmt::format("{}{}", value, answered ? "" : "*");
 }
 
+std::string QosText(const v1::Link& link) {
+  switch (link.reliability()) {
+    case v1::Qos::RELIABLE:
+      return "reliable";
+    case v1::Qos::DROP_NEWEST:
+      return "drop-newest";
+    case v1::Qos::KEEP_LAST:
+      return fmt::format("keep-last {}", link.depth());
+    default:
+      return "-";
+  }
+}
+
 }  // namespace
 
 std::string StateText(const std::string& state_name) {
@@ -177,6 +190,7 @@ LinkTable::LinkTable()
               {"TOPIC"},
               {"PUBLISHER"},
               {"SUBSCRIBER"},
+              {"QOS"},
               {"STATE"},
               {"PUBLISHED", kRight},
               {"DELIVERED", kRight},
@@ -191,15 +205,18 @@ void LinkTable::Add(const v1::Link& link) {
   const bool subscriber = counters.subscriber_answered();
   if (known && (!publisher || !subscriber)) has_old_figures_ = true;
   const auto figure = [&](std::string text) { return known ? std::move(text) : std::string("-"); };
-  table_.Add(
-      {std::to_string(link.link_id()), LinkTopicText(link),
-       At(link.publisher_node(), link.publisher_peer_id()),
-       At(link.subscriber_node(), link.subscriber_peer_id()), LinkStateText(link),
-       figure(Marked(counters.published(), publisher)),
-       figure(Marked(counters.delivered(), subscriber)),
-       figure(fmt::format("{}/{}", HumanBytes(static_cast<double>(counters.ring_used_bytes())),
-                          HumanBytes(static_cast<double>(link.ring_bytes())))),
-       figure(std::to_string(counters.doorbells())), figure(std::to_string(counters.full()))});
+  const std::string ring_used =
+      link.ring_bytes() == 0
+          ? "-"
+          : fmt::format("{}/{}", HumanBytes(static_cast<double>(counters.ring_used_bytes())),
+                        HumanBytes(static_cast<double>(link.ring_bytes())));
+  table_.Add({std::to_string(link.link_id()), LinkTopicText(link),
+              At(link.publisher_node(), link.publisher_peer_id()),
+              At(link.subscriber_node(), link.subscriber_peer_id()), QosText(link),
+              LinkStateText(link), figure(Marked(counters.published(), publisher)),
+              figure(Marked(counters.delivered(), subscriber)), figure(ring_used),
+              figure(std::to_string(counters.doorbells())),
+              figure(std::to_string(counters.full()))});
 }
 
 void LinkTable::Print() const {

@@ -26,7 +26,7 @@ class AuditLinksTest : public testing::Test {
   void SetUp() override {
     ASSERT_NE(publisher_.Hello("pub"), 0u);
     ASSERT_NE(subscriber_.Hello("sub"), 0u);
-    publisher_.Publish("a");
+    publisher_.Publish("a", "", 4096);
     subscriber_.Subscribe("a", "", 4096);
     up_ = subscriber_.NextOf(Event::kLinkUp).link_up();
     publisher_.NextOf(Event::kLinkUp);

@@ -69,7 +69,7 @@ TEST_F(FrameSessionTest, RefusesAHelloThatBreaksTheRules) {
 TEST_F(FrameSessionTest, LinksAPublisherAndASubscriberBeforeItAnswers) {
   TestNode publisher = Node("pub", 0);
   TestNode subscriber = Node("sub", 1);
-  const Event published = publisher.Publish("a.b", "x.T");
+  const Event published = publisher.Publish("a.b", "x.T", 4096);
   EXPECT_EQ(published.publisher_registered().links(), 0u);
   const Event subscribed = subscriber.Subscribe("a.b", "x.T", 8192);
   ASSERT_EQ(subscribed.subscriber_registered().links(), 1u) << subscribed.DebugString();

@@ -367,6 +367,34 @@ TEST_F(GuestSessionTest, AnAgentWhoseHeartStopsIsSuspectAndNothingMore) {
   EXPECT_TRUE(WaitUntil([&] { return Peer().state() == v1::Peer::READY; }));
 }
 
+TEST_F(GuestSessionTest, TheOtherSideOfEachLinkOfASuspectPeerIsTold) {
+  Start();
+  TestNode host = harness_.AttachNode();
+  host.Hello("host");
+  host.Subscribe("a");
+  host.Subscribe("b");
+  GuestNode guest(&*agent_);
+  guest.Attach(7);
+  guest.Hello("guest");
+  guest.Call(PublisherOf("a"));
+  const uint64_t first = host.NextOf(Event::kLinkUp).link_up().link_id();
+  v1::LinkSuspect told = host.NextOf(Event::kLinkSuspect).link_suspect();
+  EXPECT_EQ(told.link_id(), first);
+  EXPECT_TRUE(told.suspect());
+  // A link that is made meanwhile is told of as well.
+  guest.Call(PublisherOf("b"));
+  const uint64_t second = host.NextOf(Event::kLinkUp).link_up().link_id();
+  told = host.NextOf(Event::kLinkSuspect).link_suspect();
+  EXPECT_EQ(told.link_id(), second);
+  EXPECT_TRUE(told.suspect());
+  agent_->Beat();
+  for (const uint64_t link : {first, second}) {
+    told = host.NextOf(Event::kLinkSuspect).link_suspect();
+    EXPECT_EQ(told.link_id(), link);
+    EXPECT_FALSE(told.suspect());
+  }
+}
+
 TEST_F(GuestSessionTest, RefusesAnAgentOfAnotherLayout) {
   FakeAgent::Identity identity;
   identity.layout_version = transport::kLayoutVersion + 1;

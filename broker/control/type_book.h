@@ -1,0 +1,62 @@
+#ifndef IVMQ_BROKER_CONTROL_TYPE_BOOK_H_
+#define IVMQ_BROKER_CONTROL_TYPE_BOOK_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ivmq::control {
+
+// What publishers and servers said of their types: for each type one serialized FileDescriptorSet,
+// the first that came, kept as long as a publisher or server of the type lives. One thread.
+class TypeBook {
+ public:
+  static constexpr size_t kMaxSetBytes = 262144;
+  static constexpr size_t kDefaultTotalBytes = 16 << 20;
+
+  explicit TypeBook(size_t total_bytes = kDefaultTotalBytes) : total_bytes_(total_bytes) {}
+
+  // OK for none at all. INVALID_ARGUMENT for a set that is too large, does not parse, or lacks one
+  // of the types; `types` may hold empty ones, which stand for bytes.
+  static absl::Status Validate(std::string_view set, const std::vector<std::string>& types);
+
+  // The endpoint publishes or serves these types. A set for which there is no room is not kept.
+  // REQUIRES: Validate() found it good; the endpoint is new.
+  void Add(uint64_t endpoint_id, const std::vector<std::string>& types, const std::string& set);
+  // Harmless for one that is not there.
+  void Remove(uint64_t endpoint_id);
+
+  // NOT_FOUND, saying why: nobody publishes or serves it, nobody described it, or no room.
+  absl::StatusOr<std::shared_ptr<const std::string>> Find(std::string_view type) const;
+
+  size_t used_bytes() const { return used_bytes_; }
+  size_t types() const { return types_.size(); }
+  // Sets that differed from what another said of the same type, and so were not kept.
+  uint64_t conflicts() const { return conflicts_; }
+
+ private:
+  struct Type {
+    std::set<uint64_t> endpoints;
+    std::shared_ptr<const std::string> set;  // may be that of several types; null: none is kept
+    bool had_no_room = false;
+  };
+  void Describe(const std::string& name, const std::shared_ptr<const std::string>& set, Type* type);
+
+  const size_t total_bytes_;
+  size_t used_bytes_ = 0;  // each set as often as it is kept
+  uint64_t conflicts_ = 0;
+  std::map<std::string, Type, std::less<>> types_;
+  std::map<uint64_t, std::vector<std::string>> types_of_;  // by endpoint
+};
+
+}  // namespace ivmq::control
+
+#endif  // IVMQ_BROKER_CONTROL_TYPE_BOOK_H_

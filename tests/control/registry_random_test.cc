@@ -1,0 +1,256 @@
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "broker/control/matchmaker.h"
+#include "broker/control/node_registry.h"
+#include "broker/control/topic_name.h"
+#include "transport/memfd_device.h"
+#include "transport/region.h"
+
+namespace ivmq::control {
+namespace {
+
+constexpr int kNodes = 6;
+
+transport::RegionInfo Format(const transport::MemfdDevice& device) {
+  transport::RegionParameters parameters;
+  parameters.realm_name = "test";
+  parameters.vectors = 1;
+  parameters.generation = 1;
+  EXPECT_TRUE(transport::FormatRegion(device.region(), parameters).ok());
+  return transport::OpenRegion(device.region()).value();
+}
+
+std::shared_ptr<transport::MemfdDevice> MakeDevice() {
+  transport::MemfdDevice::Parts parts;
+  parts.region = transport::CreateRegionMemfd("test", 4 << 20, false).value();
+  parts.vectors = transport::CreateEventfds(1).value();
+  return transport::MemfdDevice::Open(std::move(parts)).value();
+}
+
+// A node that keeps what it is told: the links it may use, and those it has still to let go of.
+class Listener : public EventSink {
+ public:
+  void Send(const v1::NodeEvent& event, std::span<const int> /*fds*/) override {
+    if (event.has_link_up()) up.emplace(event.link_up().link_id(), event.link_up().endpoint_id());
+    if (event.has_link_refused()) ++refused;
+    if (!event.has_link_down()) return;
+    // Which side is meant does not matter: a node that is both hears of the first to go only.
+    const auto mine = up.equal_range(event.link_down().link_id());
+    down.insert(mine.first, mine.second);
+    up.erase(mine.first, mine.second);
+  }
+  void Close() override {}
+
+  std::multimap<uint64_t, uint64_t> up;  // link, endpoint
+  std::multimap<uint64_t, uint64_t> down;
+  int refused = 0;
+};
+
+// What a filter lets pass, said without a trie.
+bool Passes(std::string_view topic_text, std::string_view filter_text) {
+  const auto topic = SplitTopic(topic_text);
+  const auto filter = SplitTopic(filter_text);
+  for (size_t i = 0; i < filter.size(); ++i) {
+    if (filter[i] == ">") return topic.size() > i;
+    if (i >= topic.size()) return false;
+    if (filter[i] != "*" && filter[i] != topic[i]) return false;
+  }
+  return topic.size() == filter.size();
+}
+
+// Does anything at random and compares the books with what must be true of them.
+class RegistryRandomTest : public testing::Test {
+ protected:
+  RegistryRandomTest()
+      : device_(MakeDevice()),
+        state_("test", 0, Format(*device_), device_, &ids_),
+        registry_(&state_),
+        seed_(std::random_device()()),
+        random_(seed_) {
+    std::printf("seed %u\n", seed_);
+  }
+
+  uint32_t Random(uint32_t below) { return static_cast<uint32_t>(random_() % below); }
+
+  void Join(int place) {
+    sinks_[place] = std::make_unique<Listener>();
+    const auto node = registry_.AddNode({{}, "n" + std::to_string(place), "", sinks_[place].get()});
+    ASSERT_TRUE(node.ok()) << node.status();
+    nodes_[place] = (*node)->id;
+  }
+
+  void Leave(int place, SideEvent how) {
+    registry_.Leave(nodes_[place], how);
+    if (how == SideEvent::kLost || how == SideEvent::kEvicted) lost_.insert(nodes_[place]);
+    nodes_[place] = 0;
+    sinks_[place].reset();
+  }
+
+  void ProveDeaths() {
+    for (const uint64_t id : std::exchange(lost_, {})) registry_.Leave(id, SideEvent::kDied);
+  }
+
+  std::string Text(bool publishes) {
+    static const char* const kTopics[] = {"a", "a.b", "a.c", "b.b", "a.b.c"};
+    static const char* const kFilters[] = {"a", "a.b", "*", "a.*", "*.b", ">", "a.>", "*.*.c"};
+    return publishes ? kTopics[Random(5)] : kFilters[Random(8)];
+  }
+
+  v1::Qos AnyQos(bool publishes) {
+    v1::Qos qos;
+    qos.set_reliability(static_cast<v1::Qos::Reliability>(Random(4)));
+    if (qos.reliability() == v1::Qos::KEEP_LAST) qos.set_depth(1 + Random(8));
+    if (Random(3) == 0) qos.set_ring_bytes(4096u << Random(6));
+    if (Random(3) != 0) qos.set_history(Random(publishes ? 100 : 50));
+    if (Random(20) == 0) qos.set_history(70000);  // not allowed
+    if (publishes && Random(2) == 0) qos.set_max_message_bytes(1 + Random(600));
+    return qos;
+  }
+
+  void Register(int place) {
+    static const char* const kTypes[] = {"", "x.T", "x.T", "x.U"};
+    const bool publishes = Random(2) == 0;
+    const size_t endpoints = state_.directory.endpoints().size();
+    const size_t links = state_.directory.links().size();
+    const uint64_t used = state_.ledger.arena().used_bytes();
+    const auto made = registry_.Register(
+        {nodes_[place], publishes, Text(publishes), kTypes[Random(4)], AnyQos(publishes)});
+    ++outcomes_[made.status().code()];
+    if (made.ok()) return;
+    EXPECT_EQ(state_.directory.endpoints().size(), endpoints);
+    EXPECT_EQ(state_.directory.links().size(), links);
+    EXPECT_EQ(state_.ledger.arena().used_bytes(), used);
+  }
+
+  void Unregister(int place) {
+    const std::set<uint64_t>& mine = state_.directory.FindNode(nodes_[place])->endpoints;
+    if (mine.empty()) return;
+    auto chosen = mine.begin();
+    std::advance(chosen, Random(static_cast<uint32_t>(mine.size())));
+    const uint64_t endpoint = *chosen;
+    EXPECT_TRUE(registry_.Unregister(nodes_[place], endpoint).ok());
+  }
+
+  // Says of one link that it does not touch it any more; sometimes of one that is up.
+  void LetGo(int place) {
+    Listener& sink = *sinks_[place];
+    auto& from = Random(4) == 0 ? sink.up : sink.down;
+    if (from.empty()) return;
+    const auto [link, endpoint] = *from.begin();
+    if (const Link* known = state_.directory.FindLink(link)) {
+      gone_.emplace(known->publisher.endpoint_id, known->subscriber.endpoint_id);
+    }
+    from.erase(from.begin());
+    registry_.links()->OnWord(link, nodes_[place], endpoint, SideEvent::kClosed);
+  }
+
+  void Step() {
+    const int place = static_cast<int>(Random(kNodes));
+    if (nodes_[place] == 0) return Join(place);
+    const uint32_t what = Random(100);
+    if (what < 45) return Register(place);
+    if (what < 65) return Unregister(place);
+    if (what < 93) return LetGo(place);
+    if (what < 95) return Leave(place, SideEvent::kDied);
+    if (what < 96) return Leave(place, SideEvent::kClosed);
+    if (what < 97) return Leave(place, SideEvent::kLost);
+    if (what < 98) return Leave(place, SideEvent::kEvicted);
+    ProveDeaths();
+  }
+
+  using Pairs = std::set<std::pair<uint64_t, uint64_t>>;  // publisher, subscriber
+
+  // Those that must be linked, unless one of them has closed the link since.
+  Pairs Fitting() {
+    Pairs pairs;
+    for (const auto& [id, publisher] : state_.directory.endpoints()) {
+      if (!publisher.publishes) continue;
+      const Node& from = *state_.directory.FindNode(publisher.node_id);
+      for (const auto& [other_id, subscriber] : state_.directory.endpoints()) {
+        if (subscriber.publishes || !Passes(publisher.topic, subscriber.topic)) continue;
+        if (!subscriber.type_name.empty() && subscriber.type_name != publisher.type_name) continue;
+        const Node& to = *state_.directory.FindNode(subscriber.node_id);
+        if (Agree(publisher, from, subscriber, to).ok()) pairs.emplace(id, other_id);
+      }
+    }
+    return pairs;
+  }
+
+  void CheckBooks() {
+    state_.ledger.arena().CheckConsistency();
+    Pairs linked;
+    std::set<uint64_t> offsets;
+    for (const auto& [id, link] : state_.directory.links()) {
+      const bool is_new =
+          linked.emplace(link.publisher.endpoint_id, link.subscriber.endpoint_id).second;
+      ASSERT_TRUE(is_new) << "two links of one pair";
+      ASSERT_TRUE(offsets.insert(link.ring_offset).second) << "two links in one place";
+      ASSERT_EQ(link.agreed.has_slots(), link.agreed.ring_bytes == 0);
+    }
+    for (const auto& pair : Fitting()) {
+      const bool closed = gone_.count(pair) != 0;
+      ASSERT_TRUE(closed || linked.count(pair) != 0)
+          << "no link from " << pair.first << " to " << pair.second;
+    }
+    for (const auto& [name, topic] : state_.directory.topics()) {
+      ASSERT_FALSE(topic.publishers.empty() && topic.subscribers.empty()) << name;
+    }
+    ASSERT_LE(state_.refusals.records().size(), Refusals::kKept);
+  }
+
+  IdSource ids_;
+  const std::shared_ptr<transport::MemfdDevice> device_;
+  RealmState state_;
+  NodeRegistry registry_;
+  const uint32_t seed_;
+  std::mt19937 random_;
+  uint64_t nodes_[kNodes] = {};  // 0: not there
+  std::unique_ptr<Listener> sinks_[kNodes];
+  std::set<uint64_t> lost_;  // nodes whose death is still to be proven
+  Pairs gone_;               // whose link one of them has closed
+  std::map<absl::StatusCode, int> outcomes_;
+};
+
+TEST_F(RegistryRandomTest, WhatFitsIsLinkedAndAllMemoryComesBack) {
+  const uint64_t before = state_.ledger.arena().used_bytes();
+  for (int round = 0; round < 20; ++round) {
+    for (int step = 0; step < 300; ++step) {
+      Step();
+      ASSERT_FALSE(HasFatalFailure());
+      if (step % 10 == 0) CheckBooks();
+      ASSERT_FALSE(HasFatalFailure()) << "round " << round << ", step " << step;
+    }
+    for (int place = 0; place < kNodes; ++place) {
+      if (nodes_[place] != 0) Leave(place, Random(2) == 0 ? SideEvent::kDied : SideEvent::kLost);
+    }
+    ProveDeaths();
+    CheckBooks();
+    EXPECT_EQ(state_.ledger.arena().used_bytes(), before);
+    EXPECT_EQ(state_.ledger.arena().orphaned_bytes(), 0u);
+    EXPECT_EQ(state_.ready.lines(), 0u);
+    EXPECT_TRUE(state_.directory.nodes().empty());
+    EXPECT_TRUE(state_.directory.endpoints().empty());
+    EXPECT_TRUE(state_.directory.topics().empty());
+    EXPECT_TRUE(state_.directory.links().empty());
+    EXPECT_TRUE(state_.refusals.records().empty());
+    EXPECT_EQ(state_.types.types(), 0u);
+    gone_.clear();
+  }
+  // The walk was worth it: it met each kind of outcome.
+  for (const absl::StatusCode code :
+       {absl::StatusCode::kOk, absl::StatusCode::kInvalidArgument,
+        absl::StatusCode::kFailedPrecondition, absl::StatusCode::kResourceExhausted}) {
+    EXPECT_GT(outcomes_[code], 0) << absl::StatusCodeToString(code);
+  }
+}
+
+}  // namespace
+}  // namespace ivmq::control
