@@ -64,12 +64,11 @@ Status CheckPacket(std::span<const std::byte> bytes, const AttachMessage& messag
   return Status();
 }
 
-// None if nothing is there to receive.
-Result<std::optional<Packet>> ReceivePacket(int connection) {
+// False if nothing is there to receive.
+Result<bool> ReceivePacket(int connection, Packet* packet) {
   std::array<std::byte, kBufferBytes> buffer;
-  Packet packet;
-  const ReceivedWithFds received = ReceiveWithFds(connection, buffer, kMaxAttachFds, &packet.fds);
-  if (received.bytes < 0 && received.error == EAGAIN) return std::optional<Packet>();
+  const ReceivedWithFds received = ReceiveWithFds(connection, buffer, kMaxAttachFds, &packet->fds);
+  if (received.bytes < 0 && received.error == EAGAIN) return false;
   if (received.bytes == 0 || (received.bytes < 0 && received.error == ECONNRESET)) {
     return Status(Code::kUnavailable, "the daemon closed the connection");
   }
@@ -79,18 +78,19 @@ Result<std::optional<Packet>> ReceivePacket(int connection) {
                   "the daemon's fds were lost: this process is at its open-file limit (ulimit -n)");
   }
   const auto bytes = std::span(buffer).first(static_cast<size_t>(received.bytes));
-  std::memcpy(&packet.message, bytes.data(), std::min(bytes.size(), sizeof(AttachMessage)));
-  if (Status status = CheckPacket(bytes, packet.message, packet.fds.size()); !status.ok()) {
+  std::memcpy(&packet->message, bytes.data(), std::min(bytes.size(), sizeof(AttachMessage)));
+  if (Status status = CheckPacket(bytes, packet->message, packet->fds.size()); !status.ok()) {
     return status;
   }
-  return std::optional<Packet>(std::move(packet));
+  return true;
 }
 
 Result<Packet> AwaitPacket(int connection, Clock::time_point deadline) {
   for (;;) {
-    Result<std::optional<Packet>> packet = ReceivePacket(connection);
-    if (!packet.ok()) return packet.status();
-    if (packet.value().has_value()) return std::move(*packet.value());
+    Packet packet;
+    const Result<bool> received = ReceivePacket(connection, &packet);
+    if (!received.ok()) return received.status();
+    if (received.value()) return packet;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
     if (left.count() <= 0) {
       return Status(Code::kDeadlineExceeded,
