@@ -122,13 +122,16 @@ constexpr bool IsValidCapacity(uint64_t capacity) {
 // Bytes of memory, descriptor included, that a ring of this capacity takes.
 constexpr uint64_t RingBytes(uint64_t capacity) { return sizeof(RingDescriptor) + capacity; }
 
+// The largest message of a ring, in bytes.
+constexpr uint64_t MaxMessage(uint64_t capacity) { return capacity / 8; }
+
 // What a record may carry beyond the largest message: the least that has to be said about one.
 inline constexpr uint64_t kMaxInlineExtraBytes = 32;
 
-// The longest payload in bytes that fits into one record: a message of an eighth of the ring, and
-// what is said about it.
+// The longest payload in bytes that fits into one record: the largest message, and what is said
+// about it.
 constexpr uint64_t MaxInlineRecord(uint64_t capacity) {
-  return capacity / 8 + kMaxInlineExtraBytes;
+  return MaxMessage(capacity) + kMaxInlineExtraBytes;
 }
 
 // The ring at `memory`, which is RingBytes(capacity) long and starts on a cache line. Reads and

@@ -40,15 +40,15 @@ void AddLinks(const RealmState& state, const std::string& topic, v1::ListLinksRe
     *out = DescribeLink(link, state.name);
     v1::LinkCounters* counters = out->mutable_counters();
     *counters = link.counters;
-    const std::optional<RingReading> ring = state.LookAt(link).ring;
-    if (!ring || !ring->sound()) continue;
-    counters->set_ring_used_bytes(ring->used_bytes);
+    const RingReading ring = state.LookAt(link).ring;
+    if (!ring.sound()) continue;
+    counters->set_ring_used_bytes(ring.used_bytes);
     // Of a side that does not answer the ring itself knows more than its last word.
     if (!counters->publisher_answered()) {
-      counters->set_published(std::max(counters->published(), ring->published_least));
+      counters->set_published(std::max(counters->published(), ring.published_least));
     }
     if (!counters->subscriber_answered()) {
-      counters->set_delivered(std::max(counters->delivered(), ring->released));
+      counters->set_delivered(std::max(counters->delivered(), ring.released));
     }
   }
   for (const Refusals::Record& record : state.refusals.records()) {

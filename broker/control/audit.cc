@@ -61,6 +61,7 @@ struct Facts {
   bool ring_known = false;
   Amount entered;  // by the ring
   Amount released;
+  Amount ring_overwritten;
   Amount in_ring;
   std::string trouble;  // of the ring
 };
@@ -77,17 +78,18 @@ Facts Gather(const Link& link, const LinkLook& first, const LinkLook& second) {
   facts.delivered = Between(was.delivered(), is.delivered());
   facts.full = Between(was.dropped_full(), is.dropped_full());
   facts.overwritten = Between(was.overwritten(), is.overwritten());
-  if (!first.ring || !second.ring) return facts;
-  const RingReading& before = *first.ring;
-  const RingReading& now = *second.ring;
+  const RingReading& before = first.ring;
+  const RingReading& now = second.ring;
   facts.ring_known = before.sound() && now.sound();
   facts.trouble = now.sound() ? before.trouble : now.trouble;
   facts.still = before == now && now.still;
   if (facts.ring_known) {
     facts.entered = Between(before.published_least, now.published_most);
     facts.released = Between(before.released, now.released);
-    facts.in_ring =
-        facts.still ? Between(now.in_ring, now.in_ring) : Minus(facts.entered, facts.released);
+    facts.ring_overwritten = Between(before.overwritten_least, now.overwritten_most);
+    facts.in_ring = facts.still
+                        ? Between(now.in_ring, now.in_ring)
+                        : Minus(Minus(facts.entered, facts.released), facts.ring_overwritten);
   }
   return facts;
 }
@@ -105,8 +107,12 @@ bool Complete(const Link& link, Facts* facts) {
                                Sum(std::max(facts->published.most, by_ring.most), in_hand));
   }
   if (!facts->subscriber_known) {
-    facts->delivered = Between(std::max(facts->delivered.least, facts->released.least),
-                               std::max(facts->delivered.most, facts->entered.most));
+    const Amount& gone = facts->ring_overwritten;
+    facts->delivered =
+        Between(std::max(facts->delivered.least, facts->released.least),
+                std::max(facts->delivered.most, Less(facts->entered.most, gone.least)));
+    facts->overwritten = Between(std::max(facts->overwritten.least, gone.least),
+                                 std::max(facts->overwritten.most, gone.most));
   }
   return recounted;
 }
@@ -166,11 +172,12 @@ void WriteAccounts(const Link& link, const Facts& facts, bool ended, v1::LinkAud
   v1::Account* ring = audit->mutable_ring();
   Write(facts.entered, ring->mutable_published());
   Write(facts.released, ring->mutable_delivered());
+  AddDrop(v1::Drop::OVERWRITTEN, facts.ring_overwritten, facts.entered, 0, ring);
   Write(ended ? Amount{} : facts.in_ring, ring->mutable_in_flight());
   if (ended && facts.in_ring.most > 0) {
     // Read and not reported is not dropped: the subscriber's own count says which.
-    const Amount lost = facts.subscriber_known ? Minus(facts.entered, facts.delivered)
-                                               : Amount{0, facts.in_ring.most};
+    const Amount left = Minus(Minus(facts.entered, facts.delivered), facts.ring_overwritten);
+    const Amount lost = facts.subscriber_known ? left : Amount{0, facts.in_ring.most};
     Write(
         facts.subscriber_known ? facts.delivered : Amount{facts.released.least, facts.entered.most},
         ring->mutable_delivered());

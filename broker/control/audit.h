@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <deque>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -19,7 +18,7 @@ namespace ivmq::control {
 // What was known of a link at one time: its counters are the nodes', perhaps old ones.
 struct LinkLook {
   v1::LinkCounters counters;
-  std::optional<RingReading> ring;  // none: it has none of this kind
+  RingReading ring;
 };
 
 // Of a link that exists, looked at twice, one look wholly after the other. What did not change in

@@ -42,7 +42,7 @@ uint64_t LargerWish(const v1::Qos& one, const v1::Qos& other) {
 
 uint64_t LargestMessage(const v1::Qos& publisher) {
   return publisher.max_message_bytes() != 0 ? publisher.max_message_bytes()
-                                            : ringbuf::MaxInlineRecord(OfferedRingBytes(publisher));
+                                            : ringbuf::MaxMessage(OfferedRingBytes(publisher));
 }
 
 absl::Status ValidateDepth(const v1::Qos& qos) {
@@ -60,7 +60,7 @@ absl::Status ValidateDepth(const v1::Qos& qos) {
 
 absl::Status ValidateLargestMessage(const v1::Qos& qos, bool publishes) {
   const uint64_t ring_bytes = OfferedRingBytes(qos);
-  const uint64_t most = publishes ? ringbuf::MaxInlineRecord(ring_bytes) : 0;
+  const uint64_t most = publishes ? ringbuf::MaxMessage(ring_bytes) : 0;
   if (qos.max_message_bytes() <= most) return absl::OkStatus();
   return absl::InvalidArgumentError(
       publishes
@@ -97,7 +97,7 @@ bool AgreeOnReliability(const v1::Qos& offered, const v1::Qos& asked, Agreement*
 // The smallest ring whose records may be that long.
 uint64_t RingFor(uint64_t message_bytes) {
   uint64_t ring_bytes = ringbuf::kMinCapacity;
-  while (ringbuf::MaxInlineRecord(ring_bytes) < message_bytes) ring_bytes *= 2;
+  while (ringbuf::MaxMessage(ring_bytes) < message_bytes) ring_bytes *= 2;
   return ring_bytes;
 }
 
@@ -166,7 +166,7 @@ absl::Status FitsService(const Endpoint& client, const Node& client_node, const 
 Agreement AgreeOnService(const Endpoint& client, const Endpoint& server) {
   Agreement agreed;
   agreed.ring_bytes = LargerWish(client.qos, server.qos);
-  agreed.max_message_bytes = ringbuf::MaxInlineRecord(agreed.ring_bytes);
+  agreed.max_message_bytes = ringbuf::MaxMessage(agreed.ring_bytes);
   return agreed;
 }
 

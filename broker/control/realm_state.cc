@@ -26,9 +26,11 @@ int RealmState::DoorbellFd(uint32_t peer, uint32_t vector) const {
 }
 
 LinkLook RealmState::LookAt(const Link& link) const {
-  // Slots are overwritten while they are looked at: only the counters account for them.
-  if (link.agreed.has_slots()) return {link.counters, std::nullopt};
-  return {link.counters, ReadRing(device->region(), link.ring_offset, link.agreed.ring_bytes)};
+  const Agreement& agreed = link.agreed;
+  return {link.counters, agreed.has_slots()
+                             ? ReadKeepLast(device->region(), link.ring_offset, agreed.depth,
+                                            agreed.max_message_bytes)
+                             : ReadRing(device->region(), link.ring_offset, agreed.ring_bytes)};
 }
 
 void RealmState::Tell(v1::DiscoveryEvent::Kind kind, const Peer& peer) const {

@@ -18,6 +18,8 @@ struct RingReading {
   uint64_t released = 0;         // as the consumer last reported
   uint64_t published_least = 0;  // the two differ where the words of the two ends do
   uint64_t published_most = 0;
+  uint64_t overwritten_least = 0;  // KEEP_LAST: lost, whether the consumer has noticed or not
+  uint64_t overwritten_most = 0;
   uint64_t in_ring = 0;     // if still: those from the consumer's head to the last one published
   uint64_t head = 0;        // a position
   uint64_t used_bytes = 0;  // from there on, headers and padding included
@@ -29,6 +31,10 @@ struct RingReading {
 // Reads the ring at `ring_offset` as what it is, memory of others: bounded by the length of the
 // ring, each word loaded once and checked, nothing written. Any thread.
 RingReading ReadRing(std::span<std::byte> region, uint64_t ring_offset, uint64_t ring_bytes);
+
+// The same for a slot ring (KEEP_LAST).
+RingReading ReadKeepLast(std::span<std::byte> region, uint64_t offset, uint64_t depth,
+                         uint64_t max_message_bytes);
 
 }  // namespace ivmq::control
 

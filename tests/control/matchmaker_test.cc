@@ -85,7 +85,7 @@ TEST(MatchmakerTest, AgreesAsTheTableSays) {
     EXPECT_EQ(agreed->reliability, cell.agreed);
     EXPECT_EQ(agreed->depth, cell.depth);
     EXPECT_EQ(agreed->ring_bytes, cell.agreed == Qos::KEEP_LAST ? 0u : 65536u);
-    EXPECT_EQ(agreed->max_message_bytes, 8192u);
+    EXPECT_EQ(agreed->max_message_bytes, ringbuf::MaxMessage(65536));
   }
 }
 

@@ -176,8 +176,8 @@ TEST(KeepLastLayoutTest, KnowsWhatIsValid) {
   EXPECT_FALSE(IsValidKeepLast(~uint64_t{0}, 64));
   EXPECT_FALSE(IsValidKeepLast(1, 0));
   EXPECT_TRUE(IsValidKeepLast(1, 1));
-  EXPECT_TRUE(IsValidKeepLast(1, 2 << 20));
-  EXPECT_FALSE(IsValidKeepLast(1, (2 << 20) + 1));
+  EXPECT_TRUE(IsValidKeepLast(1, kMaxSlotMessageBytes));
+  EXPECT_FALSE(IsValidKeepLast(1, kMaxSlotMessageBytes + 1));
   EXPECT_FALSE(IsValidKeepLast(1, ~uint64_t{0}));
 }
 

@@ -145,7 +145,7 @@ TEST_F(KeepLastLinkTest, RefusesPlacesOutsideTheRegionSizesThatMayNotBeAndOtherS
   bad.depth = 65536;
   EXPECT_EQ(ReaderCode(bad), Code::kOutOfRange) << "does not fit there";
   bad = address_;
-  for (const uint64_t bytes : {uint64_t{0}, (uint64_t{2} << 20) + 1, ~uint64_t{0}}) {
+  for (const uint64_t bytes : {uint64_t{0}, ringbuf::kMaxSlotMessageBytes + 1, ~uint64_t{0}}) {
     bad.max_message_bytes = bytes;
     EXPECT_EQ(WriterCode(bad), Code::kInvalidArgument) << bytes;
   }
