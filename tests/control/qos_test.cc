@@ -183,23 +183,5 @@ TEST_F(QosTest, WishesBeyondTheBoundsAreRefusedWithWhatIsAllowed) {
   EXPECT_EQ(used(), before);
 }
 
-TEST_F(QosTest, ShowsNoNonsenseFromSlots) {
-  Publish("a", KeepLast(3));
-  Subscribe("a", {});
-  const v1::LinkUp up = subscriber_.NextOf(Event::kLinkUp).link_up();
-  const TestPeer peer = harness_.ConnectPeer(1);
-  auto* slots = reinterpret_cast<ringbuf::KeepLastDescriptor*>(peer.device->region().data() +
-                                                               up.ring_offset());
-  slots->published.store(5);
-  slots->released.store(3);
-  v1::LinkCounters counters = admin_.Links().links(0).counters();
-  EXPECT_EQ(counters.published(), 5u);
-  EXPECT_EQ(counters.delivered(), 3u);
-  slots->released.store(~uint64_t{0});
-  counters = admin_.Links().links(0).counters();
-  EXPECT_EQ(counters.published(), 0u);
-  EXPECT_EQ(counters.delivered(), 0u);
-}
-
 }  // namespace
 }  // namespace ivmq::control
