@@ -2,13 +2,15 @@
 
 #include <utility>
 
+#include "sdk/client_cache.h"
 #include "sdk/node_impl.h"
 #include "sdk/publisher_impl.h"
 #include "sdk/subscriber_impl.h"
 
 namespace ivmq {
 
-Node::Node(std::shared_ptr<internal::NodeImpl> impl) : impl_(std::move(impl)) {}
+Node::Node(std::shared_ptr<internal::NodeImpl> impl)
+    : impl_(std::move(impl)), clients_(std::make_shared<internal::ClientCache>()) {}
 
 Result<Node> Node::Open(NodeOptions options) {
   auto impl = internal::NodeImpl::Open(options);

@@ -231,6 +231,10 @@ void NodeImpl::OnRegistered(const v1::NodeEvent& answer, bool abandoned, Endpoin
     id = answer.publisher_registered().publisher_id();
   } else if (answer.has_subscriber_registered()) {
     id = answer.subscriber_registered().subscriber_id();
+  } else if (answer.has_client_registered()) {
+    id = answer.client_registered().client_id();
+  } else if (answer.has_server_registered()) {
+    id = answer.server_registered().server_id();
   } else {
     return;
   }

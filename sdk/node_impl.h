@@ -27,7 +27,9 @@
 
 namespace ivmq::internal {
 
+class ClientImpl;
 class PublisherImpl;
+class ServerImpl;
 class SubscriberImpl;
 
 // One attachment to a daemon: device, session, and the endpoints that the session's events belong
@@ -45,6 +47,13 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   Result<std::unique_ptr<SubscriberImpl>> CreateSubscriber(std::string_view topic,
                                                            std::string_view type_name,
                                                            const SubscriberOptions& options);
+  Result<std::shared_ptr<ClientImpl>> CreateClient(std::string_view service,
+                                                   std::string_view query_type,
+                                                   std::string_view reply_type,
+                                                   const ClientOptions& options);
+  Result<std::shared_ptr<ServerImpl>> CreateServer(
+      std::string_view service, std::string_view query_type, std::string_view reply_type,
+      BytesServer::Handler handler, const ServerOptions& options, bool serves_itself);
   Status Watch(DiscoveryHandler handler);
   Result<std::string> DescribeType(std::string_view type_name);
   void Close();

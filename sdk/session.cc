@@ -1,13 +1,12 @@
 #include "sdk/session.h"
 
-#include <pthread.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <utility>
 
 #include "sdk/convert.h"
+#include "sdk/own_thread.h"
 #include "transport/attach_client.h"
 
 namespace ivmq::internal {
@@ -102,19 +101,8 @@ Status Session::Start(Listener* listener) {
     const std::lock_guard lock(calls_mutex_);
     thread_ended_ = false;
   }
-  // The application's signals belong to its own threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  Status status;
-  try {
-    thread_ = std::thread([this] { Run(); });
-  } catch (const std::system_error& error) {
-    status = Status(Code::kResourceExhausted,
-                    std::string("cannot start the node's thread: ") + error.what());
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  Status status = StartOwnThread(
+      "ivmq-session", [this] { Run(); }, &thread_);
   if (!status.ok()) {
     const std::lock_guard lock(calls_mutex_);
     thread_ended_ = true;
@@ -201,7 +189,6 @@ bool Session::WaitEnded(Clock::time_point deadline) {
 }
 
 void Session::Run() {
-  pthread_setname_np(pthread_self(), "ivmq-session");
   Status why;
   bool lost = false;
   for (;;) {

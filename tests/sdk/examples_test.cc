@@ -56,6 +56,35 @@ TEST_F(ExamplesTest, OwnEpollPrintsUntilALineComesOnStdin) {
   EXPECT_EQ(own_epoll.Wait(), 0);
 }
 
+TEST_F(ExamplesTest, RequestIsAnswered) {
+  Child serve({"examples/request_reply", "serve", "shout", "2"}, environment());
+  ASSERT_EQ(serve.ReadLine(), "serving");
+  Child ask({"examples/request_reply", "ask", "shout", "hello"}, environment());
+  EXPECT_EQ(ask.ReadAll(), "HELLO\n");
+  EXPECT_EQ(ask.Wait(), 0);
+  Child fails({"examples/request_reply", "ask", "shout", ""}, environment());
+  EXPECT_EQ(fails.Wait(), 1);
+  EXPECT_EQ(serve.Wait(), 0);
+}
+
+TEST_F(ExamplesTest, StreamedReplyIsReadAsFarAsWanted) {
+  const std::string fifo = daemon_.directory() + "/stdin";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const transport::UniqueFd input(::open(fifo.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_GE(input.get(), 0);
+  Child serve({"/bin/sh", "-c", "exec \"$0\" serve count <\"$1\"",
+               IVMQ_EXAMPLES_DIR "/streamed_reply", fifo},
+              environment());
+  ASSERT_EQ(serve.ReadLine(), "serving");
+  for (int round = 0; round < 2; ++round) {
+    Child ask({"examples/streamed_reply", "ask", "count", "3"}, environment());
+    EXPECT_EQ(ask.ReadAll(), "0\n1\n2\n");
+    EXPECT_EQ(ask.Wait(), 0);
+  }
+  ASSERT_EQ(::write(input.get(), "\n", 1), 1);
+  EXPECT_EQ(serve.Wait(), 0);
+}
+
 TEST_F(ExamplesTest, SayWhatIsWrongAndHowTheyAreUsed) {
   for (const char* program : {"examples/publish", "examples/subscribe", "examples/own_epoll"}) {
     Child misused({program}, environment());

@@ -157,6 +157,8 @@ void FakeControl::OnRequest(uint64_t node, const v1::NodeRequest& request) {
       break;
     case v1::NodeRequest::kRegisterPublisher:
     case v1::NodeRequest::kRegisterSubscriber:
+    case v1::NodeRequest::kRegisterClient:
+    case v1::NodeRequest::kRegisterServer:
       if (options_.answers_registrations) OnRegister(node, request);
       break;
     case v1::NodeRequest::kUnregister:
@@ -196,29 +198,59 @@ void FakeControl::OnRegister(uint64_t node, const v1::NodeRequest& request) {
   EndpointState mine;
   mine.id = next_endpoint_++;
   mine.node = node;
-  mine.publishes = request.has_register_publisher();
-  mine.topic =
-      mine.publishes ? request.register_publisher().topic() : request.register_subscriber().topic();
-  mine.qos =
-      mine.publishes ? request.register_publisher().qos() : request.register_subscriber().qos();
+  mine.publishes = request.has_register_publisher() || request.has_register_client();
+  mine.of_service = request.has_register_client() || request.has_register_server();
+  if (request.has_register_publisher()) {
+    mine.topic = request.register_publisher().topic();
+    mine.qos = request.register_publisher().qos();
+  } else if (request.has_register_subscriber()) {
+    mine.topic = request.register_subscriber().topic();
+    mine.qos = request.register_subscriber().qos();
+  } else if (request.has_register_client()) {
+    mine.topic = request.register_client().service();
+    mine.qos.set_ring_bytes(request.register_client().ring_bytes());
+  } else {
+    mine.topic = request.register_server().service();
+    mine.qos.set_ring_bytes(request.register_server().ring_bytes());
+  }
   uint32_t links = 0;
   const std::vector<EndpointState> others = endpoints_;
   endpoints_.push_back(mine);
   for (const EndpointState& other : others) {
     if (other.topic != mine.topic || other.publishes == mine.publishes) continue;
-    MakeLink(mine.publishes ? mine : other, mine.publishes ? other : mine);
+    if (other.of_service != mine.of_service) continue;
+    const EndpointState& from = mine.publishes ? mine : other;
+    const EndpointState& to = mine.publishes ? other : mine;
+    if (mine.of_service) {
+      MakePair(from, to);
+    } else {
+      const Link link = MakeLink(from, to);
+      TellLinkUp(link, true);
+      TellLinkUp(link, false);
+    }
     ++links;
   }
+  AnswerRegister(request.request_id(), request, mine, links);
+}
+
+void FakeControl::AnswerRegister(uint64_t request_id, const v1::NodeRequest& request,
+                                 const EndpointState& endpoint, uint32_t links) {
   v1::NodeEvent event;
-  event.set_request_id(request.request_id());
-  if (mine.publishes) {
-    event.mutable_publisher_registered()->set_publisher_id(mine.id);
+  event.set_request_id(request_id);
+  if (request.has_register_publisher()) {
+    event.mutable_publisher_registered()->set_publisher_id(endpoint.id);
     event.mutable_publisher_registered()->set_links(links);
-  } else {
-    event.mutable_subscriber_registered()->set_subscriber_id(mine.id);
+  } else if (request.has_register_subscriber()) {
+    event.mutable_subscriber_registered()->set_subscriber_id(endpoint.id);
     event.mutable_subscriber_registered()->set_links(links);
+  } else if (request.has_register_client()) {
+    event.mutable_client_registered()->set_client_id(endpoint.id);
+    event.mutable_client_registered()->set_servers(links);
+  } else {
+    event.mutable_server_registered()->set_server_id(endpoint.id);
+    event.mutable_server_registered()->set_clients(links);
   }
-  SendLocked(node, event);
+  SendLocked(endpoint.node, event);
 }
 
 void FakeControl::OnUnregister(uint64_t id) {
@@ -232,7 +264,8 @@ void FakeControl::OnUnregister(uint64_t id) {
   }
 }
 
-void FakeControl::MakeLink(const EndpointState& publisher, const EndpointState& subscriber) {
+FakeControl::Link FakeControl::MakeLink(const EndpointState& publisher,
+                                        const EndpointState& subscriber) {
   Link link;
   link.id = next_link_++;
   link.topic = publisher.topic;
@@ -262,8 +295,18 @@ void FakeControl::MakeLink(const EndpointState& publisher, const EndpointState& 
   }
   ready_[link.id] = {Allocate(64), Allocate(64)};
   links_[link.id] = link;
-  TellLinkUp(link, true);
-  TellLinkUp(link, false);
+  return link;
+}
+
+void FakeControl::MakePair(const EndpointState& client, const EndpointState& server) {
+  Link& request = links_[MakeLink(client, server).id];
+  Link& reply = links_[MakeLink(server, client).id];
+  request.pair = reply.id;
+  reply.pair = request.id;
+  for (const Link* link : {&request, &reply}) {
+    TellLinkUp(*link, true);
+    TellLinkUp(*link, false);
+  }
 }
 
 void FakeControl::TellLinkUp(const Link& link, bool publisher) {
@@ -279,6 +322,7 @@ void FakeControl::TellLinkUp(const Link& link, bool publisher) {
   FillWake(up->mutable_consumer(), link.subscriber_node, ready_[link.id].first);
   FillWake(up->mutable_producer(), link.publisher_node, ready_[link.id].second);
   up->set_topic(link.topic);
+  up->set_pair_link_id(link.pair);
   up->set_other_node_id(other);
   up->set_other_node("node-" + std::to_string(other));
   up->set_doorbell_fds(1);

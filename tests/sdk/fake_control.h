@@ -34,7 +34,8 @@ class FakeControl {
     uint64_t subscriber = 0;
     uint64_t ring_offset = 0;
     uint64_t ring_capacity = 0;
-    v1::Qos qos;  // agreed on
+    v1::Qos qos;        // agreed on
+    uint64_t pair = 0;  // the other link of a client and a server
   };
   struct Options {
     uint64_t region_bytes = 16 << 20;
@@ -82,7 +83,8 @@ class FakeControl {
   struct EndpointState {
     uint64_t id = 0;
     uint64_t node = 0;
-    bool publishes = false;
+    bool publishes = false;  // a client does as well
+    bool of_service = false;
     std::string topic;
     v1::Qos qos;
   };
@@ -95,7 +97,10 @@ class FakeControl {
   void OnHello(uint64_t node, uint64_t request_id);
   void OnRegister(uint64_t node, const v1::NodeRequest& request);
   void OnUnregister(uint64_t id);
-  void MakeLink(const EndpointState& publisher, const EndpointState& subscriber);
+  Link MakeLink(const EndpointState& publisher, const EndpointState& subscriber);
+  void MakePair(const EndpointState& client, const EndpointState& server);
+  void AnswerRegister(uint64_t request_id, const v1::NodeRequest& request,
+                      const EndpointState& endpoint, uint32_t links);
   void TellLinkUp(const Link& link, bool publisher);
   void FillWake(v1::WakeAddress* wake, uint64_t node, uint64_t ready_offset);
   void SendLocked(uint64_t node, const v1::NodeEvent& event, std::vector<int> fds = {});

@@ -1,11 +1,13 @@
 #ifndef IVMQ_NODE_H_
 #define IVMQ_NODE_H_
 
+#include <ivmq/client.h>
 #include <ivmq/codec.h>
 #include <ivmq/event.h>
 #include <ivmq/export.h>
 #include <ivmq/options.h>
 #include <ivmq/publisher.h>
+#include <ivmq/server.h>
 #include <ivmq/status.h>
 #include <ivmq/subscriber.h>
 
@@ -20,6 +22,7 @@
 namespace ivmq {
 
 namespace internal {
+class ClientCache;
 class NodeImpl;
 }  // namespace internal
 
@@ -27,9 +30,9 @@ class NodeImpl;
 // ivmq-agent in a guest; the call is the same).
 //
 // Any thread. Copyable: copies share one attachment, which ends when the last copy and the last
-// publisher and subscriber are gone, or at Close. One background thread keeps the session.
-// If the daemon goes away, links that exist go on carrying messages; Create then fails with
-// UNAVAILABLE. After fork the child's copy answers FAILED_PRECONDITION and touches no memory.
+// publisher, subscriber, client and server are gone, or at Close. One background thread keeps the
+// session. If the daemon goes away, links that exist go on carrying messages; Create then fails
+// with UNAVAILABLE. After fork the child's copy answers FAILED_PRECONDITION and touches no memory.
 class IVMQ_API Node {
  public:
   // Attaches. UNAVAILABLE: no daemon, with the paths that were tried; DEADLINE_EXCEEDED: it does
@@ -88,6 +91,62 @@ class IVMQ_API Node {
   Result<BytesSubscriber> CreateBytesSubscriber(std::string_view topic, std::string_view type_name,
                                                 SubscriberOptions options = {});
 
+  // Asks a service, by a client that the node keeps for this service and these types from the first
+  // request on. Errors are those of CreateClient and of BytesClient::Call.
+  template <class Reply, class Query>
+  Result<Reply> Request(std::string_view service, const Query& query,
+                        std::chrono::nanoseconds timeout = kRequestTimeout) {
+    auto client = CachedClient(service, Codec<Query>::TypeName(), Codec<Reply>::TypeName());
+    if (!client.ok()) return client.status();
+    return Client<Query, Reply>(std::move(client).value()).Call(query, timeout);
+  }
+  // Makes a client of its own. `service`: as a publisher's topic; INVALID_ARGUMENT also for a
+  // filter. FAILED_PRECONDITION: a server takes or gives other types; all names are told. That
+  // nobody serves is no error here.
+  template <class Query = Bytes, class Reply = Bytes>
+  auto CreateClient(std::string_view service, ClientOptions options = {}) {
+    auto bytes =
+        CreateBytesClient(service, Codec<Query>::TypeName(), Codec<Reply>::TypeName(), options);
+    if constexpr (std::is_same_v<Query, Bytes> && std::is_same_v<Reply, Bytes>) {
+      return bytes;
+    } else {
+      using Typed = Client<Query, Reply>;
+      return bytes.ok() ? Result<Typed>(Typed(std::move(bytes).value()))
+                        : Result<Typed>(bytes.status());
+    }
+  }
+
+  // Serves until the server that it returns is closed: the handler runs on the executor of the
+  // options, else on a thread of the server's own. Errors as CreateClient's. The handler is one of
+  //   Reply(const Query&)   Result<Reply>(const Query&)   either with a ServerContext& behind it
+  //   Status(const Query&, ReplyStream<Reply>&)           for replies in pieces
+  // What it throws reaches the client as INTERNAL. A failure it returns reaches it with its text.
+  template <class Query, class Reply, class Handler>
+  Result<Server> Serve(std::string_view service, Handler handler, ServerOptions options = {}) {
+    return ServeBytes(service, Codec<Query>::TypeName(), Codec<Reply>::TypeName(),
+                      internal::AdaptHandler<Query, Reply>(std::move(handler)), std::move(options));
+  }
+  // The same without a thread of its own: the caller's threads serve by Server::Run or RunOnce,
+  // which takes the least time.
+  template <class Query, class Reply, class Handler>
+  Result<Server> CreateServer(std::string_view service, Handler handler,
+                              ServerOptions options = {}) {
+    return CreateBytesServer(service, Codec<Query>::TypeName(), Codec<Reply>::TypeName(),
+                             internal::AdaptHandler<Query, Reply>(std::move(handler)),
+                             std::move(options));
+  }
+
+  // The same with the types named at run time; an empty name takes any type (what comes: queries of
+  // a server, replies of a client) or has none (what goes).
+  Result<BytesClient> CreateBytesClient(std::string_view service, std::string_view query_type,
+                                        std::string_view reply_type, ClientOptions options = {});
+  Result<BytesServer> ServeBytes(std::string_view service, std::string_view query_type,
+                                 std::string_view reply_type, BytesServer::Handler handler,
+                                 ServerOptions options = {});
+  Result<BytesServer> CreateBytesServer(std::string_view service, std::string_view query_type,
+                                        std::string_view reply_type, BytesServer::Handler handler,
+                                        ServerOptions options = {});
+
   // Something of the realm came, changed or went.
   struct Discovery {
     enum class Kind { kAdded, kChanged, kRemoved, kSnapshotDone };
@@ -121,12 +180,16 @@ class IVMQ_API Node {
   const std::string& name() const;
   const std::string& realm() const;
 
-  // Closes all publishers and subscribers and leaves. Idempotent.
+  // Closes all publishers, subscribers, clients and servers and leaves. Idempotent.
   void Close();
 
  private:
   explicit Node(std::shared_ptr<internal::NodeImpl> impl);
+  Result<BytesClient> CachedClient(std::string_view service, std::string_view query_type,
+                                   std::string_view reply_type);
+
   std::shared_ptr<internal::NodeImpl> impl_;
+  std::shared_ptr<internal::ClientCache> clients_;  // of Request
 };
 
 }  // namespace ivmq

@@ -1,0 +1,138 @@
+#ifndef IVMQ_SDK_CREW_H_
+#define IVMQ_SDK_CREW_H_
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "transport/waiter.h"
+
+namespace ivmq::internal {
+
+// The threads that wait for something of one client or server. One of them leads: it polls the
+// links, then sleeps on the waiter, and does the work of all; so a thread that is alone has its
+// answer without another's help. The others sleep until they have what they want, or until it is
+// their turn to lead.
+//
+// Everything of the owner is guarded by its one mutex, the links included; only the waiter belongs
+// to the leader.
+class Crew {
+ public:
+  // What the leader works on. Called with the mutex held.
+  class Work {
+   public:
+    virtual ~Work() = default;
+    // Whether DoWork() would find something; arms what is to wake us as `look` says.
+    virtual bool HasWork(transport::Look look) = 0;
+    // Takes one piece. False: there was none.
+    virtual bool DoWork() = 0;
+  };
+  // A thread that waits.
+  class Member {
+   public:
+    Member() = default;
+    // `takes_any`: WakeAny() may choose it.
+    explicit Member(bool takes_any) : takes_any_(takes_any) {}
+
+   private:
+    friend class Crew;
+    std::condition_variable ready_;
+    const bool takes_any_ = false;
+  };
+
+  // Both must outlive the crew.
+  Crew(std::mutex* mutex, Work* work, std::unique_ptr<transport::Waiter> waiter)
+      : mutex_(mutex), work_(work), waiter_(std::move(waiter)) {}
+
+  // Until done() is true, or false at the deadline. `done` is called with the mutex held; it is
+  // not called again after it said true.
+  // REQUIRES: *lock holds the mutex.
+  template <class Done>
+  bool Await(std::unique_lock<std::mutex>* lock, Member* me,
+             std::chrono::steady_clock::time_point deadline, Done done) {
+    for (;;) {
+      bool late = false;
+      bool finished = false;
+      if (leader_ != nullptr) {
+        Follow(lock, me, deadline, [&] { return (finished = done()) || leader_ == nullptr; });
+        late = !finished && leader_ != nullptr;
+      } else {
+        leader_ = me;
+        finished = Lead(lock, deadline, done, &late);
+        leader_ = nullptr;
+      }
+      if (!finished && !late) continue;
+      if (leader_ == nullptr && !followers_.empty()) followers_.front()->ready_.notify_one();
+      return finished;
+    }
+  }
+
+  // What that member waits for is there. With the mutex held.
+  void Wake(Member* member) {
+    if (member != leader_) {
+      member->ready_.notify_one();
+    } else if (leader_sleeps_) {
+      waiter_->Notify();
+    }
+  }
+  // There is something for one of those that take anything. With the mutex held.
+  void WakeAny() {
+    if (leader_ != nullptr && leader_->takes_any_) return Wake(leader_);
+    for (Member* const member : followers_) {
+      if (member->takes_any_) return Wake(member);
+    }
+  }
+  // The leader looks again: something changed that no doorbell tells. Any thread.
+  void Notify() { waiter_->Notify(); }
+
+ private:
+  static constexpr int kPiecesPerClock = 64;
+
+  template <class Done>
+  bool Lead(std::unique_lock<std::mutex>* lock, std::chrono::steady_clock::time_point deadline,
+            Done& done, bool* late) {
+    for (;;) {
+      int pieces = 0;
+      do {
+        if (done()) return true;
+        // A peer that writes without end must not keep us beyond the deadline.
+        if (++pieces % kPiecesPerClock == 0 && std::chrono::steady_clock::now() >= deadline) {
+          *late = true;
+        }
+      } while (!*late && work_->DoWork());
+      if (*late) return false;
+      leader_sleeps_ = true;
+      lock->unlock();
+      const auto result = waiter_->Wait(deadline, [this](transport::Look look) {
+        const std::lock_guard guard(*mutex_);
+        return work_->HasWork(look);
+      });
+      lock->lock();
+      leader_sleeps_ = false;
+      *late = result == transport::WaitResult::kDeadline;
+    }
+  }
+
+  template <class Until>
+  void Follow(std::unique_lock<std::mutex>* lock, Member* me,
+              std::chrono::steady_clock::time_point deadline, Until until) {
+    followers_.push_back(me);
+    me->ready_.wait_until(*lock, deadline, until);
+    followers_.erase(std::find(followers_.begin(), followers_.end(), me));
+  }
+
+  std::mutex* const mutex_;
+  Work* const work_;
+  const std::unique_ptr<transport::Waiter> waiter_;
+
+  Member* leader_ = nullptr;        // guarded by the mutex
+  bool leader_sleeps_ = false;      // guarded by the mutex: or is about to, or just woke up
+  std::vector<Member*> followers_;  // guarded by the mutex
+};
+
+}  // namespace ivmq::internal
+
+#endif  // IVMQ_SDK_CREW_H_

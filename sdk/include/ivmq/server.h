@@ -1,0 +1,186 @@
+#ifndef IVMQ_SERVER_H_
+#define IVMQ_SERVER_H_
+
+#include <ivmq/codec.h>
+#include <ivmq/export.h>
+#include <ivmq/options.h>
+#include <ivmq/status.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace ivmq {
+
+namespace internal {
+class ServerImpl;
+struct ServerJob;
+}  // namespace internal
+
+struct ServerOptions {
+  // Data bytes of the rings to and from each client, at least, as PublisherOptions::ring_bytes. The
+  // largest reply is an eighth of it, less a head of 16 bytes.
+  size_t ring_bytes = 0;
+  // Only of Serve: runs handlers. It is given a function to call once, on any thread, and must not
+  // call it before it returns. Without one they run on a thread of the server's own, one at a time.
+  std::function<void(std::function<void()>)> executor = {};
+  // Handlers given to the executor at once.
+  uint32_t max_concurrent = 16;
+  Wait wait = Wait::kAdaptive;
+};
+
+// What one server has counted since it was created.
+struct ServerCounters {
+  uint64_t requests = 0;       // handed to the handler
+  uint64_t cancelled = 0;      // given up by the client before they were, or the client was gone
+  uint64_t expired = 0;        // past their deadline before they were
+  uint64_t refused = 0;        // too many of one client were waiting
+  uint64_t exceptions = 0;     // thrown by the handler: the client got INTERNAL
+  uint64_t corrupt_links = 0;  // clients left because they wrote nonsense
+  uint32_t running = 0;        // handlers now
+  uint32_t waiting = 0;        // requests read and not begun
+};
+
+// What a handler may know of its request. Valid until the handler returns; any thread.
+class IVMQ_API ServerContext {
+ public:
+  // Whether nobody waits for the reply any more: the client cancelled, closed or died, the deadline
+  // is past, or the server is closed. Looks at what has come.
+  bool cancelled() const;
+  std::chrono::steady_clock::time_point deadline() const;
+  // Name of the client's node, as it says.
+  const std::string& client() const;
+
+ protected:
+  ServerContext(internal::ServerImpl* server, internal::ServerJob* job)
+      : server_(server), job_(job) {}
+  internal::ServerImpl* const server_;
+  internal::ServerJob* const job_;
+};
+
+// A request as bytes, and the way to answer it.
+class IVMQ_API BytesServerCall : public ServerContext {
+ public:
+  // Fills `out`, exactly the size that was asked for; false abandons the reply.
+  using Fill = std::function<bool(std::span<std::byte> out)>;
+
+  // Internal.
+  BytesServerCall(internal::ServerImpl* server, internal::ServerJob* job)
+      : ServerContext(server, job) {}
+
+  // A private copy.
+  std::span<const std::byte> query() const;
+  // The reply, sent when the handler returns OK. RESOURCE_EXHAUSTED: too large for the client's
+  // ring, both sizes are named.
+  Status Reply(size_t bytes, const Fill& fill);
+  Status Reply(std::span<const std::byte> reply);
+  // One reply of several, sent at once. Waits while the client has not asked for enough of those
+  // before. CANCELLED: it wants no more; ABORTED: it is gone; DEADLINE_EXCEEDED;
+  // RESOURCE_EXHAUSTED as Reply. After a failure nothing more will go through.
+  Status Write(size_t bytes, const Fill& fill);
+  Status Write(std::span<const std::byte> piece);
+};
+
+// Serves a service, as bytes; Node::Serve and Node::CreateServer add the types.
+//
+// Any thread. Copyable: copies are the same server, which is closed when the last one is gone.
+// Clients that have a request in its hands then get ABORTED at once.
+class IVMQ_API BytesServer {
+ public:
+  // Answers with `call`, or returns what the client shall get instead. What it throws the client
+  // gets as INTERNAL.
+  using Handler = std::function<Status(BytesServerCall& call)>;
+
+  explicit BytesServer(std::shared_ptr<internal::ServerImpl> impl);
+  BytesServer(const BytesServer&);
+  BytesServer& operator=(const BytesServer&);
+  BytesServer(BytesServer&&) noexcept;
+  BytesServer& operator=(BytesServer&&) noexcept;
+  ~BytesServer();
+
+  // Waits for a request and runs the handler on this thread: OK when one was served. TIMEOUT:
+  // nothing came, or Interrupt(). CLOSED. Several threads may serve at once.
+  Status RunOnce(std::chrono::nanoseconds timeout);
+  // RunOnce until Interrupt() (TIMEOUT) or Close() (CLOSED).
+  Status Run();
+  // Makes one Run or RunOnce that waits, or the next one, return. Any thread.
+  void Interrupt();
+
+  uint32_t clients() const;
+  const std::string& service() const;
+  ServerCounters counters() const;
+
+  // Leaves the service, tells running handlers that they are cancelled and waits for them; inside a
+  // handler of this server it does not wait.
+  void Close();
+
+ private:
+  std::shared_ptr<internal::ServerImpl> impl_;
+};
+
+using Server = BytesServer;
+
+// The replies of one request that come one after the other; see BytesServerCall::Write.
+template <class Reply>
+class ReplyStream {
+ public:
+  explicit ReplyStream(BytesServerCall& call) : call_(call) {}
+  Status Write(const Reply& reply) {
+    return call_.Write(Codec<Reply>::Size(reply), [&reply](std::span<std::byte> out) {
+      return Codec<Reply>::Encode(reply, out);
+    });
+  }
+  const ServerContext& context() const { return call_; }
+
+ private:
+  BytesServerCall& call_;
+};
+
+namespace internal {
+
+template <class Reply>
+Status ReplyWith(BytesServerCall& call, const Reply& reply) {
+  return call.Reply(Codec<Reply>::Size(reply), [&reply](std::span<std::byte> out) {
+    return Codec<Reply>::Encode(reply, out);
+  });
+}
+template <class Reply>
+Status ReplyWith(BytesServerCall& call, const Result<Reply>& reply) {
+  return reply.ok() ? ReplyWith(call, reply.value()) : reply.status();
+}
+
+// Reply(const Query&), Result<Reply>(const Query&), either with a ServerContext& behind it, or
+// Status(const Query&, ReplyStream<Reply>&).
+template <class Query, class Reply, class Handler>
+BytesServer::Handler AdaptHandler(Handler handler) {
+  return [handler = std::move(handler)](BytesServerCall& call) mutable -> Status {
+    Query query{};
+    if (!Codec<Query>::Decode(call.query(), &query)) {
+      return Status(Code::kDataLoss, "a query of " + std::to_string(call.query().size()) +
+                                         " bytes is not a " + Codec<Query>::TypeName());
+    }
+    const Query& asked = query;
+    ServerContext& context = call;
+    if constexpr (std::is_invocable_r_v<Status, Handler&, const Query&, ReplyStream<Reply>&>) {
+      ReplyStream<Reply> stream(call);
+      return handler(asked, stream);
+    } else if constexpr (std::is_invocable_v<Handler&, const Query&, ServerContext&>) {
+      static_cast<void>(context);
+      return ReplyWith<Reply>(call, handler(asked, context));
+    } else {
+      static_cast<void>(context);
+      return ReplyWith<Reply>(call, handler(asked));
+    }
+  };
+}
+
+}  // namespace internal
+}  // namespace ivmq
+
+#endif  // IVMQ_SERVER_H_

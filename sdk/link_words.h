@@ -1,0 +1,26 @@
+#ifndef IVMQ_SDK_LINK_WORDS_H_
+#define IVMQ_SDK_LINK_WORDS_H_
+
+#include <string>
+
+#include "ivmq/v1/control.pb.h"
+#include "transport/link_reader.h"
+#include "transport/link_writer.h"
+
+// What an endpoint of a service says to control about its links.
+
+namespace ivmq::internal {
+
+class NodeImpl;
+
+v1::LinkCounters CountersOf(const transport::LinkWriter& writer);
+v1::LinkCounters CountersOf(const transport::LinkReader& reader);
+
+void PostAttached(NodeImpl* node, const v1::LinkUp& link);
+// `counters` name the link. `detail`: what nonsense it held; null: none.
+void PostLeft(NodeImpl* node, uint64_t endpoint_id, const std::string* detail,
+              const v1::LinkCounters& counters);
+
+}  // namespace ivmq::internal
+
+#endif  // IVMQ_SDK_LINK_WORDS_H_
