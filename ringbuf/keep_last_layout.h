@@ -12,8 +12,8 @@
 //       16     8  depth               creator: messages kept
 //       24     8  max_message_bytes   creator: the longest payload of a slot
 //       32    32  (zero)
-//       64     8  want                consumer, before it sleeps: wake me when this message is
-//       there 72    56  (zero)
+//       64     8  want                consumer, before it sleeps: wake me when this is there
+//       72    56  (zero)
 //      128     8  published           producer: messages published, each time
 //      136   120  (zero)
 //      256     8  released            consumer: messages read and released
@@ -24,9 +24,9 @@
 // A slot:
 //
 //   Offset  Size  Field               Written by
-//        0     8  sequence            producer: 0 fresh, 2k + 1 message k is being written, 2k + 2
-//        it
-//                                     is whole
+//        0     8  sequence            producer: 0 fresh,
+//                                     2k + 1 message k is being written,
+//                                     2k + 2 it is whole
 //        8     8  header              producer: length (bits 0 to 31), flags (32 to 38), else zero
 //       16     -  payload             producer; then a gap up to the next multiple of 64
 //
