@@ -71,7 +71,8 @@ class Process {
   }
 
   void Subscribe(const std::string& topic, uint64_t count, bool stay) {
-    if (!node_.Subscribe(topic).has_subscriber_registered()) Fail("not registered");
+    const v1::NodeEvent registered = node_.Subscribe(topic);
+    if (!registered.has_subscriber_registered()) Fail("not registered");
     Say("ready");
     const v1::LinkUp up = NextLink();
     auto reader = Must(transport::LinkReader::Open(attached_.device, LinkOf(up), TakeDoorbell()));
@@ -100,11 +101,14 @@ class Process {
     last.set_link_id(up.link_id());
     last.set_delivered(reader.counters().records);
     node_.LinkClosed(last);
+    // Answered after the figures have arrived: our death could overtake them.
+    node_.Unregister(registered.subscriber_registered().subscriber_id());
     Say("received " + std::to_string(count));
   }
 
   void Publish(const std::string& topic, uint64_t count, bool stay) {
-    if (!node_.Publish(topic).has_publisher_registered()) Fail("not registered");
+    const v1::NodeEvent registered = node_.Publish(topic);
+    if (!registered.has_publisher_registered()) Fail("not registered");
     const v1::LinkUp up = NextLink();
     auto writer = Must(transport::LinkWriter::Open(attached_.device, LinkOf(up), TakeDoorbell()));
     node_.LinkAttached(up.link_id());
@@ -129,6 +133,7 @@ class Process {
     last.set_link_id(up.link_id());
     last.set_published(writer.counters().records);
     node_.LinkClosed(last);
+    node_.Unregister(registered.publisher_registered().publisher_id());
     Say("closed");
   }
 
