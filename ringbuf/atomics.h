@@ -15,7 +15,8 @@
 //                                     they are read (keep_last_layout.h)
 //   Fence()                           orders what was stored before it and what is loaded after it
 //   Ticks()                           a clock that is fast rather than exact
-//   Pause(), Prefetch(data, offset)   hints to the processor
+//   Pause(), Prefetch(data, offset),
+//   PrefetchForWrite(data, offset)    hints to the processor
 #ifndef IVMQ_RINGBUF_ATOMICS_H_
 #define IVMQ_RINGBUF_ATOMICS_H_
 
@@ -84,6 +85,11 @@ struct StdAtomics {
   static uint64_t Ticks() { return __builtin_ia32_rdtsc(); }
   static void Pause() { __builtin_ia32_pause(); }
   static void Prefetch(Data data, uint64_t offset) { __builtin_prefetch(data + offset, 0, 3); }
+  // The compiler's builtin would only fetch for reading where it may not assume PREFETCHW. As an
+  // instruction it does nothing on the 64-bit processors that lack it (Intel SDM, PREFETCHW).
+  static void PrefetchForWrite(Data data, uint64_t offset) {
+    asm volatile("prefetchw %0" : : "m"(data[offset]));
+  }
 
  private:
   // Headers lie among payload bytes, so they are words only while we look at them.

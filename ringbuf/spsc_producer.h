@@ -62,44 +62,20 @@ class alignas(kCacheLineBytes) SpscProducer {
   [[nodiscard]] WriteResult TryClaim(size_t payload_bytes, uint8_t flags, Payload* payload) {
     if (payload_bytes > max_payload_bytes()) return WriteResult::kTooLarge;
     const Place place = PlaceFor(payload_bytes);
-    if (place.end > limit_ && !Refresh(place.end)) [[unlikely]] {
-      Publish();
-      return corrupt_ ? WriteResult::kCorrupt : WriteResult::kFull;
-    }
-    // Word by word: copying the struct reads 16 bytes that were just written as two words, which
-    // stalls until the store buffer has drained.
+    if (place.end > limit_ && !Refresh(place.end)) [[unlikely]]
+      return NoRoom();
     claim_record_ = place.record;
     claim_end_ = place.end;
-    claim_header_ =
-        internal::MakeHeader(payload_bytes, flags & static_cast<uint8_t>(~kFlagPadding));
+    claim_header_ = Header(payload_bytes, flags);
     // The reader will stop behind this record. Done now, so that the line is ours by Commit().
-    Atomics::StoreHeader(data_, claim_end_ & mask_, 0);
+    Atomics::StoreHeader(data_, place.end & mask_, 0);
     *payload = Atomics::At(data_, place.payload_offset);
     return WriteResult::kOk;
   }
 
   // Stages the claimed record.
   // REQUIRES: a claim is open and its payload is written.
-  void Commit() {
-    uint64_t first_header = claim_header_;
-    if (claim_record_ != position_) {
-      Atomics::StoreHeader(data_, claim_record_ & mask_, claim_header_);
-      first_header = internal::kPaddingHeader;
-    }
-    // The first header of a batch is withheld. The reader stops there, so those behind it may be
-    // written in any order.
-    if (position_ == published_) {
-      withheld_header_ = first_header;
-    } else {
-      Atomics::StoreHeader(data_, position_ & mask_, first_header);
-    }
-    position_ = claim_end_;
-    ++records_;
-    if (records_ - published_records_ >= internal::kBatchRecords ||
-        position_ - published_ >= batch_bytes_) {
-      Publish();
-    }
-  }
+  void Commit() { Stage(claim_record_, claim_end_, claim_header_); }
 
   // Gives the claim up as if it had never been made.
   void Abort() {}
@@ -113,21 +89,22 @@ class alignas(kCacheLineBytes) SpscProducer {
     published_records_ = records_;
     if (published_records_ - hinted_records_ >= internal::kBatchRecords ||
         published_ - hinted_ >= batch_bytes_) {
-      const uint64_t bytes = published_ - hinted_;
       MirrorCounters();
-      OwnAhead(bytes <= kOwnBytesMax ? bytes + kOwnBytes : kOwnBytes);
-    } else {
-      OwnAhead(kOwnBytes);
     }
+    OwnAhead();
   }
 
   // Claim, copy and Commit() in one. Staged until Publish().
   [[nodiscard]] WriteResult TryWrite(std::span<const std::byte> payload, uint8_t flags = 0) {
-    Payload target;
-    const WriteResult result = TryClaim(payload.size(), flags, &target);
-    if (result != WriteResult::kOk) return result;
-    if (!payload.empty()) std::memcpy(target, payload.data(), payload.size());
-    Commit();
+    if (payload.size() > max_payload_bytes()) return WriteResult::kTooLarge;
+    const Place place = PlaceFor(payload.size());
+    if (place.end > limit_ && !Refresh(place.end)) [[unlikely]]
+      return NoRoom();
+    Atomics::StoreHeader(data_, place.end & mask_, 0);
+    if (!payload.empty()) {
+      std::memcpy(Atomics::At(data_, place.payload_offset), payload.data(), payload.size());
+    }
+    Stage(place.record, place.end, Header(payload.size(), flags));
     return WriteResult::kOk;
   }
 
@@ -217,10 +194,9 @@ class alignas(kCacheLineBytes) SpscProducer {
   bool corrupt() const { return corrupt_; }
 
  private:
-  // How much OwnAhead() takes: the next record's lines at each publication, and with each tail also
-  // as much as was written since the last one, unless that is more than pays.
-  static constexpr uint64_t kOwnBytes = 2 * kCacheLineBytes;
-  static constexpr uint64_t kOwnBytesMax = 8192;
+  // How far OwnAhead() reaches, and which part of it is taken again at each publication.
+  static constexpr uint64_t kOwnBytes = 1024;
+  static constexpr uint64_t kOwnAgainBytes = 2 * kCacheLineBytes;
 
   // Where a record would lie. `record` is not position_ if padding comes first.
   struct Place {
@@ -241,20 +217,50 @@ class alignas(kCacheLineBytes) SpscProducer {
     return {next_lap, next_lap + internal::EndOffset(payload_at_start, length), payload_at_start};
   }
 
-  // Takes the cache lines of the next records from the consumer, which has read them a lap ago, by
-  // storing a word to each. Stores leave the processor in order, and few fit into its buffer: done
-  // back to back these transfers overlap, while among the many stores of small records each would
-  // be waited for in turn; and a single record finds its second line at hand. Only free room is
-  // written, beyond the next header.
-  void OwnAhead(uint64_t bytes) {
-    const typename Atomics::Data data = data_;
-    const uint64_t mask = mask_;
-    // Beyond an open claim, too: its payload may be half written.
-    const uint64_t free = position_ > claim_end_ ? position_ : claim_end_;
-    uint64_t line = internal::AlignUp(free + kHeaderBytes, kCacheLineBytes);
-    const uint64_t end = line + bytes < limit_ ? line + bytes : limit_;
-    for (; line < end; line += kCacheLineBytes) Atomics::StoreHeader(data, line & mask, 0);
+  static uint64_t Header(size_t payload_bytes, uint8_t flags) {
+    return internal::MakeHeader(payload_bytes, flags & static_cast<uint8_t>(~kFlagPadding));
   }
+
+  WriteResult NoRoom() {
+    Publish();
+    return corrupt_ ? WriteResult::kCorrupt : WriteResult::kFull;
+  }
+
+  void Stage(uint64_t record, uint64_t end, uint64_t header) {
+    uint64_t first_header = header;
+    if (record != position_) [[unlikely]] {
+      Atomics::StoreHeader(data_, record & mask_, header);
+      first_header = internal::kPaddingHeader;
+    }
+    // The first header of a batch is withheld. The reader stops there, so those behind it may be
+    // written in any order.
+    if (position_ == published_) {
+      withheld_header_ = first_header;
+    } else {
+      Atomics::StoreHeader(data_, position_ & mask_, first_header);
+    }
+    position_ = end;
+    ++records_;
+    if (records_ - published_records_ >= internal::kBatchRecords ||
+        position_ - published_ >= batch_bytes_) {
+      Publish();
+    }
+  }
+
+  // Takes the cache lines of the next records from the consumer, which has read them a lap ago.
+  // Stores leave the processor in order: without this each record would wait for its own lines in
+  // turn, and every fence for the last of them. Only free room beyond the next header is taken. The
+  // nearest lines are asked for again each time: a consumer that polls close by fetches them back.
+  void OwnAhead() {
+    const uint64_t first = internal::AlignUp(position_ + kHeaderBytes, kCacheLineBytes);
+    const uint64_t near = Limited(first + kOwnAgainBytes);
+    const uint64_t far = Limited(first + kOwnBytes);
+    for (uint64_t line = first; line < near; line += kCacheLineBytes) Own(line);
+    if (owned_ < near) owned_ = near;
+    for (; owned_ < far; owned_ += kCacheLineBytes) Own(owned_);
+  }
+  uint64_t Limited(uint64_t position) const { return position < limit_ ? position : limit_; }
+  void Own(uint64_t position) { Atomics::PrefetchForWrite(data_, position & mask_); }
 
   // Loads the consumer's head and says whether a record that ends at `end` fits now.
   bool Refresh(uint64_t end) {
@@ -286,6 +292,7 @@ class alignas(kCacheLineBytes) SpscProducer {
   uint64_t records_ = 0;            // records below position_
   uint64_t published_records_ = 0;  // records below published_
   uint64_t hinted_records_ = 0;     // records below hinted_
+  uint64_t owned_ = 0;              // end of what OwnAhead() has taken
 
   // The consumer's head when last loaded, and what it allows: no record may end beyond limit_.
   uint64_t head_ = 0;

@@ -62,6 +62,7 @@ struct RelacyAtomics {
   static uint64_t Ticks() { return 0; }
   static void Pause() { rl::yield(1, $); }
   static void Prefetch(Data, uint64_t) {}
+  static void PrefetchForWrite(Data, uint64_t) {}
 };
 
 }  // namespace ivmq::ringbuf
