@@ -23,19 +23,20 @@
 //
 // A record in the data area, at a position that is a multiple of 8:
 //
-//   63        40 39    32 31             0
-//   +-----------+--------+----------------+
-//   | zero      | flags  | length + 1     |   header; 0: nothing has been published here yet
-//   +-----------+--------+----------------+
+//   63     41 40  39    32 31             0
+//   +--------+---+--------+----------------+
+//   | zero   | a | flags  | length + 1     |   header; 0: nothing has been published here yet
+//   +--------+---+--------+----------------+
 //   | (gap up to the next multiple of 64, if length >= 4096)                  |
 //   | payload, `length` bytes                                                 |
-//   | (gap up to the next multiple of 8)                                      |
+//   | (gap up to the next multiple of 8, or of 128 if `a` is set)             |
 //   +-------------------------------------------------------------------------+
 //
 // The header is itself the publication. Whoever publishes a record has cleared the header behind it
 // first, so a reader always stops at a zero; 8 bytes therefore stay free beyond every record. A
 // record never wraps: what would not fit before the end is put at offset 0, and a padding header
-// (kPaddingHeader) says so.
+// (kPaddingHeader) says so. The producer sets `a` while its consumer keeps up with it, so that each
+// record starts on a line: a message of up to 56 bytes then travels in one.
 #ifndef IVMQ_RINGBUF_RING_LAYOUT_H_
 #define IVMQ_RINGBUF_RING_LAYOUT_H_
 
@@ -49,7 +50,7 @@
 namespace ivmq::ringbuf {
 
 inline constexpr uint64_t kRingMagic = 0x474E4952514D5649;  // "IVMQRING"
-inline constexpr uint64_t kRingLayoutVersion = 2;  // 2: records of kMaxInlineExtraBytes more
+inline constexpr uint64_t kRingLayoutVersion = 3;           // 3: ends on a pair of cache lines
 
 inline constexpr size_t kCacheLineBytes = 64;
 inline constexpr uint64_t kMinCapacity = 4096;
@@ -197,7 +198,14 @@ struct RingCheck {
 namespace internal {
 
 inline constexpr uint64_t kFlagsShift = 32;
-inline constexpr uint64_t kHeaderMask = (uint64_t{1} << 40) - 1;
+inline constexpr uint64_t kEndsOnPair = uint64_t{1} << 40;
+
+// Processors fetch lines in pairs. (Less only in rings that are too small to be valid, as a model
+// checker likes them.)
+inline constexpr uint64_t kLinePairBytes = 2 * kCacheLineBytes;
+constexpr uint64_t PairBytes(uint64_t capacity) {
+  return capacity / 2 < kLinePairBytes ? capacity / 2 : kLinePairBytes;
+}
 
 constexpr uint64_t MakeHeader(uint64_t length, uint8_t flags) {
   return (uint64_t{flags} << kFlagsShift) | (length + 1);
@@ -219,6 +227,28 @@ constexpr uint64_t PayloadOffset(uint64_t offset, uint64_t length) {
 // Where the record behind that one starts; may be the capacity, which is offset 0 again.
 constexpr uint64_t EndOffset(uint64_t payload_offset, uint64_t length) {
   return AlignUp(payload_offset + length, kHeaderBytes);
+}
+
+// A header as a reader takes it apart, believing nothing.
+struct ParsedHeader {
+  uint64_t length = 0;          // of the payload
+  uint64_t payload_offset = 0;  // from where the data area starts
+  uint64_t end_offset = 0;      // where the next header is
+  uint8_t flags = 0;            // without those of the ring itself
+};
+
+// Takes apart a header that is neither 0 nor padding. False if no record of such a ring could have
+// it at this offset.
+constexpr bool ParseHeader(uint64_t header, uint64_t offset, uint64_t capacity, ParsedHeader* out) {
+  // Also catches a length + 1 of 0, which wraps around.
+  out->length = static_cast<uint32_t>(header) - uint64_t{1};
+  const uint64_t flags = (header & ~kEndsOnPair) >> kFlagsShift;
+  if (out->length > MaxInlineRecord(capacity) || flags >= kFlagPadding) return false;
+  out->flags = static_cast<uint8_t>(flags);
+  out->payload_offset = PayloadOffset(offset, out->length);
+  out->end_offset = EndOffset(out->payload_offset, out->length);
+  if ((header & kEndsOnPair) != 0) out->end_offset = AlignUp(out->end_offset, PairBytes(capacity));
+  return out->end_offset <= capacity;
 }
 
 // The staleness of the tail hint, and the size of a batch, whichever comes first. The bytes are

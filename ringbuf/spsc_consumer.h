@@ -80,21 +80,15 @@ class alignas(kCacheLineBytes) SpscConsumer {
       offset = 0;
       header = Atomics::LoadHeader(data_, 0);
     }
-    const uint64_t length = static_cast<uint32_t>(header) - uint64_t{1};
-    const uint64_t flags = header >> internal::kFlagsShift;
-    // Also catches a length + 1 of 0, which has wrapped around.
-    if (length > MaxInlineRecord(capacity_) || flags >= kFlagPadding) [[unlikely]]
+    internal::ParsedHeader record;
+    if (!internal::ParseHeader(header, offset, capacity_, &record)) [[unlikely]]
       return Fail();
-    const uint64_t payload_offset = internal::PayloadOffset(offset, length);
-    const uint64_t end_offset = internal::EndOffset(payload_offset, length);
-    if (end_offset > capacity_) [[unlikely]]
-      return Fail();
-    out->data = Atomics::At(data_, payload_offset);
-    out->size = length;
-    out->flags = static_cast<uint8_t>(flags);
+    out->data = Atomics::At(data_, record.payload_offset);
+    out->size = record.length;
+    out->flags = record.flags;
     out->sequence = records_++;
-    position_ += end_offset - offset;
-    if (length <= kPrefetchedPayloadBytes) PrefetchAhead();
+    position_ += record.end_offset - offset;
+    if (record.length <= kPrefetchedPayloadBytes) PrefetchAhead();
     return ReadResult::kOk;
   }
 

@@ -61,12 +61,12 @@ class alignas(kCacheLineBytes) SpscProducer {
   // REQUIRES: no claim is open; `flags` is without kFlagPadding, which is masked off.
   [[nodiscard]] WriteResult TryClaim(size_t payload_bytes, uint8_t flags, Payload* payload) {
     if (payload_bytes > max_payload_bytes()) return WriteResult::kTooLarge;
-    const Place place = PlaceFor(payload_bytes);
+    Place place = PlaceFor(payload_bytes);
     if (place.end > limit_ && !Refresh(place.end)) [[unlikely]]
       return NoRoom();
+    claim_header_ = HeaderFor(payload_bytes, flags, &place);
     claim_record_ = place.record;
     claim_end_ = place.end;
-    claim_header_ = Header(payload_bytes, flags);
     // The reader will stop behind this record. Done now, so that the line is ours by Commit().
     Atomics::StoreHeader(data_, place.end & mask_, 0);
     *payload = Atomics::At(data_, place.payload_offset);
@@ -85,11 +85,15 @@ class alignas(kCacheLineBytes) SpscProducer {
     if (position_ == published_) return;
     // Pairs with the acquire in SpscConsumer::TryRead() and Arm().
     Atomics::PublishHeader(data_, published_ & mask_, withheld_header_);
+    const uint64_t before = published_;
     published_ = position_;
     published_records_ = records_;
     if (published_records_ - hinted_records_ >= internal::kBatchRecords ||
         published_ - hinted_ >= batch_bytes_) {
       MirrorCounters();
+      // A look at the consumer's line, which is no more than a hint: now and then, as it costs a
+      // transfer.
+      kept_up_ = Atomics::LoadRelaxed(descriptor_->head) == before;
     }
     OwnAhead();
   }
@@ -97,14 +101,15 @@ class alignas(kCacheLineBytes) SpscProducer {
   // Claim, copy and Commit() in one. Staged until Publish().
   [[nodiscard]] WriteResult TryWrite(std::span<const std::byte> payload, uint8_t flags = 0) {
     if (payload.size() > max_payload_bytes()) return WriteResult::kTooLarge;
-    const Place place = PlaceFor(payload.size());
+    Place place = PlaceFor(payload.size());
     if (place.end > limit_ && !Refresh(place.end)) [[unlikely]]
       return NoRoom();
+    const uint64_t header = HeaderFor(payload.size(), flags, &place);
     Atomics::StoreHeader(data_, place.end & mask_, 0);
     if (!payload.empty()) {
       std::memcpy(Atomics::At(data_, place.payload_offset), payload.data(), payload.size());
     }
-    Stage(place.record, place.end, Header(payload.size(), flags));
+    Stage(place.record, place.end, header);
     return WriteResult::kOk;
   }
 
@@ -217,8 +222,17 @@ class alignas(kCacheLineBytes) SpscProducer {
     return {next_lap, next_lap + internal::EndOffset(payload_at_start, length), payload_at_start};
   }
 
-  static uint64_t Header(size_t payload_bytes, uint8_t flags) {
-    return internal::MakeHeader(payload_bytes, flags & static_cast<uint8_t>(~kFlagPadding));
+  // The header of a record that goes to `place`. Moves its end to where the next record will start
+  // on a cache line, if that helps and there is room. Only for the first of a batch: a record that
+  // travels alone is waited for, and more in a batch cost less if they lie close.
+  uint64_t HeaderFor(size_t payload_bytes, uint8_t flags, Place* place) {
+    const uint64_t header =
+        internal::MakeHeader(payload_bytes, flags & static_cast<uint8_t>(~kFlagPadding));
+    if (!kept_up_ || position_ != published_) return header;
+    const uint64_t end = internal::AlignUp(place->end, internal::PairBytes(capacity_));
+    if (end > limit_ && !Refresh(end)) return header;
+    place->end = end;
+    return header | internal::kEndsOnPair;
   }
 
   WriteResult NoRoom() {
@@ -298,6 +312,7 @@ class alignas(kCacheLineBytes) SpscProducer {
   uint64_t head_ = 0;
   uint64_t limit_;
   bool corrupt_ = false;
+  bool kept_up_ = false;  // all but the last batch was released when we last looked
 
   // The open claim: positions of its header and of the one behind it.
   uint64_t claim_record_ = 0;

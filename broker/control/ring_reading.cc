@@ -102,15 +102,12 @@ Walk WalkHeaders(const ringbuf::RingView& ring, const Words& words) {
       offset = 0;
       header = Atomics::LoadHeader(ring.data, 0);
     }
-    const uint64_t length = static_cast<uint32_t>(header) - uint64_t{1};
-    const uint64_t flags = header >> kFlagsShift;
-    const bool fits = length <= ringbuf::MaxInlineRecord(ring.capacity);
-    const uint64_t end = fits ? EndOffset(PayloadOffset(offset, length), length) : 0;
-    if (!fits || flags >= ringbuf::kFlagPadding || end > ring.capacity) {
+    ParsedHeader record;
+    if (!ParseHeader(header, offset, ring.capacity, &record)) {
       walk.trouble = fmt::format("the header {:#x} at position {} is none", header, position);
       return walk;
     }
-    position += end - offset;
+    position += record.end_offset - offset;
     ++walk.records;
   }
   walk.trouble = fmt::format("no end comes within a lap from its head {}", words.head);

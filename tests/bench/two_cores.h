@@ -2,7 +2,9 @@
 //
 // A virtual machine's cores are moved about: the same two may share a cache in one second and not
 // in the next, and every figure follows. So each sample is taken between two calibrations, and
-// thrown away if they differ or if a side was preempted meanwhile.
+// thrown away if they differ or if a side was preempted meanwhile. What a guest cannot see at all
+// is that the other hardware thread of a core works for somebody else; a loop of additions, which
+// then takes up to twice as long, tells.
 #ifndef IVMQ_TESTS_BENCH_TWO_CORES_H_
 #define IVMQ_TESTS_BENCH_TWO_CORES_H_
 
@@ -38,6 +40,7 @@ const char* PlacementName(Placement placement);
 struct Sample {
   Placement placement = Placement::kNear;
   double line_ns = 0;  // cache-line round trip around the sample
+  double shared = 1;   // how many times as long as ever the slower core's additions took around it
   double ns = 0;       // what was measured
 };
 
@@ -51,8 +54,12 @@ std::optional<double> RunOnTwoCores(const Side& first, const Side& second);
 // The time for a line written by one core to be seen by the other, and one back, in nanoseconds.
 std::optional<double> CacheLineRoundTripNs();
 
+// How long a fixed run of additions takes on the slower of the two cores, in nanoseconds each.
+std::optional<double> AdditionNs();
+
 // One accepted sample of `measure`; nothing if none was accepted in 1000 attempts. Up to 85 ns a
-// cache-line round trip the two are threads of one core, from 300 ns on they are far apart.
+// cache-line round trip the two are threads of one core, from 300 ns on they are far apart. Takes
+// the first sample whose cores were shared with nobody, or else the least disturbed of 40.
 std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure);
 
 // Processor, kernel and the cores in use, in one line.

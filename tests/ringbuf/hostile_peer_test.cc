@@ -63,7 +63,7 @@ TEST_F(HostileProducerTest, LengthsUpToTheLargestAreReadAndNotOneMore) {
 TEST_F(HostileProducerTest, HeadersThatNoProducerWritesAreRefused) {
   EXPECT_EQ(ReadHeader(uint64_t{1} << 32), ReadResult::kCorrupt) << "flags without a length";
   EXPECT_EQ(ReadHeader(uint64_t{1} << 63), ReadResult::kCorrupt);
-  EXPECT_EQ(ReadHeader(internal::MakeHeader(8, 0) | uint64_t{1} << 40), ReadResult::kCorrupt);
+  EXPECT_EQ(ReadHeader(internal::MakeHeader(8, 0) | uint64_t{1} << 41), ReadResult::kCorrupt);
   EXPECT_EQ(ReadHeader(internal::MakeHeader(8, kFlagPadding)), ReadResult::kCorrupt);
   EXPECT_EQ(ReadHeader(internal::kPaddingHeader), ReadResult::kCorrupt) << "padding at offset 0";
   EXPECT_EQ(ReadHeader(~uint64_t{0}), ReadResult::kCorrupt);
@@ -210,7 +210,8 @@ uint64_t NastyWord(uint64_t random, uint64_t near) {
     case 5:
       return near + kCapacity;
     case 6:
-      return internal::MakeHeader((random >> 8) % kMax, 0x7F);
+      return internal::MakeHeader((random >> 8) % kMax, 0x7F) |
+             (random % 16 < 8 ? 0 : internal::kEndsOnPair);
     default:
       return random;
   }

@@ -134,6 +134,37 @@ TEST_F(SpscRingTest, AlignsPayloadsOf4KiBAndMoreToACacheLine) {
   }
 }
 
+TEST_F(SpscRingTest, LoneRecordsOfAConsumerThatKeepsUpStartOnALinePair) {
+  const auto write_and_read = [&] {
+    const uint64_t began = producer_.position();
+    EXPECT_EQ(Write("ten bytes!"), WriteResult::kOk);
+    EXPECT_EQ(Read(), "ten bytes!");
+    EXPECT_EQ(Read(), "(empty)");
+    EXPECT_EQ(consumer_.position(), producer_.position());
+    return producer_.position() - began;
+  };
+  while (producer_.position() < internal::BatchBytes(kCapacity)) EXPECT_EQ(write_and_read(), 24u);
+  (void)write_and_read();  // whose end is on a pair
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(write_and_read(), internal::kLinePairBytes) << i;
+  // In a batch only the first.
+  const uint64_t began = producer_.position();
+  ASSERT_EQ(producer_.TryWrite(Bytes("1")), WriteResult::kOk);
+  ASSERT_EQ(Write("2"), WriteResult::kOk);
+  EXPECT_EQ(producer_.position() - began, internal::kLinePairBytes + 16);
+}
+
+TEST_F(SpscRingTest, LoneRecordsLieCloseOnceTheConsumerFallsBehind) {
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(Write("x"), WriteResult::kOk);
+    ASSERT_EQ(Read(), "x");
+    ASSERT_EQ(Read(), "(empty)");
+  }
+  // At most the eighth of the ring up to the next look lies apart.
+  EXPECT_GE(Fill(1), static_cast<int>(kCapacity * 7 / 8 / 16 - 1));
+  const uint64_t room = kCapacity - producer_.BytesInFlight();
+  EXPECT_LT(room, 16 + kHeaderBytes);
+}
+
 TEST_F(SpscRingTest, RejectsAWriteWhenFullAndTakesItAfterARelease) {
   // 56 bytes and a header are 64; 8 bytes stay free, so the last slot cannot be used.
   EXPECT_EQ(Fill(56), static_cast<int>(kCapacity / 64) - 1);
