@@ -25,6 +25,7 @@ namespace {
 
 constexpr int kTrips = 2000;
 constexpr size_t kBytes = 64;
+constexpr int kPatience = 4;  // a sample sets two nodes up
 constexpr auto kLong = std::chrono::seconds(10);
 
 Node Open(const test::FakeControl& control, const char* name) {
@@ -122,8 +123,8 @@ int Main(int rounds) {
   Contenders contenders;
   std::map<Placement, std::pair<std::vector<double>, std::vector<double>>> figures;
   for (int i = 0; i < rounds; ++i) {
-    const auto publishes = TakeSample([&] { return contenders.Publishes(); });
-    const auto requests = TakeSample([&] { return contenders.Requests(); });
+    const auto publishes = TakeSample([&] { return contenders.Publishes(); }, kPatience);
+    const auto requests = TakeSample([&] { return contenders.Requests(); }, kPatience);
     // A pair counts if the cores were not moved in between.
     if (!publishes || !requests || publishes->placement != requests->placement) continue;
     auto& [of_publishes, of_requests] = figures[publishes->placement];

@@ -183,15 +183,15 @@ std::optional<double> AdditionNs() {
   return std::max(*here, meeting->addition_ns.load());
 }
 
-std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure) {
+std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure,
+                                 int patience) {
   constexpr double kNearNs = 85;
   constexpr double kFarNs = 300;
   constexpr double kUnshared = 1.15;
-  constexpr int kAccepted = 40;
   static double quickest = 1e9;
   std::optional<Sample> best;
   int accepted = 0;
-  for (int attempt = 0; attempt < 1000 && accepted < kAccepted; ++attempt) {
+  for (int attempt = 0; attempt < 25 * patience && accepted < patience; ++attempt) {
     const auto addition_before = AdditionNs();
     const auto before = CacheLineRoundTripNs();
     const auto measured = measure();

@@ -57,10 +57,12 @@ std::optional<double> CacheLineRoundTripNs();
 // How long a fixed run of additions takes on the slower of the two cores, in nanoseconds each.
 std::optional<double> AdditionNs();
 
-// One accepted sample of `measure`; nothing if none was accepted in 1000 attempts. Up to 85 ns a
-// cache-line round trip the two are threads of one core, from 300 ns on they are far apart. Takes
-// the first sample whose cores were shared with nobody, or else the least disturbed of 40.
-std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure);
+// One accepted sample of `measure`; nothing if none was in 25 attempts for each of them. Up to 85
+// ns a cache-line round trip the two are threads of one core, from 300 ns on they are far apart.
+// Takes the first sample whose cores were shared with nobody, or else the least disturbed of
+// `patience`.
+std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure,
+                                 int patience = 40);
 
 // Processor, kernel and the cores in use, in one line.
 std::string Machine();

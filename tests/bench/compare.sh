@@ -1,0 +1,54 @@
+#!/bin/bash
+# Compares the speed of a plain reliable link with that of another revision: builds link_bench there
+# and here, runs the two in turns and prints the median ratio of each figure. Takes the time of one
+# release build and about a second a pair.
+#   tests/bench/compare.sh REVISION [PAIRS]     (default: 15 pairs)
+# The other revision is built in build/compare, with this tree's benchmark and its own library.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+revision=$(git rev-parse --verify --quiet "${1:-}^{commit}") ||
+  { echo "usage: tests/bench/compare.sh REVISION [PAIRS]; '${1:-}' names no commit" >&2; exit 2; }
+pairs=${2:-15}
+[[ $pairs =~ ^[1-9][0-9]*$ ]] || { echo "PAIRS is '$pairs', expected a number from 1" >&2; exit 2; }
+other=build/compare
+
+rm -rf "$other"
+mkdir -p "$other"
+git archive "$revision" | tar -x -C "$other"
+cp tests/bench/{link_bench.cc,two_cores.cc,two_cores.h} "$other/tests/bench/"
+if ! grep -q link_bench "$other/tests/bench/CMakeLists.txt"; then
+  sed -n '/# link_bench: begin/,/# link_bench: end/p' tests/bench/CMakeLists.txt >>"$other/tests/bench/CMakeLists.txt"
+fi
+for tree in . "$other"; do
+  (cd "$tree" && cmake --preset release --log-level=WARNING >/dev/null && cmake --build build/release --target link_bench)
+done
+
+samples=$(mktemp)
+trap 'rm -f "$samples"' EXIT
+for ((i = 1; i <= pairs; ++i)); do
+  # Whoever goes first changes from pair to pair.
+  sides=(here there)
+  ((i % 2)) || sides=(there here)
+  for side in "${sides[@]}"; do
+    tree=.
+    [[ $side == here ]] || tree=$other
+    "$tree/build/release/bin/link_bench" 1 | sed -n "s/^sample /$i $side /p" >>"$samples"
+  done
+done
+
+echo "speed here / speed at ${revision:0:12}, $pairs pairs in turns; pairs whose cores were placed alike"
+awk '
+  { ns[$1, $2, $3, $4] = $5; names[$3]; places[$4] }
+  END {
+    for (name in names) for (place in places) {
+      n = 0
+      for (i = 1; i <= '"$pairs"'; ++i)
+        if ((i, "here", name, place) in ns && (i, "there", name, place) in ns)
+          ratio[++n] = ns[i, "there", name, place] / ns[i, "here", name, place]
+      if (!n) continue
+      for (i = 2; i <= n; ++i) for (j = i; j > 1 && ratio[j] < ratio[j - 1]; --j) {
+        t = ratio[j]; ratio[j] = ratio[j - 1]; ratio[j - 1] = t
+      }
+      printf "%-16s %-4s %3d pairs  median %.2f  from %.2f to %.2f\n", name, place, n, ratio[int((n + 1) / 2)], ratio[1], ratio[n]
+    }
+  }' "$samples" | sort
