@@ -6,45 +6,10 @@
 #include <cstdint>
 #include <string>
 
+#include "transport/utf8.h"
+
 namespace ivmq::control {
 namespace {
-
-// Decodes one character at `*at` and moves on; false for what is no valid UTF-8 (overlong forms
-// and surrogates included).
-bool DecodeUtf8(std::string_view text, size_t* at, uint32_t* character) {
-  const auto byte = [&](size_t index) { return static_cast<uint8_t>(text[index]); };
-  const uint8_t first = byte(*at);
-  size_t length = 1;
-  uint32_t value = first;
-  uint32_t smallest = 0;
-  if (first >= 0x80) {
-    if ((first & 0xe0) == 0xc0) {
-      length = 2, value = first & 0x1f, smallest = 0x80;
-    } else if ((first & 0xf0) == 0xe0) {
-      length = 3, value = first & 0x0f, smallest = 0x800;
-    } else if ((first & 0xf8) == 0xf0) {
-      length = 4, value = first & 0x07, smallest = 0x10000;
-    } else {
-      return false;
-    }
-  }
-  if (text.size() - *at < length) return false;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(*at + i) & 0xc0) != 0x80) return false;
-    value = value << 6 | (byte(*at + i) & 0x3f);
-  }
-  if (value < smallest || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) return false;
-  *at += length;
-  *character = value;
-  return true;
-}
-
-bool IsPrintable(uint32_t character) {
-  if (character < 0x20 || (character >= 0x7f && character < 0xa0)) return false;  // C0, DEL, C1
-  if (character == 0x2028 || character == 0x2029) return false;  // line and paragraph separators
-  if (character >= 0xfdd0 && character <= 0xfdef) return false;  // noncharacters
-  return (character & 0xfffe) != 0xfffe;
-}
 
 bool IsIdentifier(std::string_view token) {
   if (token.empty() || (token[0] >= '0' && token[0] <= '9')) return false;
@@ -102,9 +67,11 @@ absl::Status ValidateTokens(std::string_view text, const char* rule, Wrong wrong
 }  // namespace
 
 bool IsPrintableUtf8(std::string_view text) {
-  for (size_t at = 0; at < text.size();) {
-    uint32_t character = 0;
-    if (!DecodeUtf8(text, &at, &character) || !IsPrintable(character)) return false;
+  while (!text.empty()) {
+    char32_t character = 0;
+    const size_t length = transport::DecodeUtf8(text, &character);
+    if (length == 0 || !transport::IsPrintable(character)) return false;
+    text.remove_prefix(length);
   }
   return true;
 }
