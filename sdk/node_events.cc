@@ -76,7 +76,10 @@ void NodeImpl::OnEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd>* f
       OnLinkEvent(event, fds);
       break;
     case v1::NodeEvent::kLinkRefused: {
-      const auto found = endpoints_.find(event->link_refused().endpoint_id());
+      const uint64_t id = event->link_refused().endpoint_id();
+      // 0: of the registration whose answer comes next.
+      if (id == 0 && registering_ > 0) early_.push_back({std::move(*event), {}});
+      const auto found = endpoints_.find(id);
       if (found != endpoints_.end()) found->second->OnLinkRefused(event->link_refused());
       break;
     }

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "sdk/convert.h"
@@ -144,14 +145,11 @@ Result<std::unique_ptr<PublisherImpl>> NodeImpl::CreatePublisher(std::string_vie
   registration->set_topic(std::string(topic));
   registration->set_type_name(std::string(type_name));
   *registration->mutable_qos() = (*publisher)->offer();
-  if (Describe(type_name, options.descriptors)) {
-    registration->set_file_descriptor_set(options.descriptors);
-  }
-  if (Status status = Register(&request, publisher->get()); !status.ok()) return status;
-  if (!registration->file_descriptor_set().empty()) {
-    const std::lock_guard lock(mutex_);
-    described_.emplace(type_name);
-  }
+  const bool says = IsToDescribe({type_name}, options.descriptors);
+  if (says) registration->set_file_descriptor_set(options.descriptors);
+  const auto id = Register(&request, publisher->get());
+  if (!id.ok()) return id.status();
+  NoteDescribed({type_name}, id.value(), says);
   if (options.timestamps) static_cast<void>(clock_.Now());  // so that it is known in time
   return publisher;
 }
@@ -169,7 +167,7 @@ Result<std::unique_ptr<SubscriberImpl>> NodeImpl::CreateSubscriber(
   registration->set_topic(std::string(topic));
   registration->set_type_name(std::string(type_name));
   *registration->mutable_qos() = std::move(ask).value();
-  if (Status status = Register(&request, subscriber->get()); !status.ok()) return status;
+  if (const auto id = Register(&request, subscriber->get()); !id.ok()) return id.status();
   if (Status status = (*subscriber)->WaitJoined(options.join_timeout); !status.ok()) {
     return status;  // Its destructor takes the registration back.
   }
@@ -177,11 +175,28 @@ Result<std::unique_ptr<SubscriberImpl>> NodeImpl::CreateSubscriber(
   return subscriber;
 }
 
-// Once a node is enough: control keeps it as long as anybody publishes the type.
-bool NodeImpl::Describe(std::string_view type_name, const std::string& descriptors) {
+// Once a node is enough: control keeps it as long as anybody publishes or serves the type.
+bool NodeImpl::IsToDescribe(std::initializer_list<std::string_view> types,
+                            const std::string& descriptors) {
+  if (descriptors.empty() || descriptors.size() > kDescriptorBytesMax) return false;
   const std::lock_guard lock(mutex_);
-  return !descriptors.empty() && !type_name.empty() && descriptors.size() <= kDescriptorBytesMax &&
-         described_.find(type_name) == described_.end();
+  return std::any_of(types.begin(), types.end(), [this](std::string_view type) {
+    return !type.empty() && described_.find(type) == described_.end();
+  });
+}
+
+void NodeImpl::NoteDescribed(std::initializer_list<std::string_view> types, uint64_t endpoint_id,
+                             bool said) {
+  const std::lock_guard lock(mutex_);
+  for (const std::string_view type : types) {
+    if (type.empty()) continue;
+    const auto known = described_.find(type);
+    if (known != described_.end()) {
+      known->second.insert(endpoint_id);
+    } else if (said) {
+      described_[std::string(type)].insert(endpoint_id);
+    }
+  }
 }
 
 Result<std::string> NodeImpl::DescribeType(std::string_view type_name) {
@@ -208,24 +223,26 @@ void NodeImpl::AskForTime() {
   });
 }
 
-Status NodeImpl::Register(v1::NodeRequest* request, Endpoint* endpoint) {
+Result<uint64_t> NodeImpl::Register(v1::NodeRequest* request, Endpoint* endpoint) {
   if (forked()) return ForkedStatus();
   {
     const std::lock_guard lock(mutex_);
-    if (closing_) return {Code::kClosed, "the node is closed"};
+    if (closing_) return Status(Code::kClosed, "the node is closed");
     ++registering_;
   }
+  // Shared, for an answer that comes when nobody waits any more.
+  const auto id = std::make_shared<uint64_t>(0);
   const Status status =
       session_->Call(request, DeadlineAfter(timeout_),
-                     [this, endpoint](const v1::NodeEvent& answer, bool abandoned) {
-                       OnRegistered(answer, abandoned, endpoint);
+                     [this, endpoint, id](const v1::NodeEvent& answer, bool abandoned) {
+                       *id = OnRegistered(answer, abandoned, endpoint);
                      });
   const std::lock_guard lock(mutex_);
   if (--registering_ == 0) early_.clear();
-  return status;
+  return status.ok() ? Result<uint64_t>(*id) : Result<uint64_t>(status);
 }
 
-void NodeImpl::OnRegistered(const v1::NodeEvent& answer, bool abandoned, Endpoint* endpoint) {
+uint64_t NodeImpl::OnRegistered(const v1::NodeEvent& answer, bool abandoned, Endpoint* endpoint) {
   uint64_t id = 0;
   if (answer.has_publisher_registered()) {
     id = answer.publisher_registered().publisher_id();
@@ -236,13 +253,13 @@ void NodeImpl::OnRegistered(const v1::NodeEvent& answer, bool abandoned, Endpoin
   } else if (answer.has_server_registered()) {
     id = answer.server_registered().server_id();
   } else {
-    return;
+    return 0;
   }
   if (abandoned) {
     v1::NodeRequest request;
     request.mutable_unregister()->set_id(id);
     Post(request);
-    return;
+    return 0;
   }
   const std::lock_guard lock(mutex_);
   endpoints_[id] = endpoint;
@@ -251,9 +268,16 @@ void NodeImpl::OnRegistered(const v1::NodeEvent& answer, bool abandoned, Endpoin
   // What came before the answer, in order; what belongs to others stays where it was.
   std::vector<Early> early = std::move(early_);
   early_.clear();
-  for (Early& one : early) OnLinkEvent(&one.event, &one.fds);
+  for (Early& one : early) {
+    if (one.event.has_link_refused()) {
+      endpoint->OnLinkRefused(one.event.link_refused());
+    } else {
+      OnLinkEvent(&one.event, &one.fds);
+    }
+  }
   endpoint->OnAnswered();
   if (closing_) endpoint->End(EndReason::kNodeClosed);
+  return id;
 }
 
 Status NodeImpl::Watch(DiscoveryHandler handler) {
@@ -294,6 +318,10 @@ void NodeImpl::EndAll(EndReason reason) {
 void NodeImpl::Forget(uint64_t endpoint_id) {
   const std::lock_guard lock(mutex_);
   endpoints_.erase(endpoint_id);
+  for (auto known = described_.begin(); known != described_.end();) {
+    known->second.erase(endpoint_id);
+    known = known->second.empty() ? described_.erase(known) : std::next(known);
+  }
 }
 
 void NodeImpl::OnEndpointEnded() {

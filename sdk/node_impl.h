@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -96,8 +97,9 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   Status Begin(std::chrono::steady_clock::time_point deadline);
   // Registers `endpoint` by `request`; the answer and the links that came before it reach the
   // endpoint in order. After a failure nothing refers to it.
-  Status Register(v1::NodeRequest* request, Endpoint* endpoint);
-  void OnRegistered(const v1::NodeEvent& answer, bool abandoned, Endpoint* endpoint);
+  Result<uint64_t> Register(v1::NodeRequest* request, Endpoint* endpoint);
+  // The ID of what was registered; 0: it was not.
+  uint64_t OnRegistered(const v1::NodeEvent& answer, bool abandoned, Endpoint* endpoint);
 
   // Session::Listener
   void OnEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd>* fds) override;
@@ -112,8 +114,11 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   void AnswerCounters(uint64_t request_id);
   void EndAll(EndReason reason);
   void AskForTime();
-  // Whether a registration is to carry what the type looks like.
-  bool Describe(std::string_view type_name, const std::string& descriptors);
+  // Whether a registration is to carry what the types look like: where control does not know it
+  // from another endpoint of this node that lives.
+  bool IsToDescribe(std::initializer_list<std::string_view> types, const std::string& descriptors);
+  void NoteDescribed(std::initializer_list<std::string_view> types, uint64_t endpoint_id,
+                     bool said);
   std::chrono::steady_clock::time_point LookForDaemon(std::chrono::steady_clock::time_point now);
   void TellNode(Event::Kind kind, const std::string& detail);
 
@@ -142,10 +147,12 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   std::map<uint64_t, Endpoint*> endpoints_;  // guarded by mutex_
   std::vector<Early> early_;  // guarded by mutex_: of endpoints whose answer is not here yet
   int registering_ = 0;       // guarded by mutex_: Register() calls under way
-  std::set<std::string, std::less<>> described_;  // guarded by mutex_: types control knows from us
-  bool watching_ = false;                         // guarded by mutex_
-  bool handler_ready_ = false;                    // guarded by mutex_
-  DiscoveryHandler handler_;  // written before handler_ready_, then the session's thread's
+  // Guarded by mutex_: the types that control knows from us, each with our endpoints of it, as long
+  // as one of which it is known.
+  std::map<std::string, std::set<uint64_t>, std::less<>> described_;
+  bool watching_ = false;       // guarded by mutex_
+  bool handler_ready_ = false;  // guarded by mutex_
+  DiscoveryHandler handler_;    // written before handler_ready_, then the session's thread's
 
   std::atomic<bool> closing_{false};
   std::atomic<int> live_endpoints_{0};  // registered and not ended

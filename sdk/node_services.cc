@@ -52,7 +52,7 @@ Result<std::shared_ptr<ClientImpl>> NodeImpl::CreateClient(std::string_view serv
   registration->set_request_type(std::string(query_type));
   registration->set_reply_type(std::string(reply_type));
   registration->set_ring_bytes((*client)->ring_bytes());
-  if (Status status = Register(&request, client->get()); !status.ok()) return status;
+  if (const auto id = Register(&request, client->get()); !id.ok()) return id.status();
   return client;
 }
 
@@ -70,7 +70,11 @@ Result<std::shared_ptr<ServerImpl>> NodeImpl::CreateServer(
   registration->set_request_type(std::string(query_type));
   registration->set_reply_type(std::string(reply_type));
   registration->set_ring_bytes((*server)->ring_bytes());
-  if (Status status = Register(&request, server->get()); !status.ok()) return status;
+  const bool says = IsToDescribe({query_type, reply_type}, options.descriptors);
+  if (says) registration->set_file_descriptor_set(options.descriptors);
+  const auto id = Register(&request, server->get());
+  if (!id.ok()) return id.status();
+  NoteDescribed({query_type, reply_type}, id.value(), says);
   if (Status status = (*server)->Start(); !status.ok()) return status;
   return server;
 }

@@ -21,7 +21,8 @@ BytesServerCall::Fill CopyOf(std::span<const std::byte> bytes) {
 
 bool ServerContext::cancelled() const { return server_->Cancelled(job_); }
 std::chrono::steady_clock::time_point ServerContext::deadline() const { return job_->deadline; }
-const std::string& ServerContext::client() const { return *job_->node; }
+const std::string& ServerContext::client() const { return job_->from->node; }
+const std::string& ServerContext::query_type() const { return job_->from->query_type; }
 
 std::span<const std::byte> BytesServerCall::query() const { return job_->query; }
 Status BytesServerCall::Reply(size_t bytes, const Fill& fill) {

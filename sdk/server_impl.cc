@@ -328,7 +328,7 @@ ServerImpl::Job* ServerImpl::TakeJob() {
 
 void ServerImpl::FreeJob(Job* job) {
   job->client = nullptr;
-  job->node.reset();
+  job->from.reset();
   if (job->query.capacity() > kKeptBytesMax) job->query = {};
   if (job->record.capacity() > kKeptBytesMax) job->record = {};
   free_.push_back(job);

@@ -27,11 +27,17 @@ namespace ivmq::internal {
 class NodeImpl;
 struct ServerClient;
 
+// What a client's links say of it.
+struct ServerClientNames {
+  std::string node;
+  std::string query_type;
+};
+
 // A request in the server's hands. Used again, buffers and all.
 struct ServerJob {
   uint64_t id = 0;
   ServerClient* client = nullptr;  // null: gone
-  std::shared_ptr<const std::string> node;
+  std::shared_ptr<const ServerClientNames> from;
   std::chrono::steady_clock::time_point deadline;
   size_t reply_bytes_max = 0;
   std::vector<std::byte> query;   // the handler's while it runs
@@ -51,7 +57,7 @@ struct ServerClient {
   transport::LinkReader* reader = nullptr;        // null until its link is up
   std::unique_ptr<transport::LinkReader> parked;  // the reader, while nothing is to be read
   std::unique_ptr<transport::LinkWriter> writer;  // null until its link is up
-  std::shared_ptr<const std::string> node;        // its name
+  std::shared_ptr<const ServerClientNames> names;
   std::deque<ServerJob*> waiting;
   size_t waiting_bytes = 0;
   bool in_turns = false;

@@ -118,7 +118,6 @@ void ServerImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) 
     client = clients_.back().get();
     client->request_link = request_link;
     client->reply_link = link.publishes() ? link.link_id() : link.pair_link_id();
-    client->node = std::make_shared<const std::string>(link.other_node());
   }
   transport::Status status;
   if (link.publishes()) {
@@ -128,6 +127,8 @@ void ServerImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) 
   } else {
     auto reader = LinkReader::Open(node_->device(), AddressOf(link), std::move(doorbell));
     status = reader.status();
+    client->names = std::make_shared<const ServerClientNames>(
+        ServerClientNames{link.other_node(), link.type_name()});
     if (status.ok()) {
       client->parked = std::make_unique<LinkReader>(std::move(reader).value());
       client->reader = client->parked.get();

@@ -113,7 +113,7 @@ void ServerImpl::OnRequest(Client* client, const RequestHead& head,
   Job* const job = TakeJob();
   job->id = head.id;
   job->client = client;
-  job->node = client->node;
+  job->from = client->names;
   job->deadline = DeadlineAfter(std::chrono::nanoseconds(
       std::min<uint64_t>(head.timeout_ns, std::chrono::nanoseconds::max().count())));
   job->reply_bytes_max = client->writer->max_record_bytes() - kReplyHeadBytes;

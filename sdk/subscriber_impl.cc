@@ -173,7 +173,7 @@ bool SubscriberImpl::NextRecord(LinkReader** reader, RecordView* record) {
 bool SubscriberImpl::Describe(LinkReader* reader, const RecordView& record,
                               std::span<const std::byte> checked, BytesMessage* message) {
   Link* const link = LinkOf(*reader);
-  message->info = {link->topic, link->id, record.sequence + link->dropped, 0, nullptr};
+  message->info = {link->topic, link->id, record.sequence + link->dropped, 0, nullptr, link->type};
   if (record.flags != 0 && !ReadNotes(link, record.flags, checked, message)) [[unlikely]]
     return false;
   if (link->keeps_last && reader->lost() > 0) {

@@ -83,9 +83,10 @@ class SubscriberImpl final : public Endpoint, private CallbackThread::Source {
     uint64_t id = 0;
     std::unique_ptr<transport::LinkReader> added;  // until it is the poller's
     transport::LinkReader* reader = nullptr;
-    std::string_view topic;  // in topics_
-    std::string node;        // at the other end
-    uint32_t peer = 0;       // its
+    std::string_view topic;             // in names_
+    const std::string* type = nullptr;  // in names_: of what is published
+    std::string node;                   // at the other end
+    uint32_t peer = 0;                  // its
     bool keeps_last = false;
     size_t record_bytes_max = 0;
     uint64_t dropped = 0;  // that the publisher told of
@@ -175,7 +176,8 @@ class SubscriberImpl final : public Endpoint, private CallbackThread::Source {
   // Guarded by mutex_.
   uint64_t id_ = 0;
   std::vector<std::unique_ptr<Link>> added_;
-  std::set<std::string, std::less<>> topics_;  // of all links there ever were: messages refer to it
+  // Topics and types of all links there ever were: messages refer to them.
+  std::set<std::string, std::less<>> names_;
   std::vector<uint64_t> downed_;
   bool collecting_ = true;                   // links that come now are waited for
   std::map<uint64_t, std::string> joining_;  // link to node, of publishers not attached yet

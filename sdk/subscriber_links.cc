@@ -109,7 +109,8 @@ void SubscriberImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbe
     added->added = std::make_unique<LinkReader>(std::move(reader).value());
     added->reader = added->added.get();
     added->reader->set_context(added.get());
-    added->topic = *topics_.insert(link.topic()).first;
+    added->topic = *names_.insert(link.topic()).first;
+    added->type = &*names_.insert(link.type_name()).first;
     added->node = link.other_node();
     added->peer = link.other_peer_id();
     added->keeps_last = link.reliability() == v1::Qos::KEEP_LAST;

@@ -53,6 +53,14 @@ struct MessageInfo {
   uint64_t gap = 0;
   // Valid as long as the bytes: until the next call on the subscriber. Null: there are none.
   const MessageNotes* notes = nullptr;
+  // See type_name().
+  const std::string* type = nullptr;
+
+  // Full type name of what is published, as its publisher says; empty: bytes. Valid as long as the
+  // subscriber.
+  std::string_view type_name() const {
+    return type == nullptr ? std::string_view() : std::string_view(*type);
+  }
 
   std::span<const Attribute> attributes() const {
     return notes == nullptr ? std::span<const Attribute>() : notes->attributes;

@@ -124,7 +124,8 @@ class IVMQ_API Node {
   template <class Query, class Reply, class Handler>
   Result<Server> Serve(std::string_view service, Handler handler, ServerOptions options = {}) {
     return ServeBytes(service, Codec<Query>::TypeName(), Codec<Reply>::TypeName(),
-                      internal::AdaptHandler<Query, Reply>(std::move(handler)), std::move(options));
+                      internal::AdaptHandler<Query, Reply>(std::move(handler)),
+                      internal::WithDescriptors<Query, Reply>(std::move(options)));
   }
   // The same without a thread of its own: the caller's threads serve by Server::Run or RunOnce,
   // which takes the least time.
@@ -133,7 +134,7 @@ class IVMQ_API Node {
                               ServerOptions options = {}) {
     return CreateBytesServer(service, Codec<Query>::TypeName(), Codec<Reply>::TypeName(),
                              internal::AdaptHandler<Query, Reply>(std::move(handler)),
-                             std::move(options));
+                             internal::WithDescriptors<Query, Reply>(std::move(options)));
   }
 
   // The same with the types named at run time; an empty name takes any type (what comes: queries of

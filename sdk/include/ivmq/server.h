@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -33,6 +34,9 @@ struct ServerOptions {
   // Handlers given to the executor at once.
   uint32_t max_concurrent = 16;
   Wait wait = Wait::kAdaptive;
+  // As PublisherOptions::descriptors, of requests and replies. Filled in by Serve and CreateServer
+  // where the codecs of both know them.
+  std::string descriptors = {};
 };
 
 // What one server has counted since it was created.
@@ -56,6 +60,8 @@ class IVMQ_API ServerContext {
   std::chrono::steady_clock::time_point deadline() const;
   // Name of the client's node, as it says.
   const std::string& client() const;
+  // Full type name of the query, as the client says; empty: bytes.
+  const std::string& query_type() const;
 
  protected:
   ServerContext(internal::ServerImpl* server, internal::ServerJob* job)
@@ -153,6 +159,27 @@ Status ReplyWith(BytesServerCall& call, const Reply& reply) {
 template <class Reply>
 Status ReplyWith(BytesServerCall& call, const Result<Reply>& reply) {
   return reply.ok() ? ReplyWith(call, reply.value()) : reply.status();
+}
+
+// What T looks like; nothing where it has a name, but its codec does not say.
+template <class T>
+std::optional<std::string> DescriptorsOf() {
+  std::string descriptors;
+  if constexpr (requires { Codec<T>::Descriptors(); }) descriptors = Codec<T>::Descriptors();
+  if (descriptors.empty() && !Codec<T>::TypeName().empty()) return std::nullopt;
+  return descriptors;
+}
+
+template <class Query, class Reply>
+ServerOptions WithDescriptors(ServerOptions options) {
+  if (!options.descriptors.empty()) return options;
+  auto query = DescriptorsOf<Query>();
+  const auto reply = DescriptorsOf<Reply>();
+  if (!query || !reply) return options;
+  options.descriptors = std::move(*query);
+  // One set behind the other is a set again.
+  if (*reply != options.descriptors) options.descriptors += *reply;
+  return options;
 }
 
 // Reply(const Query&), Result<Reply>(const Query&), either with a ServerContext& behind it, or
