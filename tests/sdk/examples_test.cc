@@ -5,10 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <string>
 #include <vector>
 
+#include "ivmq/ivmq.h"
 #include "tests/sdk/daemon.h"
+#include "tests/sdk/texts.h"
 #include "transport/unique_fd.h"
 
 namespace ivmq::test {
@@ -56,6 +59,45 @@ TEST_F(ExamplesTest, OwnEpollPrintsUntilALineComesOnStdin) {
   EXPECT_EQ(own_epoll.Wait(), 0);
 }
 
+TEST_F(ExamplesTest, CallbacksPrintUntilALineComesOnStdin) {
+  const std::string fifo = daemon_.directory() + "/stdin";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const transport::UniqueFd input(::open(fifo.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_GE(input.get(), 0);
+  Child callbacks(
+      {"/bin/sh", "-c", "exec \"$0\" a.b <\"$1\"", IVMQ_EXAMPLES_DIR "/callbacks", fifo},
+      environment());
+  ASSERT_EQ(callbacks.ReadLine(), "ready");
+  auto node = Node::Open({.name = "pub", .socket_path = daemon_.node_socket()}).value();
+  {
+    auto publisher = node.CreatePublisher("a.b").value();
+    EXPECT_EQ(callbacks.ReadLine(), "(matched pub)");
+    ASSERT_TRUE(publisher.Publish(AsBytes("one")).ok());
+    EXPECT_EQ(callbacks.ReadLine(), "a.b: one");
+    ASSERT_TRUE(publisher.Publish({}).ok());
+    EXPECT_EQ(callbacks.ReadLine(), "(callback failed: an empty message)");
+    ASSERT_TRUE(publisher.Publish(AsBytes("two")).ok());
+    EXPECT_EQ(callbacks.ReadLine(), "a.b: two");
+  }
+  EXPECT_EQ(callbacks.ReadLine(), "(gone pub: it was closed)");
+  ASSERT_EQ(::write(input.get(), "\n", 1), 1);
+  EXPECT_EQ(callbacks.Wait(), 0);
+}
+
+TEST_F(ExamplesTest, AsioPrintsUntilASignalComes) {
+  Child asio({"examples/asio", "a.b"}, environment());
+  ASSERT_EQ(asio.ReadLine(), "ready");
+  for (int round = 0; round < 3; ++round) {
+    // More than it takes in one turn.
+    Child publish({"examples/publish", "a.b", "x", "200"}, environment());
+    EXPECT_EQ(publish.Wait(), 0);
+    for (int i = 0; i < 200; ++i) ASSERT_EQ(asio.ReadLine(), "x " + std::to_string(i));
+  }
+  asio.Signal(SIGTERM);
+  EXPECT_EQ(asio.ReadLine(), "600 messages");
+  EXPECT_EQ(asio.Wait(), 0);
+}
+
 TEST_F(ExamplesTest, RequestIsAnswered) {
   Child serve({"examples/request_reply", "serve", "shout", "2"}, environment());
   ASSERT_EQ(serve.ReadLine(), "serving");
@@ -86,10 +128,14 @@ TEST_F(ExamplesTest, StreamedReplyIsReadAsFarAsWanted) {
 }
 
 TEST_F(ExamplesTest, SayWhatIsWrongAndHowTheyAreUsed) {
-  for (const char* program : {"examples/publish", "examples/subscribe", "examples/own_epoll"}) {
+  for (const char* program : {"examples/publish", "examples/subscribe", "examples/own_epoll",
+                              "examples/callbacks", "examples/asio"}) {
     Child misused({program}, environment());
     EXPECT_EQ(misused.Wait(), 2) << program;
-    Child nobody({program, "a.b", "x"}, {"IVMQ_NODE_SOCKET=/nonexistent"});
+    const bool publishes = std::string(program) == "examples/publish";
+    Child nobody(publishes ? std::vector<std::string>{program, "a.b", "x"}
+                           : std::vector<std::string>{program, "a.b"},
+                 {"IVMQ_NODE_SOCKET=/nonexistent"});
     EXPECT_EQ(nobody.Wait(), 1) << program;
   }
 }
