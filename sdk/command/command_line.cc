@@ -4,10 +4,16 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstddef>
 #include <cstdlib>
+#include <functional>
 #include <limits>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "sdk/command/output.h"
 
@@ -19,10 +25,39 @@ constexpr const char* kFooter =
     "--json prints one JSON object a line. Lists print an object for each element, as in\n"
     "ivmq/v1/discovery.proto; 64-bit integers are strings there, as in all of protobuf's JSON.";
 
+constexpr const char* kPubFooter =
+    "\nExamples:\n"
+    "  ivmq pub sensors.cpu hello\n"
+    "  ivmq pub sensors.cpu --type acme.Load --json '{\"busy\": 0.5}' --descriptors acme.desc\n"
+    "  ivmq pub sensors.cpu --file frame.bin --count 100 --rate 10 --wait 1 --timestamps";
+constexpr const char* kSubFooter =
+    "\nPrints text as it is, messages whose type is known as JSON, and other bytes in hex. What "
+    "was\n"
+    "lost is told on the standard error.\n"
+    "\nExamples:\n"
+    "  ivmq sub 'sensors.>'\n"
+    "  ivmq sub sensors.cpu --history 10 --reliable --count 10\n"
+    "  ivmq sub 'sensors.*' --latency --timeout 10 --json";
+constexpr const char* kRequestFooter =
+    "\nStatus 1 where a request fails; its code and text are on the standard error.\n"
+    "`--json` without a message prints each reply as a JSON object.\n"
+    "\nExamples:\n"
+    "  ivmq request time.now\n"
+    "  ivmq request camera.settings --json '{\"id\": 7}' --timeout 0.5\n"
+    "  ivmq request shout hello --wait 1 --json";
+constexpr const char* kReplyFooter =
+    "\n`--json` without a message prints each request as a JSON object.\n"
+    "\nExamples:\n"
+    "  ivmq reply shout --command 'tr a-z A-Z'\n"
+    "  ivmq reply ping pong --count 1\n"
+    "  ivmq reply camera.settings --echo --type acme.Settings";
+
 constexpr double kSecondsMax = 1e9;  // fits a count of nanoseconds
 constexpr double kRateMinHz = 0.001;
 constexpr double kRateMaxHz = 1e9;
+constexpr double kEverySecondsMin = 0.01;
 constexpr uint64_t kSizeMaxBytes = 2 << 20;  // an eighth of the largest ring
+constexpr uint32_t kMessagesMax = 65536;     // of a history, or kept
 
 // CLI11's own checks of a number print the bounds of its type, which for a double has 309 digits.
 template <class Number>
@@ -60,6 +95,20 @@ std::chrono::nanoseconds Seconds(double seconds) {
       std::chrono::duration<double>(seconds));
 }
 
+// `--json` takes a message in pub, request and reply. Where none can follow it is the flag that all
+// commands have: moves it to the front, where it is read as that.
+std::vector<char*> WithFlagInFront(int argc, char** argv) {
+  std::vector<char*> arguments(argv, argv + argc);
+  for (size_t i = 1; i < arguments.size() && std::string_view(arguments[i]) != "--"; ++i) {
+    const bool last = i + 1 == arguments.size();
+    if (std::string_view(arguments[i]) != "--json") continue;
+    if (!last && !std::string_view(arguments[i + 1]).starts_with("--")) continue;
+    const auto flag = arguments.begin() + static_cast<std::ptrdiff_t>(i);
+    std::rotate(arguments.begin() + 1, flag, flag + 1);
+  }
+  return arguments;
+}
+
 // Builds the parser; owns what CLI11 writes to until Take() turns it into a CommandLine.
 class Parser {
  public:
@@ -78,6 +127,8 @@ class Parser {
     app_.add_flag("--json", line_.json, "one JSON object a line, for programs");
     AddPub();
     AddSub();
+    AddRequest();
+    AddReply();
     AddLists();
     AddWatch();
     AddEvict();
@@ -142,42 +193,159 @@ class Parser {
     });
   }
 
+  template <class Number>
+  static CLI::Option* AddNumber(CLI::App* app, const char* name, std::optional<Number>* target,
+                                const std::string& what) {
+    return app->add_option_function<Number>(
+        name, [target](const Number& given) { *target = given; }, what);
+  }
+  static CLI::Option* AddSeconds(CLI::App* app, const char* name,
+                                 std::function<void(std::chrono::nanoseconds)> take,
+                                 const std::string& what) {
+    return app
+        ->add_option_function<double>(
+            name, [take = std::move(take)](const double& given) { take(Seconds(given)); }, what)
+        ->check(Within(0.0, kSecondsMax));
+  }
+  static void ExcludeEachOther(const std::vector<CLI::Option*>& options) {
+    for (CLI::Option* one : options) {
+      for (CLI::Option* other : options) {
+        if (one != other) one->excludes(other);
+      }
+    }
+  }
+  static CLI::Option* AddText(CLI::App* app, const char* name, std::optional<std::string>* target,
+                              const std::string& what) {
+    return app->add_option_function<std::string>(
+        name, [target](const std::string& given) { *target = given; }, what);
+  }
+  static void AddDescriptors(CLI::App* app, std::string* target) {
+    app->add_option("--descriptors", *target,
+                    "file with a FileDescriptorSet, as `protoc --include_imports -o FILE` writes "
+                    "it (default: what the realm knows)");
+  }
+
+  // What is sent: options of which one may be given.
+  static std::vector<CLI::Option*> AddPayload(CLI::App* app, Payload* payload) {
+    AddDescriptors(app, &payload->descriptors);
+    return {
+        AddText(app, "MESSAGE", &payload->text, "the message, as text"),
+        app->add_option("--file", payload->file,
+                        "the file's content is the message; - for the standard input"),
+        app->add_flag("--stdin", payload->lines, "each line of the standard input is a message"),
+        AddText(app, "--json", &payload->json,
+                "the message as JSON, encoded as --type; - for a message on each line of the "
+                "standard input")};
+  }
+
   void AddPub() {
     CLI::App* pub = Add("pub", "publishes messages", Subcommand::kPub);
-    pub->add_option("TOPIC", line_.pub.topic, "tokens by dots, no wildcards")->required();
-    data_ = pub->add_option("--data", data_text_, "the message");
-    stdin_ = pub->add_flag("--stdin", from_stdin_, "each line of the standard input is a message")
-                 ->excludes(data_);
-    count_ =
-        pub->add_option("--count", pub_count_, "how many messages (default 1)")->check(Counted(1));
-    rate_ = pub->add_option("--rate", rate_hz_, "messages a second (default: as fast as it goes)")
-                ->check(Within(kRateMinHz, kRateMaxHz));
-    size_ = pub->add_option("--size", size_bytes_,
-                            "repeats or cuts the data to so many bytes (default: as it is)")
-                ->check(Within(uint64_t{0}, kSizeMaxBytes))
-                ->excludes(stdin_);
-    pub->add_option("--type", line_.pub.type_name,
-                    "full protobuf type name of the messages (default: bytes without a type)");
-    pub->add_option("--wait", line_.pub.wait_subscribers,
+    PubOptions* const options = &line_.pub;
+    pub->footer(kPubFooter);
+    pub->add_option("TOPIC", options->topic, "tokens by dots, no wildcards")->required();
+    std::vector<CLI::Option*> sources = AddPayload(pub, &options->payload);
+    sources.push_back(AddText(pub, "--data", &options->payload.text, "the same as MESSAGE"));
+    ExcludeEachOther(sources);
+    pub->add_option("--type", options->payload.type_name,
+                    "full protobuf type name of the messages (default: bytes without a type; with "
+                    "--json the one that the topic has)");
+    AddNumber(pub, "--count", &options->count, "how many messages (default 1, or all lines)")
+        ->check(Counted(1));
+    AddNumber(pub, "--rate", &options->rate_hz, "messages a second (default: as fast as it goes)")
+        ->check(Within(kRateMinHz, kRateMaxHz));
+    CLI::Option* size =
+        AddNumber(pub, "--size", &options->size_bytes,
+                  "repeats or cuts the message to so many bytes (default: as it is)")
+            ->check(Within(uint64_t{0}, kSizeMaxBytes));
+    for (CLI::Option* source : {sources[2], sources[3]}) size->excludes(source);
+    pub->add_option("--history", options->history,
+                    "keeps so many messages for subscribers that come late (default 0)")
+        ->check(Within(uint32_t{0}, kMessagesMax));
+    pub->add_flag("--timestamps", options->timestamps,
+                  "messages say when they were published, for `ivmq sub --latency`");
+    pub->add_option("--wait", options->wait_subscribers,
                     "publishes only when there are so many subscribers (default 0)")
         ->check(Within(uint32_t{0}, std::numeric_limits<uint32_t>::max()));
-    pub->add_option("--timeout", pub_timeout_,
-                    "seconds to wait for subscribers, and for room in a link")
-        ->check(Within(0.0, kSecondsMax))
-        ->capture_default_str();
+    AddSeconds(
+        pub, "--timeout", [options](auto given) { options->timeout = given; },
+        "seconds to wait for subscribers, and for room in a link (default 5)");
   }
 
   void AddSub() {
     CLI::App* sub = Add("sub", "prints messages as they come, each on a line", Subcommand::kSub);
-    sub->add_option("TOPIC", line_.sub.topic, "tokens by dots; * for one token, a last > for more")
+    SubOptions* const options = &line_.sub;
+    sub->footer(kSubFooter);
+    sub->add_option("TOPIC", options->topic, "tokens by dots; * for one token, a last > for more")
         ->required();
-    sub_count_option_ =
-        sub->add_option("--count", sub_count_, "ends after so many messages")->check(Counted(1));
-    sub_timeout_option_ =
-        sub->add_option("--timeout", sub_timeout_,
-                        "ends after so many seconds; with --count and fewer messages that is a "
-                        "failure (status 1)")
-            ->check(Within(0.0, kSecondsMax));
+    AddNumber(sub, "--count", &options->count, "ends after so many messages")->check(Counted(1));
+    AddSeconds(
+        sub, "--timeout", [options](auto given) { options->timeout = given; },
+        "ends after so many seconds; with --count and fewer messages that is a failure (status 1)");
+    sub->add_option("--history", options->history,
+                    "first the last so many messages that each publisher kept (default 0)")
+        ->check(Within(uint32_t{0}, kMessagesMax));
+    ExcludeEachOther(
+        {AddNumber(sub, "--keep-last", &options->keep_last,
+                   "holds the last so many messages of each publisher, which never waits for us; "
+                   "older ones are lost and counted (default for filters: 16)")
+             ->check(Within(uint32_t{1}, kMessagesMax)),
+         sub->add_flag("--drop-newest", options->drop_newest,
+                       "loses what comes while there is no room; publishers never wait"),
+         sub->add_flag("--reliable", options->reliable,
+                       "loses nothing: publishers wait or fail (default: what each offers)")});
+    AddDescriptors(sub, &options->descriptors);
+    CLI::Option* latency =
+        sub->add_flag("--latency", options->latency,
+                      "instead of messages, how long they were on the way (of publishers with "
+                      "timestamps): at the end, and meanwhile on a terminal or with --json");
+    AddSeconds(
+        sub, "--every", [options](auto given) { options->every = given; },
+        "seconds between figures of --latency (default 5)")
+        ->check(Within(kEverySecondsMin, kSecondsMax))
+        ->needs(latency);
+  }
+
+  void AddRequest() {
+    CLI::App* request =
+        Add("request", "asks a service and prints its reply, or replies, each on a line",
+            Subcommand::kRequest);
+    RequestOptions* const options = &line_.request;
+    request->footer(kRequestFooter);
+    request->add_option("SERVICE", options->service, "tokens by dots, no wildcards")->required();
+    ExcludeEachOther(AddPayload(request, &options->payload));
+    request->add_option("--type", options->payload.type_name,
+                        "full protobuf type name of the request (default: bytes without a type; "
+                        "with --json the one that the service takes)");
+    AddNumber(request, "--count", &options->count,
+              "how many requests, one after the other (default 1, or all lines)")
+        ->check(Counted(1));
+    request
+        ->add_option("--wait", options->wait_servers,
+                     "asks only when there are so many servers (default 0)")
+        ->check(Within(uint32_t{0}, std::numeric_limits<uint32_t>::max()));
+    AddSeconds(
+        request, "--timeout", [options](auto given) { options->timeout = given; },
+        "seconds that servers may take to come, and each request until its last reply (default 5)");
+  }
+
+  void AddReply() {
+    CLI::App* reply = Add("reply", "serves a service and prints the requests, each on a line",
+                          Subcommand::kReply);
+    ReplyOptions* const options = &line_.reply;
+    reply->footer(kReplyFooter);
+    reply->add_option("SERVICE", options->service, "tokens by dots, no wildcards")->required();
+    ExcludeEachOther(
+        {AddText(reply, "MESSAGE", &options->payload.text, "the reply, as text"),
+         AddText(reply, "--json", &options->payload.json, "the reply as JSON, encoded as --type"),
+         reply->add_flag("--echo", options->echo, "the reply is the request"),
+         reply->add_option("--command", options->command,
+                           "runs it by the shell for each request, which is its standard input; "
+                           "its standard output is the reply. Where the request's type is known it "
+                           "gets JSON, with --type it gives JSON. If it fails the request does")});
+    reply->add_option("--type", options->payload.type_name,
+                      "full protobuf type name of the replies (default: bytes without a type)");
+    AddDescriptors(reply, &options->payload.descriptors);
+    AddNumber(reply, "--count", &options->count, "ends after so many requests")->check(Counted(1));
   }
 
   void AddLists() {
@@ -227,40 +395,24 @@ class Parser {
   bool Take() {
     line_.admin_socket_given = !line_.admin_socket.empty();
     if (!line_.admin_socket_given) line_.admin_socket = DefaultAdminSocket();
-    if (line_.subcommand == Subcommand::kPub) {
-      if (data_->count() == 0 && stdin_->count() == 0 && size_->count() == 0) {
-        Complain("pub: what shall be published? Give --data TEXT, --size BYTES or --stdin");
-        return false;
-      }
-      if (stdin_->count() == 0) line_.pub.data = data_text_;
-      if (count_->count() > 0) line_.pub.count = pub_count_;
-      if (rate_->count() > 0) line_.pub.rate_hz = rate_hz_;
-      if (size_->count() > 0) line_.pub.size_bytes = size_bytes_;
-      line_.pub.timeout = Seconds(pub_timeout_);
+    const Payload& reply = line_.reply.payload;
+    std::string missing;
+    if (line_.subcommand == Subcommand::kPub && !line_.pub.payload.given() &&
+        !line_.pub.size_bytes) {
+      missing = "pub: what shall be published? Give MESSAGE, --file, --stdin, --json or --size";
+    } else if (line_.subcommand == Subcommand::kReply && !reply.given() && !line_.reply.echo &&
+               line_.reply.command.empty()) {
+      missing = "reply: what shall the reply be? Give MESSAGE, --json, --echo or --command";
+    } else if (line_.subcommand == Subcommand::kReply && reply.json && reply.type_name.empty()) {
+      missing = "reply: --json of which type? Give --type";
     }
-    if (sub_count_option_->count() > 0) line_.sub.count = sub_count_;
-    if (sub_timeout_option_->count() > 0) line_.sub.timeout = Seconds(sub_timeout_);
-    return true;
+    if (!missing.empty()) Complain(missing);
+    return missing.empty();
   }
 
   CLI::App app_;
   CommandLine line_;
   bool version_ = false;
-  CLI::Option* data_ = nullptr;
-  CLI::Option* stdin_ = nullptr;
-  CLI::Option* count_ = nullptr;
-  CLI::Option* rate_ = nullptr;
-  CLI::Option* size_ = nullptr;
-  CLI::Option* sub_count_option_ = nullptr;
-  CLI::Option* sub_timeout_option_ = nullptr;
-  bool from_stdin_ = false;
-  std::string data_text_;
-  uint64_t pub_count_ = 1;
-  double rate_hz_ = 0;
-  size_t size_bytes_ = 0;
-  double pub_timeout_ = 5;
-  uint64_t sub_count_ = 0;
-  double sub_timeout_ = 0;
 };
 
 }  // namespace
@@ -273,7 +425,8 @@ std::string DefaultAdminSocket() {
 }
 
 bool ParseCommandLine(int argc, char** argv, CommandLine* line, int* exit_code) {
-  return Parser().Parse(argc, argv, line, exit_code);
+  std::vector<char*> arguments = WithFlagInFront(argc, argv);
+  return Parser().Parse(static_cast<int>(arguments.size()), arguments.data(), line, exit_code);
 }
 
 }  // namespace ivmq::command

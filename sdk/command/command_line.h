@@ -11,6 +11,8 @@ namespace ivmq::command {
 enum class Subcommand {
   kPub,
   kSub,
+  kRequest,
+  kReply,
   kRealms,
   kPeers,
   kNodes,
@@ -23,21 +25,57 @@ enum class Subcommand {
   kDoctor,
 };
 
+// What is sent: one of the first four, or nothing.
+struct Payload {
+  std::optional<std::string> text;
+  std::string file;                 // its content; "-": of the standard input
+  bool lines = false;               // of the standard input, each a message
+  std::optional<std::string> json;  // encoded as type_name; "-": lines of the standard input
+  std::string type_name;            // empty: bytes; of json what the realm knows
+  std::string descriptors;          // file with a FileDescriptorSet; empty: ask the realm
+
+  bool given() const { return text || !file.empty() || lines || json; }
+};
+
 struct PubOptions {
   std::string topic;
-  std::string type_name;             // empty: bytes
-  std::optional<std::string> data;   // absent: lines of stdin, each a message
+  Payload payload;
   std::optional<uint64_t> count;     // absent: 1, or all lines
   std::optional<double> rate_hz;     // absent: as fast as subscribers take them
-  std::optional<size_t> size_bytes;  // data is repeated or cut to this
+  std::optional<size_t> size_bytes;  // the message is repeated or cut to this
   uint32_t wait_subscribers = 0;
-  std::chrono::nanoseconds timeout{};  // for subscribers to come, and for room in a link
+  uint32_t history = 0;
+  bool timestamps = false;
+  std::chrono::nanoseconds timeout = std::chrono::seconds(5);  // for subscribers, and for room
 };
 
 struct SubOptions {
   std::string topic;
+  std::string descriptors;
   std::optional<uint64_t> count;
   std::optional<std::chrono::nanoseconds> timeout;
+  uint32_t history = 0;
+  std::optional<uint32_t> keep_last;
+  bool drop_newest = false;
+  bool reliable = false;
+  bool latency = false;
+  std::chrono::nanoseconds every = std::chrono::seconds(5);  // of latency
+};
+
+struct RequestOptions {
+  std::string service;
+  Payload payload;
+  std::optional<uint64_t> count;  // absent: 1, or all lines
+  uint32_t wait_servers = 0;
+  std::chrono::nanoseconds timeout = std::chrono::seconds(5);
+};
+
+struct ReplyOptions {
+  std::string service;
+  Payload payload;  // no file, no lines; type_name is that of the replies
+  bool echo = false;
+  std::string command;  // for the shell
+  std::optional<uint64_t> count;
 };
 
 struct WatchOptions {
@@ -58,6 +96,8 @@ struct CommandLine {
   std::string topic;                // of links and audit; empty: all
   PubOptions pub;
   SubOptions sub;
+  RequestOptions request;
+  ReplyOptions reply;
   WatchOptions watch;
   uint64_t evict_id = 0;
 };

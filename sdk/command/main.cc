@@ -1,9 +1,13 @@
+#include <google/protobuf/stubs/logging.h>
+
 #include "sdk/command/audit.h"
 #include "sdk/command/command_line.h"
 #include "sdk/command/doctor.h"
 #include "sdk/command/interrupt.h"
 #include "sdk/command/lists.h"
 #include "sdk/command/pub.h"
+#include "sdk/command/reply.h"
+#include "sdk/command/request.h"
 #include "sdk/command/sub.h"
 #include "sdk/command/watch.h"
 
@@ -16,6 +20,10 @@ int Run(const CommandLine& line) {
       return RunPub(line);
     case Subcommand::kSub:
       return RunSub(line);
+    case Subcommand::kRequest:
+      return RunRequest(line);
+    case Subcommand::kReply:
+      return RunReply(line);
     case Subcommand::kWatch:
       return RunWatch(line);
     case Subcommand::kEvictNode:
@@ -40,6 +48,8 @@ int Run(const CommandLine& line) {
 
 int main(int argc, char** argv) {
   ivmq::command::Interrupt::Prepare();
+  // What peers say of their types may be nonsense; we say so ourselves.
+  google::protobuf::SetLogHandler(nullptr);
   ivmq::command::CommandLine line;
   int exit_code = 0;
   if (!ivmq::command::ParseCommandLine(argc, argv, &line, &exit_code)) return exit_code;

@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/util/json_util.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -12,42 +14,9 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "transport/utf8.h"
+
 namespace ivmq::command {
-namespace {
-
-// Bytes of the UTF-8 character at the start of `text`, its code point in *point; 0 if there is
-// none (overlong forms and surrogates included).
-size_t DecodeUtf8(std::string_view text, char32_t* point) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  size_t length = 0;
-  if (byte(0) < 0x80) {
-    *point = byte(0);
-    return 1;
-  }
-  if ((byte(0) & 0xe0) == 0xc0) {
-    length = 2;
-  } else if ((byte(0) & 0xf0) == 0xe0) {
-    length = 3;
-  } else if ((byte(0) & 0xf8) == 0xf0) {
-    length = 4;
-  } else {
-    return 0;
-  }
-  if (text.size() < length) return 0;
-  char32_t value = byte(0) & (0x7fU >> length);
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-    value = value << 6 | (byte(i) & 0x3f);
-  }
-  constexpr std::array<char32_t, 5> kSmallest = {0, 0, 0x80, 0x800, 0x10000};
-  if (value < kSmallest[length] || value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) {
-    return 0;
-  }
-  *point = value;
-  return length;
-}
-
-}  // namespace
 
 void PrintLine(std::string_view line) {
   if (std::fwrite(line.data(), 1, line.size(), stdout) == line.size() &&
@@ -60,16 +29,30 @@ void PrintLine(std::string_view line) {
   std::_Exit(kFailed);
 }
 
+void EndIfNobodyReads() {
+  pollfd output{STDOUT_FILENO, 0, 0};
+  if (::poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0) std::_Exit(kDone);
+}
+
 void Complain(std::string_view message) {
   fmt::print(stderr, "ivmq: {}\n", message);
   std::fflush(stderr);
+}
+
+void Note(std::string_view message) {
+  if (::isatty(STDERR_FILENO) != 0) Complain(message);
+}
+
+int Fail(const Status& status) {
+  Complain(status.message());
+  return status.code() == Code::kInvalidArgument ? kMisused : kFailed;
 }
 
 std::string JsonString(std::string_view text) {
   std::string json = "\"";
   while (!text.empty()) {
     char32_t point = 0;
-    const size_t length = DecodeUtf8(text, &point);
+    const size_t length = transport::DecodeUtf8(text, &point);
     if (length == 0) {
       json += "\xef\xbf\xbd";
     } else if (point == '"' || point == '\\') {
@@ -85,25 +68,33 @@ std::string JsonString(std::string_view text) {
   return json + '"';
 }
 
-std::string ToJsonLine(const google::protobuf::Message& message) {
+bool ToJson(const google::protobuf::Message& message, std::string* json) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   options.always_print_primitive_fields = true;
+  return google::protobuf::util::MessageToJsonString(message, json, options).ok();
+}
+
+std::string ToJsonLine(const google::protobuf::Message& message) {
   std::string json;
-  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
-  if (!status.ok()) {
-    Complain("cannot print a message as JSON: " + status.ToString());
-    return "{}";
-  }
-  return json;
+  if (ToJson(message, &json)) return json;
+  Complain("cannot print a message as JSON: " + message.GetTypeName());
+  return "{}";
+}
+
+std::string Shortened(std::string_view text) {
+  constexpr size_t kLongest = 80;
+  std::string shown(text.substr(0, kLongest));
+  // A character that was cut through would be no text any more.
+  while (text.size() > kLongest && !shown.empty() && !IsPrintableUtf8(shown)) shown.pop_back();
+  return fmt::format("'{}{}'", shown, text.size() > kLongest ? "…" : "");
 }
 
 bool IsPrintableUtf8(std::string_view text) {
   while (!text.empty()) {
     char32_t point = 0;
-    const size_t length = DecodeUtf8(text, &point);
-    const bool control = (point < 0x20 && point != '\t') || (point >= 0x7f && point < 0xa0);
-    if (length == 0 || control) return false;
+    const size_t length = transport::DecodeUtf8(text, &point);
+    if (length == 0 || !(point == '\t' || transport::IsPrintable(point))) return false;
     text.remove_prefix(length);
   }
   return true;

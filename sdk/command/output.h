@@ -1,6 +1,8 @@
 #ifndef IVMQ_SDK_COMMAND_OUTPUT_H_
 #define IVMQ_SDK_COMMAND_OUTPUT_H_
 
+#include <ivmq/status.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -20,14 +22,26 @@ inline constexpr int kMisused = 2;
 // quietly and with kDone; when the line cannot be written for another reason, with kFailed.
 void PrintLine(std::string_view line);
 
+// Ends the process as PrintLine does where nobody reads any more; for who waits for long.
+void EndIfNobodyReads();
+
 // "ivmq: message" on stderr.
 void Complain(std::string_view message);
+// The same, where a person looks: on a terminal only.
+void Note(std::string_view message);
+// Complains, and says what to exit with: kMisused where it could never have been done as it was
+// asked for (INVALID_ARGUMENT), else kFailed.
+[[nodiscard]] int Fail(const Status& status);
 
 // `text` in quotes, as JSON. Bytes that are no UTF-8 become U+FFFD.
 std::string JsonString(std::string_view text);
+// A text of the command line, cut to what a message has room for, in single quotes.
+std::string Shortened(std::string_view text);
 // One line: field names as in the .proto, fields with their default value included; 64-bit
 // integers are strings, as everywhere in protobuf's JSON.
 std::string ToJsonLine(const google::protobuf::Message& message);
+// The same where that may fail: of a message of a type that a peer described.
+bool ToJson(const google::protobuf::Message& message, std::string* json);
 
 // True if every byte belongs to a printable character of UTF-8 (tab counts, line ends do not).
 bool IsPrintableUtf8(std::string_view text);

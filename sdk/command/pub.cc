@@ -7,14 +7,15 @@
 #include <bit>
 #include <chrono>
 #include <condition_variable>
-#include <iostream>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <string>
 
 #include "sdk/command/interrupt.h"
 #include "sdk/command/output.h"
+#include "sdk/command/payload_source.h"
+#include "sdk/command/payload_types.h"
+#include "sdk/command/realm_view.h"
 
 namespace ivmq::command {
 namespace {
@@ -24,6 +25,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kWaitStep{100};
 constexpr size_t kRingPerMessage = 8;  // a message takes an eighth of its ring at most
 constexpr size_t kRingBytesMin = 64 << 10;
+constexpr size_t kRingBytesMax = 16 << 20;
+constexpr size_t kMessageBytesMax = kRingBytesMax / kRingPerMessage;
+constexpr size_t kTimeBytes = 24;  // what a timestamp adds to a message
 
 // A sleep that Ctrl-C ends.
 class Pause {
@@ -46,39 +50,11 @@ class Pause {
 };
 
 // A ring that takes the message, where its size is known before it is made; 0: the SDK's default.
-size_t RingBytesFor(const PubOptions& options) {
-  if (!options.data) return 0;
-  const size_t message_bytes = options.size_bytes.value_or(options.data->size());
-  return std::max(kRingBytesMin, std::bit_ceil(message_bytes * kRingPerMessage));
+size_t RingBytesFor(const PayloadSource& source, bool timestamps) {
+  if (!source.size()) return 0;
+  const size_t bytes = std::min(*source.size(), kMessageBytesMax) + (timestamps ? kTimeBytes : 0);
+  return std::clamp(std::bit_ceil(bytes * kRingPerMessage), kRingBytesMin, kRingBytesMax);
 }
-
-// The messages to publish, one after the other.
-class Source {
- public:
-  explicit Source(const PubOptions& options)
-      : left_(options.count), from_stdin_(!options.data.has_value()) {
-    if (from_stdin_) return;
-    if (!left_) left_ = 1;
-    text_ = *options.data;
-    if (options.size_bytes) {
-      const std::string unit = text_.empty() ? "x" : text_;
-      text_.clear();
-      while (text_.size() < *options.size_bytes) text_ += unit;
-      text_.resize(*options.size_bytes);
-    }
-  }
-  // Null when there are no more.
-  const std::string* Next() {
-    if (left_ && (*left_)-- == 0) return nullptr;
-    if (from_stdin_ && !std::getline(std::cin, text_)) return nullptr;
-    return &text_;
-  }
-
- private:
-  std::optional<uint64_t> left_;
-  const bool from_stdin_;
-  std::string text_;
-};
 
 // Waits in steps, so that Ctrl-C is heard.
 Status WaitForSubscribers(const PubOptions& options, BytesPublisher* publisher,
@@ -103,22 +79,22 @@ struct Sent {
   uint32_t links = 0;  // of the last message
 };
 
-Status PublishAll(const PubOptions& options, BytesPublisher* publisher, Pause* pause,
-                  const Interrupt& interrupt, Sent* sent) {
-  Source source(options);
+Status PublishAll(const PubOptions& options, PayloadSource* source, BytesPublisher* publisher,
+                  Pause* pause, const Interrupt& interrupt, Sent* sent) {
   const Clock::time_point begin = Clock::now();
   while (!interrupt.happened()) {
-    const std::string* message = source.Next();
-    if (message == nullptr) break;
+    const auto message = source->Next();
+    if (!message.ok()) return message.status();
+    if (message.value() == nullptr) break;
     if (options.rate_hz) {
       const std::chrono::duration<double> after(static_cast<double>(sent->messages) /
                                                 *options.rate_hz);
       if (!pause->Until(begin + std::chrono::duration_cast<Clock::duration>(after))) break;
     }
-    const auto published = publisher->Publish(std::as_bytes(std::span(*message)));
+    const auto published = publisher->Publish(std::as_bytes(std::span(*message.value())));
     if (!published.ok()) return published.status();
     ++sent->messages;
-    sent->bytes += message->size();
+    sent->bytes += message.value()->size();
     sent->links = published->links;
   }
   return Status();
@@ -134,31 +110,56 @@ void Report(const std::string& topic, const Sent& sent, Clock::duration took) {
   }
 }
 
+// The type to encode JSON as: what the topic has, where none is given.
+Result<std::string> TypeFor(const PubOptions& options, Node* node) {
+  if (!options.payload.type_name.empty() || !options.payload.json) return options.payload.type_name;
+  const auto realm = RealmView::Open(node);
+  if (!realm.ok()) return realm.status();
+  std::string type = realm->TypeOf(options.topic);
+  if (!type.empty()) return type;
+  return Status(
+      Code::kInvalidArgument,
+      fmt::format("--json: topic '{}' has no type that is known; give --type", options.topic));
+}
+
 }  // namespace
 
 int RunPub(const CommandLine& line) {
   const PubOptions& options = line.pub;
   Pause pause;
   const Interrupt interrupt([&pause] { pause.End(); });
+  PayloadTypes types;
+  if (const Status read = types.ReadFile(options.payload.descriptors); !read.ok()) {
+    return Fail(read);
+  }
   auto node = Node::Open({.name = "ivmq-pub", .socket_path = line.node_socket});
-  if (!node.ok()) {
-    Complain(node.status().message());
-    return kFailed;
+  if (!node.ok()) return Fail(node.status());
+  types.AskRealm(&node.value());
+  const auto type = TypeFor(options, &node.value());
+  if (!type.ok()) return Fail(type.status());
+  auto source = PayloadSource::Open(
+      options.payload, options.count, options.size_bytes,
+      [&](const std::string& json) { return types.FromJson(type.value(), json); });
+  if (!source.ok()) return Fail(source.status());
+  PublisherOptions offer;
+  offer.reliability = Block(options.timeout);
+  offer.ring_bytes = RingBytesFor(source.value(), options.timestamps);
+  offer.history = History(options.history);
+  offer.timestamps = options.timestamps;
+  if (options.payload.json || !options.payload.descriptors.empty()) {
+    offer.descriptors = types.DescriptorsOf(type.value());
   }
-  auto publisher = node->CreateBytesPublisher(
-      options.topic, options.type_name,
-      {.reliability = Block(options.timeout), .ring_bytes = RingBytesFor(options)});
-  if (!publisher.ok()) {
-    Complain(publisher.status().message());
-    return kFailed;
-  }
+  auto publisher = node->CreateBytesPublisher(options.topic, type.value(), offer);
+  if (!publisher.ok()) return Fail(publisher.status());
   Status status;
   if (options.wait_subscribers > 0) {
     status = WaitForSubscribers(options, &publisher.value(), interrupt);
   }
   Sent sent;
   const Clock::time_point begin = Clock::now();
-  if (status.ok()) status = PublishAll(options, &publisher.value(), &pause, interrupt, &sent);
+  if (status.ok()) {
+    status = PublishAll(options, &source.value(), &publisher.value(), &pause, interrupt, &sent);
+  }
   publisher->Close();
   if (status.ok() || sent.messages > 0) Report(options.topic, sent, Clock::now() - begin);
   if (status.ok()) return kDone;

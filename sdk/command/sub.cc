@@ -1,18 +1,19 @@
 #include "sdk/command/sub.h"
 
-#include <absl/strings/escaping.h>
 #include <fmt/core.h>
 #include <ivmq/ivmq.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstddef>
 #include <mutex>
 #include <string>
-#include <string_view>
 
 #include "sdk/command/interrupt.h"
+#include "sdk/command/latency.h"
 #include "sdk/command/output.h"
+#include "sdk/command/payload_text.h"
+#include "sdk/command/payload_types.h"
 
 namespace ivmq::command {
 namespace {
@@ -20,37 +21,145 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kLookEvery{1};
-constexpr size_t kShownBytes = 32;
 
-// Text as it is; what is none as its size and its first bytes.
-std::string ForPeople(std::string_view data) {
-  if (IsPrintableUtf8(data)) return std::string(data);
-  const std::string_view shown = data.substr(0, kShownBytes);
-  return fmt::format("<{} bytes> {}{}", data.size(),
-                     absl::BytesToHexString(absl::string_view(shown.data(), shown.size())),
-                     shown.size() < data.size() ? "…" : "");
+bool IsFilter(const std::string& topic) { return topic.find_first_of("*>") != std::string::npos; }
+
+// What goes with a message, as members of a JSON object with a comma in front.
+std::string NotesForPrograms(const MessageInfo& info) {
+  std::string members;
+  if (!info.attributes().empty()) {
+    for (const Attribute& attribute : info.attributes()) {
+      members += (members.empty() ? ",\"attributes\":{" : ",") + JsonString(attribute.key) + ':' +
+                 JsonString(attribute.value);
+    }
+    members += '}';
+  }
+  if (!info.traceparent().empty()) members += ",\"traceparent\":" + JsonString(info.traceparent());
+  if (const auto published = info.publish_time()) {
+    const auto since_epoch =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(published->when.time_since_epoch());
+    members += fmt::format(",\"published_ns\":\"{}\"", since_epoch.count());
+  }
+  if (const auto latency = info.latency()) {
+    members += fmt::format(R"(,"latency_ns":"{}","uncertainty_ns":"{}")", latency->value.count(),
+                           latency->uncertainty.count());
+  }
+  return members;
 }
 
-// "text" where the bytes are printable UTF-8, else "base64".
-std::string ForPrograms(const BytesMessage& message) {
-  const std::string_view data = message.text();
-  const std::string payload =
-      IsPrintableUtf8(data)
-          ? "\"text\":" + JsonString(data)
-          : "\"base64\":\"" +
-                std::string(absl::Base64Escape(absl::string_view(data.data(), data.size()))) + '"';
-  return fmt::format(R"({{"topic":{},"link_id":"{}","sequence":"{}","gap":"{}","bytes":{},{}}})",
-                     JsonString(message.info.topic), message.info.link_id, message.info.sequence,
-                     message.info.gap, data.size(), payload);
-}
+// What shall be done with messages: shown, or timed.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  virtual void OnMessage(const BytesMessage& message) = 0;
+  // Now and then, at least every second.
+  virtual void OnTick() {}
+  // Returns the exit status.
+  virtual int OnEnd() { return kDone; }
+};
+
+class Printer final : public Sink {
+ public:
+  Printer(const CommandLine& line, PayloadTypes* types)
+      : json_(line.json), names_topic_(IsFilter(line.sub.topic)), types_(types) {}
+
+  void OnMessage(const BytesMessage& message) override {
+    const MessageInfo& info = message.info;
+    const ReceivedPayload payload{message.bytes, info.type_name(),
+                                  types_->ToJson(info.type_name(), message.bytes, info.link_id)};
+    if (json_) {
+      return PrintLine(
+          fmt::format(R"({{"topic":{},"link_id":"{}","sequence":"{}","gap":"{}",{}{}}})",
+                      JsonString(info.topic), info.link_id, info.sequence, info.gap,
+                      ForPrograms(payload), NotesForPrograms(info)));
+    }
+    if (info.gap > 0) {
+      Complain(fmt::format("topic '{}': {} lost before the next one", info.topic,
+                           CountOf(info.gap, "message")));
+    }
+    PrintLine(names_topic_ ? fmt::format("{} {}", info.topic, ForPeople(payload))
+                           : ForPeople(payload));
+  }
+
+ private:
+  const bool json_;
+  const bool names_topic_;
+  PayloadTypes* const types_;
+};
+
+class Timer final : public Sink {
+ public:
+  explicit Timer(const CommandLine& line)
+      : json_(line.json),
+        meanwhile_(line.json || ::isatty(STDOUT_FILENO) != 0),
+        every_(line.sub.every),
+        next_(Clock::now() + every_) {}
+
+  void OnMessage(const BytesMessage& message) override {
+    now_.Add(message);
+    OnTick();
+  }
+  void OnTick() override {
+    if (!meanwhile_ || Clock::now() < next_) return;
+    next_ = Clock::now() + every_;
+    Print(now_, false);
+    total_.Add(now_);
+    now_.Clear();
+  }
+  int OnEnd() override {
+    total_.Add(now_);
+    Print(total_, true);
+    if (total_.times.count() > 0 || total_.messages() == 0) return kDone;
+    Complain(
+        "no message said when it was published: set timestamps of its publisher, as "
+        "`ivmq pub --timestamps` does");
+    return kFailed;
+  }
+
+ private:
+  void Print(const LatencyFigures& figures, bool total) const {
+    if (json_) {
+      PrintLine(fmt::format(R"({{{},"total":{}}})", figures.ForPrograms(), total));
+    } else {
+      PrintLine((total && meanwhile_ ? "in all: " : "") + figures.ForPeople());
+    }
+  }
+
+  const bool json_;
+  const bool meanwhile_;
+  const std::chrono::nanoseconds every_;
+  Clock::time_point next_;
+  LatencyFigures now_;
+  LatencyFigures total_;
+};
+
+// Says on a terminal that nobody publishes, once each time.
+class WaitingNote {
+ public:
+  explicit WaitingNote(const std::string& topic) : topic_(topic) {}
+  void Look(uint32_t publishers) {
+    if (publishers == 0 && !told_) {
+      Note(fmt::format("nobody publishes '{}'; waiting for somebody who does (Ctrl-C ends)",
+                       topic_));
+    }
+    told_ = publishers == 0;
+  }
+
+ private:
+  const std::string& topic_;
+  bool told_ = false;
+};
 
 // Receives until count, time or Ctrl-C ends it. Status: of the daemon, or OK.
-Status ReceiveAll(const CommandLine& line, BytesSubscriber* subscriber, const Node& node,
-                  const Interrupt& interrupt, uint64_t* received) {
-  const SubOptions& options = line.sub;
+Status ReceiveAll(const SubOptions& options, BytesSubscriber* subscriber, const Node& node,
+                  const Interrupt& interrupt, Sink* sink, uint64_t* received) {
   const Clock::time_point begin = Clock::now();
+  const std::chrono::nanoseconds look_every =
+      options.latency ? std::min<std::chrono::nanoseconds>(kLookEvery, options.every) : kLookEvery;
+  WaitingNote waiting(options.topic);
+  waiting.Look(subscriber->publishers());
   while (!interrupt.happened() && (!options.count || *received < *options.count)) {
-    std::chrono::nanoseconds wait = kLookEvery;
+    std::chrono::nanoseconds wait = look_every;
     if (options.timeout) {
       const std::chrono::nanoseconds left = *options.timeout - (Clock::now() - begin);
       if (left <= std::chrono::nanoseconds::zero()) return Status();
@@ -58,15 +167,51 @@ Status ReceiveAll(const CommandLine& line, BytesSubscriber* subscriber, const No
     }
     const auto got = subscriber->Receive(wait);
     if (got.ok()) {
-      PrintLine(line.json ? ForPrograms(*got) : ForPeople(got->text()));
+      sink->OnMessage(*got);
       ++*received;
-    } else if (got.status().code() != Code::kTimeout) {
-      return got.status();
-    } else if (!node.connected() && subscriber->publishers() == 0) {
+      continue;
+    }
+    if (got.status().code() != Code::kTimeout) return got.status();
+    sink->OnTick();
+    EndIfNobodyReads();
+    const uint32_t publishers = subscriber->publishers();
+    if (!node.connected() && publishers == 0) {
       return Status(Code::kUnavailable, "the daemon has gone away, and nobody publishes any more");
     }
+    waiting.Look(publishers);
   }
   return Status();
+}
+
+SubscriberOptions Ask(const SubOptions& options) {
+  SubscriberOptions ask;
+  if (options.reliable) ask.reliability = Reliable();
+  if (options.drop_newest) ask.reliability = DropNewest();
+  if (options.keep_last) ask.reliability = KeepLast(*options.keep_last);
+  ask.history = History(options.history);
+  ask.on_event = [](const Event& event) {
+    if (event.kind != Event::Kind::kIncompatible) return;
+    Complain(fmt::format("left out: {}", event.detail));
+  };
+  return ask;
+}
+
+int Receive(const CommandLine& line, BytesSubscriber* subscriber, const Node& node,
+            const Interrupt& interrupt, Sink* sink) {
+  const SubOptions& options = line.sub;
+  uint64_t received = 0;
+  const Status status = ReceiveAll(options, subscriber, node, interrupt, sink, &received);
+  const int exit_code = sink->OnEnd();
+  if (!status.ok()) {
+    Complain(status.message());
+    return kFailed;
+  }
+  if (options.count && received < *options.count) {
+    Complain(fmt::format("{} of {} messages came{}", received, *options.count,
+                         interrupt.happened() ? "" : " in time"));
+    return kFailed;
+  }
+  return exit_code;
 }
 
 }  // namespace
@@ -82,30 +227,20 @@ int RunSub(const CommandLine& line) {
     const std::lock_guard lock(mutex);
     waiting = subscriber;
   };
+  PayloadTypes types;
+  if (const Status read = types.ReadFile(line.sub.descriptors); !read.ok()) return Fail(read);
   auto node = Node::Open({.name = "ivmq-sub", .socket_path = line.node_socket});
-  if (!node.ok()) {
-    Complain(node.status().message());
-    return kFailed;
-  }
-  auto subscriber = node->CreateBytesSubscriber(line.sub.topic, {});
-  if (!subscriber.ok()) {
-    Complain(subscriber.status().message());
-    return kFailed;
-  }
+  if (!node.ok()) return Fail(node.status());
+  types.AskRealm(&node.value());
+  auto subscriber = node->CreateBytesSubscriber(line.sub.topic, {}, Ask(line.sub));
+  if (!subscriber.ok()) return Fail(subscriber.status());
   set_waiting(&subscriber.value());
-  uint64_t received = 0;
-  const Status status = ReceiveAll(line, &subscriber.value(), *node, interrupt, &received);
+  Printer printer(line, &types);
+  Timer timer(line);
+  Sink* const sink = line.sub.latency ? static_cast<Sink*>(&timer) : &printer;
+  const int exit_code = Receive(line, &subscriber.value(), *node, interrupt, sink);
   set_waiting(nullptr);
-  if (!status.ok()) {
-    Complain(status.message());
-    return kFailed;
-  }
-  if (line.sub.count && received < *line.sub.count) {
-    Complain(fmt::format("{} of {} messages came{}", received, *line.sub.count,
-                         interrupt.happened() ? "" : " in time"));
-    return kFailed;
-  }
-  return kDone;
+  return exit_code;
 }
 
 }  // namespace ivmq::command

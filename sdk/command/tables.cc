@@ -94,13 +94,14 @@ void RealmTable::Add(const v1::Realm& realm) {
 
 std::string RealmTroubles(const v1::Realm& realm) {
   std::string troubles;
-  const auto say = [&](uint64_t count, const char* what) {
+  const auto say = [&](uint64_t count, const char* why) {
     if (count == 0) return;
-    troubles += fmt::format("{}{} {}", troubles.empty() ? "" : "; ", count, what);
+    troubles +=
+        fmt::format("{}{} refused: {}", troubles.empty() ? "" : "; ", CountOf(count, "VM"), why);
   };
-  say(realm.refused_ids_exhausted(), "VMs refused: all 65535 IDs were given out, restart ivmqd");
-  say(realm.refused_too_many_peers(), "VMs refused: the peer table is full, use a larger region");
-  say(realm.refused_out_of_fds(), "VMs refused: ivmqd is out of file descriptors, raise the limit");
+  say(realm.refused_ids_exhausted(), "all 65535 IDs were given out, restart ivmqd");
+  say(realm.refused_too_many_peers(), "the peer table is full, use a larger region");
+  say(realm.refused_out_of_fds(), "ivmqd is out of file descriptors, raise the limit");
   if (realm.arena_orphaned_bytes() > 0) {
     troubles += fmt::format("{}{} orphaned: never used again before ivmqd restarts",
                             troubles.empty() ? "" : "; ",

@@ -72,14 +72,37 @@ std::string SubjectText(const v1::DiscoveryEvent& event) {
   }
 }
 
-void PrintEvent(const v1::DiscoveryEvent& event, bool json) {
-  if (json) return PrintLine(ToJsonLine(event));
+const std::string& RealmOf(const v1::DiscoveryEvent& event) {
+  switch (event.subject_case()) {
+    case v1::DiscoveryEvent::kPeer:
+      return event.peer().realm();
+    case v1::DiscoveryEvent::kNode:
+      return event.node().realm();
+    case v1::DiscoveryEvent::kTopic:
+      return event.topic().realm();
+    case v1::DiscoveryEvent::kService:
+      return event.service().realm();
+    default:
+      return event.link().realm();
+  }
+}
+
+// How events are shown.
+struct Style {
+  bool json = false;
+  bool names_realms = false;
+};
+
+void PrintEvent(const v1::DiscoveryEvent& event, const Style& style) {
+  if (style.json) return PrintLine(ToJsonLine(event));
   const auto now = std::chrono::system_clock::now();
   const std::string time = fmt::format("{:%H:%M:%S}", fmt::localtime(now));
   if (event.kind() == v1::DiscoveryEvent::SNAPSHOT_DONE) {
     return PrintLine(time + " = that is all there was; changes follow");
   }
-  PrintLine(fmt::format("{} {} {}", time, KindText(event.kind()), SubjectText(event)));
+  const std::string realm =
+      style.names_realms ? fmt::format("realm {}: ", RealmOf(event)) : std::string();
+  PrintLine(fmt::format("{} {} {}{}", time, KindText(event.kind()), realm, SubjectText(event)));
 }
 
 int WatchByNode(const CommandLine& line) {
@@ -94,7 +117,7 @@ int WatchByNode(const CommandLine& line) {
   });
   const Status status =
       WatchDiscovery(line.node_socket, line.watch, stop.get(),
-                     [&](const v1::DiscoveryEvent& event) { PrintEvent(event, line.json); });
+                     [&](const v1::DiscoveryEvent& event) { PrintEvent(event, {line.json}); });
   if (status.ok()) return kDone;
   Complain(status.message());
   return kFailed;
@@ -110,9 +133,13 @@ int RunWatch(const CommandLine& line) {
     return kFailed;
   }
   const Interrupt interrupt([&admin] { admin.value()->Cancel(); });
-  const Status status =
-      admin.value()->Watch(line.realm, line.watch,
-                           [&](const v1::DiscoveryEvent& event) { PrintEvent(event, line.json); });
+  Style style{line.json};
+  if (line.realm.empty()) {
+    const auto realms = admin.value()->ListRealms();
+    style.names_realms = realms.ok() && realms.value().realms_size() > 1;
+  }
+  const Status status = admin.value()->Watch(
+      line.realm, line.watch, [&](const v1::DiscoveryEvent& event) { PrintEvent(event, style); });
   if (interrupt.happened()) return kDone;
   Complain(status.ok() ? "ivmqd ended the watch" : status.message());
   return kFailed;

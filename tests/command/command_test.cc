@@ -5,11 +5,13 @@
 #include <ivmq/ivmq.h>
 
 #include <csignal>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "ivmq/v1/admin.pb.h"
+#include "tests/command/command_fixture.h"
 #include "tests/command/run_command.h"
 #include "tests/sdk/daemon.h"
 
@@ -17,40 +19,12 @@ namespace ivmq::command {
 namespace {
 
 using google::protobuf::Struct;
-using std::chrono::seconds;
 using test::Child;
 using test::WaitUntil;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr seconds kPatience{60};
-
-class CommandTest : public testing::Test {
- protected:
-  std::vector<std::string> WithSockets(const std::vector<std::string>& arguments) const {
-    std::vector<std::string> all{"--node-socket", daemon_.node_socket(), "--admin-socket",
-                                 daemon_.admin_socket()};
-    all.insert(all.end(), arguments.begin(), arguments.end());
-    return all;
-  }
-  Finished Run(const std::vector<std::string>& arguments, const std::string& input = "") const {
-    return RunIvmq(WithSockets(arguments), input);
-  }
-  Child Start(const std::vector<std::string>& arguments) const {
-    std::vector<std::string> all{IvmqPath()};
-    for (const std::string& argument : WithSockets(arguments)) all.push_back(argument);
-    return Child(all);
-  }
-  std::string Sockets() const {
-    return "--node-socket " + daemon_.node_socket() + " --admin-socket " + daemon_.admin_socket();
-  }
-  Node Open(const std::string& name) const {
-    return Node::Open({.name = name, .socket_path = daemon_.node_socket(), .timeout = kPatience})
-        .value();
-  }
-
-  test::Daemon daemon_;
-};
+using CommandTest = CommandFixture;
 
 TEST_F(CommandTest, PublishesToASubscriber) {
   Child sub = Start({"sub", "news", "--count", "3"});
@@ -124,7 +98,7 @@ TEST_F(CommandTest, NamesWhatIsWrongWithATopic) {
   for (const std::string& topic : topics) {
     for (const Finished& finished :
          {Run({"pub", topic, "--data", "x"}), Run({"sub", topic, "--timeout", "1"})}) {
-      EXPECT_EQ(finished.exit_code, 1) << testing::PrintToString(topic);
+      EXPECT_EQ(finished.exit_code, 2) << testing::PrintToString(topic);
       EXPECT_THAT(finished.err, HasSubstr("ivmq: ")) << testing::PrintToString(topic);
     }
   }
@@ -264,6 +238,34 @@ TEST_F(CommandTest, WatchesWhatComesAndGoes) {
     watch.Signal(SIGTERM);
     EXPECT_EQ(watch.Wait(), 0);
   }
+}
+
+TEST_F(CommandTest, WatchNamesRealmsWhereThereAreSeveral) {
+  const std::string& folder = daemon_.directory();
+  const auto path = [&folder](const char* name) { return folder + "/several-" + name; };
+  std::ofstream(path("toml")) << "admin-socket = \"" << path("admin") << "\"\n"
+                              << "[[realm]]\nname = \"red\"\nsize = \"16MiB\"\nvm-socket = \""
+                              << path("red-vm") << "\"\nnode-socket = \"" << path("red-node")
+                              << "\"\n[[realm]]\nname = \"blue\"\nsize = \"16MiB\"\nvm-socket = \""
+                              << path("blue-vm") << "\"\nnode-socket = \"" << path("blue-node")
+                              << "\"\n";
+  const Child daemon({"ivmqd", "--config", path("toml")});
+  ASSERT_TRUE(WaitUntil([&] {
+    return RunIvmq({"--admin-socket", path("admin"), "realms"}).exit_code == 0;
+  }));
+  const auto host_of = [&](const std::vector<std::string>& flags) {
+    std::vector<std::string> arguments{IvmqPath(), "--admin-socket", path("admin"), "watch"};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    Child watch(arguments);
+    std::string lines = watch.ReadLine() + "\n" + watch.ReadLine();
+    watch.Signal(SIGTERM);
+    EXPECT_EQ(watch.Wait(), 0);
+    return lines;
+  };
+  const std::string both = host_of({"--peers"});
+  EXPECT_THAT(both, HasSubstr(" + realm red: peer 0: "));
+  EXPECT_THAT(both, HasSubstr(" + realm blue: peer 0: "));
+  EXPECT_THAT(host_of({"--peers", "--realm", "red"}), HasSubstr(" + peer 0: "));
 }
 
 TEST_F(CommandTest, EvictsANode) {

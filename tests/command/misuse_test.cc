@@ -1,9 +1,11 @@
 // What needs no daemon: misuse, help, and what is said when nobody is there.
 
+#include <absl/strings/escaping.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "sdk/command/output.h"
+#include "tests/command/descriptor_files.h"
 #include "tests/command/run_command.h"
 
 namespace ivmq::command {
@@ -31,6 +33,27 @@ TEST(MisuseTest, IsTellableFromFailureByTheExitStatus) {
       {"pub", "topic", "--size", "99999999999999"},
       {"sub", "topic", "--timeout", "inf"},
       {"sub", "topic", "--timeout", "soon"},
+      {"sub", "topic", "--history", "65537"},
+      {"sub", "topic", "--keep-last", "0"},
+      {"sub", "topic", "--keep-last", "65537"},
+      {"sub", "topic", "--keep-last", "1", "--reliable"},
+      {"sub", "topic", "--reliable", "--drop-newest"},
+      {"sub", "topic", "--every", "1"},
+      {"sub", "topic", "--latency", "--every", "0"},
+      {"pub", "topic", "x", "--data", "y"},
+      {"pub", "topic", "x", "--json", "{}"},
+      {"pub", "topic", "--file", "f", "--stdin"},
+      {"pub", "topic", "--json", "-", "--size", "1"},
+      {"pub", "topic", "x", "--history", "65537"},
+      {"request"},
+      {"request", "service", "x", "--stdin"},
+      {"request", "service", "--count", "0"},
+      {"request", "service", "--timeout", "-1"},
+      {"reply"},
+      {"reply", "service"},
+      {"reply", "service", "x", "--echo"},
+      {"reply", "service", "--echo", "--command", "cat"},
+      {"reply", "service", "--json", "{}"},
       {"evict"},
       {"evict", "node"},
       {"evict", "peer", "0"},
@@ -58,6 +81,12 @@ TEST(MisuseTest, IsExplainedByWhatWasGivenAndWhatIsAllowed) {
        "ivmq: --rate: '0' is not a number from 0.001 to 1000000000; see `ivmq pub --help`\n"},
       {{"pub", "topic", "--size", "-1"},
        "ivmq: --size: '-1' is not a whole number from 0 to 2097152; see `ivmq pub --help`\n"},
+      {{"sub", "topic", "--keep-last", "0"},
+       "ivmq: --keep-last: '0' is not a whole number from 1 to 65536; see `ivmq sub --help`\n"},
+      {{"sub", "topic", "--keep-last", "1", "--reliable"}, "ivmq: --"},
+      {{"pub", "topic"}, "ivmq: pub: what shall be published? Give MESSAGE, "},
+      {{"reply", "service"}, "ivmq: reply: what shall the reply be? Give MESSAGE, "},
+      {{"reply", "service", "--json", "{}"}, "ivmq: reply: --json of which type? Give --type\n"},
   };
   for (const auto& [arguments, explanation] : misuses) {
     EXPECT_THAT(RunIvmq(arguments).err, StartsWith(explanation));
@@ -71,6 +100,27 @@ TEST(MisuseTest, HelpAndVersionAreNoMisuse) {
     EXPECT_FALSE(finished.out.empty()) << argument;
   }
   EXPECT_THAT(RunIvmq({"--help"}).out, HasSubstr("one JSON object a line"));
+}
+
+TEST(MisuseTest, TheExamplesOfTheHelpCanBeRun) {
+  int examples = 0;
+  for (const char* command : {"pub", "sub", "request", "reply"}) {
+    const Finished help = RunIvmq({command, "--help"});
+    EXPECT_EQ(help.exit_code, 0) << command;
+    for (const std::string& line : help.Lines()) {
+      if (!line.starts_with("  ivmq ")) continue;
+      ++examples;
+      // Each gets as far as to look for a daemon.
+      const Finished run = RunScript(
+          "cd \"$(mktemp -d)\" && trap 'rm -r \"$PWD\"' EXIT\n"
+          "export IVMQ_NODE_SOCKET=/nowhere/node.sock\n"
+          "printf 'x' >frame.bin; base64 -d >acme.desc <<<" +
+          absl::Base64Escape(AcmeDescriptors()) + "\n" + line);
+      EXPECT_EQ(run.exit_code, 1) << line << "\n" << run.err;
+      EXPECT_THAT(run.err, HasSubstr("/nowhere/node.sock")) << line;
+    }
+  }
+  EXPECT_EQ(examples, 12);
 }
 
 TEST(NoDaemonTest, SaysWhereItLookedAndWhatToDo) {

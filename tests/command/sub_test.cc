@@ -1,0 +1,197 @@
+// What `ivmq sub` asks publishers for, and `ivmq pub` offers.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "ivmq/v1/admin.pb.h"
+#include "tests/command/command_fixture.h"
+#include "tests/sdk/texts.h"
+
+namespace ivmq::command {
+namespace {
+
+using google::protobuf::Struct;
+using test::AsBytes;
+using test::Child;
+using test::WaitUntil;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class SubTest : public CommandFixture {
+ protected:
+  // The link to the only subscriber of the topic.
+  v1::Link LinkOf(const std::string& topic) const {
+    v1::Link link;
+    EXPECT_TRUE(WaitUntil([&] {
+      const auto lines = Run({"links", "--topic", topic, "--json"}).Lines();
+      if (lines.size() == 1) link = ParseJson<v1::Link>(lines[0]);
+      return link.state() == v1::Link::UP;
+    }));
+    return link;
+  }
+};
+
+TEST_F(SubTest, GetsThePublishersHistoryFirst) {
+  Node node = Open("history");
+  auto publisher = node.CreatePublisher("t", {.history = History(3)}).value();
+  for (const char* text : {"1", "2", "3", "4"}) ASSERT_TRUE(publisher.Publish(AsBytes(text)).ok());
+  EXPECT_EQ(Run({"sub", "t", "--history", "2", "--count", "2"}).out, "3\n4\n");
+  EXPECT_EQ(Run({"sub", "t", "--history", "9", "--reliable", "--count", "3"}).out, "2\n3\n4\n");
+}
+
+TEST_F(SubTest, GetsTheHistoryThatPubKeeps) {
+  Child pub = Start({"pub", "t", "x", "--count", "1000000", "--rate", "100", "--history", "5"});
+  ASSERT_TRUE(WaitUntil([&] { return Run({"topics", "--json"}).Lines().size() == 1; }));
+  Child sub = Start({"sub", "t", "--history", "9"});
+  EXPECT_EQ(LinkOf("t").history(), 5u);
+}
+
+TEST_F(SubTest, SaysWhereNoHistoryIsKept) {
+  Node node = Open("forgetful");
+  auto publisher = node.CreatePublisher("t").value();
+  const Finished sub = Run({"sub", "t", "--history", "2"});
+  EXPECT_EQ(sub.exit_code, 1);
+  EXPECT_THAT(sub.err, HasSubstr("keeps no messages for latecomers"));
+  // One that fits by a filter, one that does not.
+  auto keeper = node.CreatePublisher("u", {.history = History(1)}).value();
+  ASSERT_TRUE(keeper.Publish(AsBytes("kept")).ok());
+  Child both(
+      {"/bin/sh", "-c", "exec " + IvmqPath() + " " + Sockets() + " sub '>' --history 1 2>&1"});
+  const std::string lines = both.ReadLine() + "\n" + both.ReadLine() + "\n";
+  EXPECT_THAT(lines, HasSubstr("u kept\n"));
+  EXPECT_THAT(lines, HasSubstr("ivmq: left out: topic \"t\""));
+}
+
+TEST_F(SubTest, AgreesOnWhatItAskedFor) {
+  Node node = Open("offers");
+  auto publisher = node.CreatePublisher("t", {.reliability = Fail()}).value();
+  const auto agreed = [&](const std::vector<std::string>& flags) {
+    std::vector<std::string> arguments{"sub", "t"};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    Child sub = Start(arguments);
+    const v1::Link link = LinkOf("t");
+    sub.Signal(SIGTERM);
+    EXPECT_EQ(sub.Wait(), 0);
+    EXPECT_TRUE(WaitUntil([&] { return publisher.subscribers() == 0; }));
+    return link;
+  };
+  EXPECT_EQ(agreed({}).reliability(), v1::Qos::RELIABLE);
+  EXPECT_EQ(agreed({"--reliable"}).reliability(), v1::Qos::RELIABLE);
+  EXPECT_EQ(agreed({"--drop-newest"}).reliability(), v1::Qos::DROP_NEWEST);
+  EXPECT_EQ(agreed({"--keep-last", "7"}).depth(), 7u);
+  auto last = node.CreatePublisher("last", {.reliability = KeepLast(2)}).value();
+  const Finished refused = Run({"sub", "last", "--reliable"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("asks for reliable"));
+}
+
+TEST_F(SubTest, SaysWhatWasLost) {
+  for (const bool json : {false, true}) {
+    const std::string topic = json ? "programs" : "people";
+    const std::string flags = "--keep-last 1 --count 2" + std::string(json ? " --json" : "");
+    Child sub({"/bin/sh", "-c",
+               "exec " + IvmqPath() + " " + Sockets() + " sub " + topic + " " + flags + " 2>&1"});
+    Node node = Open("fast");
+    auto publisher = node.CreatePublisher(topic).value();
+    ASSERT_TRUE(publisher.WaitForSubscribers(1, kPatience).ok());
+    ASSERT_TRUE(publisher.Publish(AsBytes("first")).ok());
+    const std::string first = sub.ReadLine();
+    EXPECT_THAT(first, HasSubstr("first"));
+    sub.Stop();
+    for (const char* text : {"lost", "lost", "last"}) {
+      ASSERT_TRUE(publisher.Publish(AsBytes(text)).ok());
+    }
+    sub.Signal(SIGCONT);
+    if (json) {
+      EXPECT_EQ(FieldOf(ParseJson<Struct>(sub.ReadLine()), "gap"), "2");
+    } else {
+      EXPECT_EQ(sub.ReadLine(), "ivmq: topic 'people': 2 messages lost before the next one");
+      EXPECT_EQ(sub.ReadLine(), "last");
+    }
+    EXPECT_EQ(sub.Wait(), 0);
+  }
+}
+
+TEST_F(SubTest, TellsHowLongMessagesWereOnTheWay) {
+  Child people = Start({"sub", "t", "--latency", "--count", "100"});
+  Child programs = Start({"sub", "t", "--latency", "--count", "100", "--json", "--every", "0.05"});
+  const Finished pub = Run({"pub", "t", "x", "--timestamps", "--count", "100", "--rate", "200",
+                            "--wait", "2", "--timeout", "60"});
+  EXPECT_EQ(pub.exit_code, 0) << pub.err;
+  const std::string line = people.ReadAll();
+  EXPECT_THAT(line, testing::MatchesRegex("100 messages: p50 .+, p99 .+, p99.9 .+, max .+, each "
+                                          "\xc2\xb1"
+                                          "0 ns\n"));
+  EXPECT_EQ(people.Wait(), 0);
+  int lines = 0;
+  int messages = 0;
+  for (;;) {
+    const auto figures = ParseJson<Struct>(programs.ReadLine());
+    ASSERT_FALSE(figures.fields().empty());
+    const bool total = figures.fields().at("total").bool_value();
+    const int seen = std::stoi(FieldOf(figures, "messages"));
+    EXPECT_EQ(FieldOf(figures, "uncertainty_ns"), "0");  // both are on the host
+    EXPECT_LE(std::stoll(FieldOf(figures, "p50_ns")), std::stoll(FieldOf(figures, "p99_ns")));
+    EXPECT_LE(std::stoll(FieldOf(figures, "p999_ns")), std::stoll(FieldOf(figures, "max_ns")));
+    ++lines;
+    if (total) {
+      EXPECT_EQ(seen, 100);
+      break;
+    }
+    messages += seen;
+  }
+  EXPECT_GT(lines, 1);
+  EXPECT_LE(messages, 100);
+  EXPECT_EQ(programs.Wait(), 0);
+}
+
+TEST_F(SubTest, SaysThatMessagesHaveNoTime) {
+  Child sub = Start({"sub", "t", "--latency", "--count", "2"});
+  EXPECT_EQ(Run({"pub", "t", "x", "--count", "2", "--wait", "1", "--timeout", "60"}).exit_code, 0);
+  EXPECT_EQ(sub.ReadAll(), "2 messages; 2 without a time\n");
+  EXPECT_EQ(sub.Wait(), 1);
+  const Finished none = Run({"sub", "t", "--latency", "--timeout", "0.1"});
+  EXPECT_EQ(none.out, "0 messages\n");
+  EXPECT_EQ(none.exit_code, 0);
+}
+
+TEST_F(SubTest, ShowsToProgramsWhatGoesWithAMessage) {
+  Child sub = Start({"sub", "t", "--count", "1", "--json"});
+  Node node = Open("notes");
+  auto publisher = node.CreatePublisher("t", {.timestamps = true}).value();
+  ASSERT_TRUE(publisher.WaitForSubscribers(1, kPatience).ok());
+  const std::vector<Attribute> attributes = {{"unit", "\"K\""}, {"b", "2"}};
+  const std::string traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  ASSERT_TRUE(
+      publisher.Publish(AsBytes("300"), {.attributes = attributes, .traceparent = traceparent})
+          .ok());
+  const auto message = ParseJson<Struct>(sub.ReadLine());
+  EXPECT_EQ(FieldOf(message.fields().at("attributes").struct_value(), "unit"), "\"K\"");
+  EXPECT_EQ(FieldOf(message.fields().at("attributes").struct_value(), "b"), "2");
+  EXPECT_EQ(FieldOf(message, "traceparent"), traceparent);
+  EXPECT_GT(std::stoll(FieldOf(message, "published_ns")), 0);
+  EXPECT_GE(std::stoll(FieldOf(message, "latency_ns")), 0);
+}
+
+TEST_F(SubTest, SaysOnATerminalThatItWaits) {
+  const Finished terminal =
+      RunScript("script -qec \"ivmq " + Sockets() + " sub t --timeout 0.1\" /dev/null");
+  EXPECT_THAT(terminal.out, HasSubstr("nobody publishes 't'; waiting"));
+  const Finished plain = Run({"sub", "t", "--timeout", "0.1"});
+  EXPECT_THAT(plain.err, IsEmpty());
+  EXPECT_THAT(plain.out, IsEmpty());
+}
+
+TEST_F(SubTest, EndsWithItsReaderAlsoWhileNothingComes) {
+  // Nothing was ever published: only the closed pipe can end it.
+  const Finished finished = RunScript("set -o pipefail; ivmq " + Sockets() + " sub t | true");
+  EXPECT_EQ(finished.exit_code, 0);
+  EXPECT_THAT(finished.err, IsEmpty());
+}
+
+}  // namespace
+}  // namespace ivmq::command
