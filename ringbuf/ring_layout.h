@@ -55,6 +55,7 @@ inline constexpr uint64_t kRingLayoutVersion = 3;           // 3: ends on a pair
 inline constexpr size_t kCacheLineBytes = 64;
 inline constexpr uint64_t kMinCapacity = 4096;
 inline constexpr uint64_t kMaxCapacity = uint64_t{16} << 20;
+inline constexpr uint64_t kDefaultCapacity = 64 << 10;  // of a link where neither side has a wish
 
 // Payloads of at least this many bytes start on a cache line.
 inline constexpr uint64_t kAlignedPayloadBytes = 4096;

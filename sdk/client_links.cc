@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "ringbuf/ring_layout.h"
 #include "sdk/client_impl.h"
 #include "sdk/convert.h"
 #include "sdk/defaults.h"
@@ -44,7 +45,7 @@ ClientImpl::ClientImpl(std::shared_ptr<NodeImpl> node, std::string_view service,
     : Endpoint(node->events(), std::string(service), {}),
       node_(std::move(node)),
       service_(service),
-      ring_bytes_(options.ring_bytes == 0 ? kDefaultRingBytes : options.ring_bytes),
+      ring_bytes_(options.ring_bytes == 0 ? ringbuf::kDefaultCapacity : options.ring_bytes),
       max_open_(options.max_open),
       crew_(&mutex_, this, std::move(waiter)) {}
 

@@ -11,8 +11,6 @@
 
 namespace ivmq::internal {
 
-// Ring of a link where neither side has a wish, in bytes of data.
-inline constexpr size_t kDefaultRingBytes = 64 << 10;
 inline constexpr size_t kNodeNameBytesMax = 63;
 
 // INVALID_ARGUMENT unless 0 (no wish) or a size that a ring can have.

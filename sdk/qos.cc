@@ -59,7 +59,7 @@ Status SetSizes(const PublisherOptions& options, v1::Qos* qos) {
   }
   const size_t ring = options.ring_bytes != 0
                           ? options.ring_bytes
-                          : std::max(kDefaultRingBytes, std::bit_ceil(message * 8));
+                          : std::max(ringbuf::kDefaultCapacity, std::bit_ceil(message * 8));
   if (message > ring / 8) {
     return Invalid("max_message_bytes of " + std::to_string(message) + " in a ring of " +
                    std::to_string(ring) + " bytes: at most " + std::to_string(ring / 8) +

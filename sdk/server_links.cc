@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "ringbuf/ring_layout.h"
 #include "sdk/convert.h"
 #include "sdk/defaults.h"
 #include "sdk/handler_scope.h"
@@ -44,7 +45,7 @@ ServerImpl::ServerImpl(std::shared_ptr<NodeImpl> node, std::string_view service,
       service_(service),
       handler_(std::move(handler)),
       executor_(options.executor),
-      ring_bytes_(options.ring_bytes == 0 ? kDefaultRingBytes : options.ring_bytes),
+      ring_bytes_(options.ring_bytes == 0 ? ringbuf::kDefaultCapacity : options.ring_bytes),
       max_concurrent_(options.executor ? options.max_concurrent : 1),
       serves_itself_(serves_itself),
       crew_(&mutex_, this, std::move(waiter)) {}

@@ -1,6 +1,7 @@
 #ifndef IVMQ_TRANSPORT_ATTACH_PROTOCOL_H_
 #define IVMQ_TRANSPORT_ATTACH_PROTOCOL_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "transport/region_layout.h"
@@ -29,6 +30,9 @@ namespace ivmq::transport {
 inline constexpr uint64_t kAttachMagic = 0x3143545441514d49;  // "IMQATTC1"
 inline constexpr uint32_t kAttachVersion = 1;
 inline constexpr uint32_t kMaxAttachFds = 4;
+// That one machine may have at once, on the host as in a guest. Those count whose session has
+// ended, until their process has.
+inline constexpr size_t kMaxNodesPerPeer = 4096;
 
 enum class AttachKind : uint32_t { kWelcome = 1, kRefused = 2 };
 enum class RegionAccess : uint32_t { kMemfd = 1, kVfio = 2, kSysfs = 3 };

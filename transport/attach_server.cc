@@ -180,8 +180,10 @@ void AttachServer::Greet(UniqueFd socket) {
   if (!refusal_.ok()) return SendRefusal(socket.get(), refusal_);
   if (clients_.size() >= options_.max_clients) {
     return SendRefusal(socket.get(), Status(Code::kResourceExhausted,
-                                            "the daemon serves " + std::to_string(clients_.size()) +
-                                                " processes, which is its limit"));
+                                            "this machine has " + std::to_string(clients_.size()) +
+                                                " nodes attached, at most " +
+                                                std::to_string(options_.max_clients) +
+                                                " are allowed; `ivmq nodes` lists them. End some"));
   }
   const Result<PeerProcess> process = PeerOf(socket.get());
   if (!process.ok()) return SendRefusal(socket.get(), process.status());

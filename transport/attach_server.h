@@ -57,7 +57,8 @@ class AttachServer {
     // The vectors that clients listen on, each given to the fewest; both included.
     uint32_t first_vector = 0;
     uint32_t last_vector = 0;
-    size_t max_clients = 4096;         // more, not forgotten yet, are refused: RESOURCE_EXHAUSTED
+    // More, not forgotten yet, are refused: RESOURCE_EXHAUSTED.
+    size_t max_clients = kMaxNodesPerPeer;
     uint64_t first_connection_id = 1;  // the next of a server that this one goes on for
     // How the death of a client's process is seen: an fd that is readable from then on.
     std::function<Result<UniqueFd>(const PeerProcess&)> open_process = OpenProcess;

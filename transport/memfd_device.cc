@@ -8,7 +8,6 @@
 #include <bit>
 #include <cerrno>
 #include <fstream>
-#include <limits>
 #include <utility>
 
 namespace ivmq::transport {
@@ -17,19 +16,6 @@ namespace {
 Status NoDoorbell(uint32_t peer, uint32_t vector) {
   return Status(Code::kNotFound, "no doorbell to vector " + std::to_string(vector) + " of peer " +
                                      std::to_string(peer));
-}
-
-// What the kernel could give without swapping; the largest number if it does not say.
-uint64_t AvailableBytes() {
-  std::ifstream meminfo("/proc/meminfo");
-  std::string key;
-  uint64_t kibibytes = 0;
-  std::string unit;
-  while (meminfo >> key >> kibibytes) {
-    if (key == "MemAvailable:") return kibibytes << 10;
-    std::getline(meminfo, unit);
-  }
-  return std::numeric_limits<uint64_t>::max();
 }
 
 }  // namespace
@@ -106,6 +92,18 @@ Status MemfdDevice::Lend(uint32_t vector, AttachMessage* welcome, std::vector<in
 std::string MemfdDevice::description() const { return "memfd"; }
 int MemfdDevice::region_fd() const { return region_fd_.get(); }
 
+uint64_t AvailableMemoryBytes() {
+  std::ifstream meminfo("/proc/meminfo");
+  std::string key;
+  uint64_t kibibytes = 0;
+  std::string unit;
+  while (meminfo >> key >> kibibytes) {
+    if (key == "MemAvailable:") return kibibytes << 10;
+    std::getline(meminfo, unit);
+  }
+  return 0;
+}
+
 Result<UniqueFd> CreateRegionMemfd(const std::string& name, uint64_t region_bytes, bool allocate) {
   if (region_bytes < kMinRegionBytes || !std::has_single_bit(region_bytes)) {
     return Status(Code::kInvalidArgument, "a region has a power of two of at least " +
@@ -113,7 +111,8 @@ Result<UniqueFd> CreateRegionMemfd(const std::string& name, uint64_t region_byte
                                               std::to_string(region_bytes));
   }
   // A memfd has no limit of its own: taking the pages beyond this would end in the OOM killer.
-  if (const uint64_t available = AvailableBytes(); allocate && region_bytes > available) {
+  const uint64_t available = allocate ? AvailableMemoryBytes() : 0;
+  if (available != 0 && region_bytes > available) {
     return Status(Code::kResourceExhausted,
                   "a region of " + std::to_string(region_bytes) + " bytes is more than the " +
                       std::to_string(available) +

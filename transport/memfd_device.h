@@ -57,6 +57,9 @@ class MemfdDevice : public Device {
   std::map<uint32_t, std::map<uint32_t, SharedFd>> doorbells_;  // guarded by mutex_
 };
 
+// What the kernel could give without swapping (MemAvailable); 0 if it does not say.
+uint64_t AvailableMemoryBytes();
+
 // A new memfd of that size, sealed against shrinking, growing and unsealing, as QEMU's ivshmem
 // device needs it: power of two, at least 1 MiB. `allocate` takes the pages now, so that nobody
 // meets SIGBUS later; RESOURCE_EXHAUSTED if there is not that much memory.

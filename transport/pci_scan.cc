@@ -12,7 +12,7 @@
 #include <sstream>
 #include <system_error>
 
-#include "transport/region_layout.h"
+#include "transport/region.h"
 
 namespace ivmq::transport {
 namespace {

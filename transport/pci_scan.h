@@ -24,8 +24,6 @@ inline constexpr uint64_t kIvPositionRegister = 8;
 inline constexpr uint64_t kDoorbellRegister = 12;
 inline constexpr uint64_t kRegisterPageBytes = 4096;
 
-inline constexpr uint32_t kMaxPeerId = 0xffff;
-
 struct PciBar {
   uint64_t start = 0;  // physical address
   uint64_t bytes = 0;

@@ -38,7 +38,8 @@ struct RegionInfo {
   uint64_t arena_bytes = 0;
 };
 
-inline constexpr uint32_t kMaxVectors = 256;
+inline constexpr uint32_t kMaxVectors = 256;    // of a peer; beyond, QEMU's doorbells alias
+inline constexpr uint32_t kMaxPeerId = 0xffff;  // the doorbell register has 16 bits for it
 
 // How many VMs a region of that size can have connected at once: one for 256 KiB, 64 to 1024.
 uint32_t PeerSlotsFor(uint64_t region_bytes);

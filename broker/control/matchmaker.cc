@@ -32,12 +32,12 @@ std::string NodeText(const Node& node) {
 }
 
 uint64_t OfferedRingBytes(const v1::Qos& qos) {
-  return qos.ring_bytes() == 0 ? kDefaultRingBytes : qos.ring_bytes();
+  return qos.ring_bytes() == 0 ? ringbuf::kDefaultCapacity : qos.ring_bytes();
 }
 
 uint64_t LargerWish(const v1::Qos& one, const v1::Qos& other) {
   const uint64_t wish = std::max(one.ring_bytes(), other.ring_bytes());
-  return wish == 0 ? kDefaultRingBytes : wish;
+  return wish == 0 ? ringbuf::kDefaultCapacity : wish;
 }
 
 uint64_t LargestMessage(const v1::Qos& publisher) {

@@ -13,8 +13,6 @@
 
 namespace ivmq::control {
 
-inline constexpr uint64_t kDefaultRingBytes = 64 << 10;
-
 inline constexpr uint32_t kMaxDepth = 65536;
 inline constexpr uint32_t kMaxHistory = 65536;
 

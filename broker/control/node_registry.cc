@@ -10,6 +10,7 @@
 #include "broker/control/matchmaker.h"
 #include "broker/control/misfits.h"
 #include "broker/control/topic_name.h"
+#include "transport/attach_protocol.h"
 #include "transport/region.h"
 #include "transport/region_layout.h"
 
@@ -28,10 +29,9 @@ absl::StatusOr<const Node*> NodeRegistry::AddNode(NewNode wish) {
   const auto& nodes = state_->directory.nodes();
   const auto there = static_cast<size_t>(std::count_if(
       nodes.begin(), nodes.end(), [&](const auto& n) { return n.second.peer_id == peer_id; }));
-  const size_t most = peer_id == 0 ? kMaxNodesOnHost : kMaxNodesPerGuest;
-  if (there >= most) {
-    return absl::ResourceExhaustedError(
-        fmt::format("peer {} has {} nodes, at most {} are allowed", peer_id, there, most));
+  if (there >= transport::kMaxNodesPerPeer) {
+    return absl::ResourceExhaustedError(fmt::format("peer {} has {} nodes, at most {} are allowed",
+                                                    peer_id, there, transport::kMaxNodesPerPeer));
   }
   const uint64_t id = state_->ids->Next();
   const absl::StatusOr<uint64_t> wake =

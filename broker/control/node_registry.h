@@ -32,8 +32,6 @@ struct Origin {
 class NodeRegistry {
  public:
   static constexpr size_t kMaxEndpointsPerNode = 4096;
-  static constexpr size_t kMaxNodesPerGuest = 4096;
-  static constexpr size_t kMaxNodesOnHost = 65536;
 
   explicit NodeRegistry(RealmState* state) : state_(state), links_(state) {}
 

@@ -10,8 +10,8 @@
 #include <cstdlib>
 #include <set>
 
-#include "broker/keeper/limits.h"
-#include "transport/region_layout.h"
+#include "transport/memfd_device.h"
+#include "transport/region.h"
 
 namespace ivmq::broker {
 namespace {
@@ -82,10 +82,10 @@ Result<RealmConfig> ResolveRealm(const RealmText& text, const Machine& machine,
     realm.region_bytes = bytes.value();
   }
   if (Status status = CheckSize(realm.region_bytes); !status.ok()) return status;
-  if (text.vectors && (*text.vectors < 1 || *text.vectors > kLargestVectors)) {
+  if (text.vectors && (*text.vectors < 1 || *text.vectors > transport::kMaxVectors)) {
     return Invalid(
         fmt::format("vectors {}: must be 1 to {}, and the same as vectors= of the VMs' devices",
-                    *text.vectors, kLargestVectors));
+                    *text.vectors, transport::kMaxVectors));
   }
   if (text.vectors) realm.vectors = static_cast<uint32_t>(*text.vectors);
   realm.vm_sockets = text.vm_sockets;
@@ -149,7 +149,7 @@ bool RealmText::empty() const {
 
 Machine Machine::ThisOne() {
   Machine machine;
-  machine.available_bytes = AvailableMemoryBytes();
+  machine.available_bytes = transport::AvailableMemoryBytes();
   // NOLINTNEXTLINE(concurrency-mt-unsafe): read at start, in one thread
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   if (geteuid() == 0) {

@@ -14,7 +14,6 @@
 
 namespace ivmq::broker {
 
-inline constexpr uint32_t kLargestVectors = 256;  // beyond, QEMU's doorbells alias
 inline constexpr uint64_t kDefaultRegionBytes = uint64_t{256} << 20;
 inline constexpr uint32_t kDefaultVectors = 8;
 inline constexpr mode_t kDefaultSocketMode = 0660;

@@ -74,7 +74,7 @@ void IvshmemServer::Refuse(RefusalReason reason) {
 
 void IvshmemServer::Accept(UniqueFd socket, uint32_t socket_index) {
   if (clients_.size() >= options_.max_peers) return Refuse(RefusalReason::kTooManyPeers);
-  if (next_id_ > kLargestPeerId) return Refuse(RefusalReason::kIdsExhausted);
+  if (next_id_ > transport::kMaxPeerId) return Refuse(RefusalReason::kIdsExhausted);
   auto vectors = transport::CreateEventfds(options_.vectors);
   if (!vectors.ok()) return Refuse(RefusalReason::kOutOfFds);
 

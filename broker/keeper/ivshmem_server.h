@@ -12,13 +12,13 @@
 #include "broker/keeper/peer_vectors.h"
 #include "broker/keeper_protocol.h"
 #include "transport/event_loop.h"
+#include "transport/region.h"
 #include "transport/unique_fd.h"
 #include "transport/unix_socket.h"
 
 namespace ivmq::broker {
 
 inline constexpr uint32_t kHostPeer = 0;
-inline constexpr uint32_t kLargestPeerId = 65535;  // the doorbell register has 16 bits for it
 
 struct PeerInfo {
   uint32_t id = 0;
@@ -48,7 +48,7 @@ class IvshmemServer {
   struct Options {
     uint32_t vectors = 8;
     uint32_t first_id = 1;  // tests start near the end
-    uint32_t max_peers = kLargestPeerId;
+    uint32_t max_peers = transport::kMaxPeerId;
   };
 
   // Borrows all but `host_vectors`.

@@ -2,10 +2,6 @@
 
 #include <sys/resource.h>
 
-#include <fstream>
-#include <limits>
-#include <string>
-
 namespace ivmq::broker {
 
 uint64_t RaiseOpenFileLimit() {
@@ -23,17 +19,6 @@ uint64_t OpenFileLimitOf(pid_t pid) {
   rlimit limit{};
   if (pid <= 0 || prlimit(pid, RLIMIT_NOFILE, nullptr, &limit) != 0) return 0;
   return limit.rlim_cur;
-}
-
-uint64_t AvailableMemoryBytes() {
-  std::ifstream file("/proc/meminfo");
-  std::string name;
-  uint64_t kib = 0;
-  while (file >> name >> kib) {
-    if (name == "MemAvailable:") return kib * 1024;
-    file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-  }
-  return 0;
 }
 
 }  // namespace ivmq::broker

@@ -13,9 +13,6 @@ uint64_t RaiseOpenFileLimit();
 // Soft RLIMIT_NOFILE of another process; 0 if it cannot be read.
 uint64_t OpenFileLimitOf(pid_t pid);
 
-// MemAvailable of /proc/meminfo in bytes; 0 if it cannot be read.
-uint64_t AvailableMemoryBytes();
-
 }  // namespace ivmq::broker
 
 #endif  // IVMQ_BROKER_KEEPER_LIMITS_H_

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "sdk/command/output.h"
+#include "transport/region.h"
 
 namespace ivmq::command {
 namespace {
@@ -387,7 +388,7 @@ class Parser {
     CLI::App* peer = evict->add_subcommand("peer", "disconnects a VM's device");
     peer->add_option("ID", line_.evict_id, "as `ivmq peers` shows it; not 0")
         ->required()
-        ->check(Within(uint32_t{1}, uint32_t{65535}));
+        ->check(Within(uint32_t{1}, transport::kMaxPeerId));
     peer->add_option("--realm", line_.realm, "of the peer (default: the only one)");
     peer->callback([this] { line_.subcommand = Subcommand::kEvictPeer; });
   }

@@ -11,6 +11,7 @@
 #include "broker/control/matchmaker.h"
 #include "broker/control/node_registry.h"
 #include "broker/control/topic_name.h"
+#include "transport/attach_protocol.h"
 #include "transport/memfd_device.h"
 #include "transport/region.h"
 
@@ -249,6 +250,29 @@ TEST_F(RegistryRandomTest, WhatFitsIsLinkedAndAllMemoryComesBack) {
        {absl::StatusCode::kOk, absl::StatusCode::kInvalidArgument,
         absl::StatusCode::kFailedPrecondition, absl::StatusCode::kResourceExhausted}) {
     EXPECT_GT(outcomes_[code], 0) << absl::StatusCodeToString(code);
+  }
+}
+
+// As many as may attach to the daemon of a machine, on the host as in a guest.
+TEST_F(RegistryRandomTest, TakesAsManyNodesOfAMachineAsAttachToIt) {
+  const auto add = [this](uint32_t peer_id) {
+    NodeRegistry::NewNode node;
+    node.origin.peer_id = peer_id;
+    node.name = "n";
+    return registry_.AddNode(std::move(node));
+  };
+  for (const uint32_t peer_id : {0u, 1u}) {
+    uint64_t last = 0;
+    for (size_t i = 0; i < transport::kMaxNodesPerPeer; ++i) {
+      const auto node = add(peer_id);
+      ASSERT_TRUE(node.ok()) << i << ": " << node.status();
+      last = (*node)->id;
+    }
+    EXPECT_EQ(add(peer_id).status().code(), absl::StatusCode::kResourceExhausted);
+    registry_.Leave(last, SideEvent::kLost);
+    EXPECT_FALSE(add(peer_id).ok()) << "its process may be there still";
+    registry_.Leave(last, SideEvent::kDied);
+    EXPECT_TRUE(add(peer_id).ok());
   }
 }
 

@@ -102,7 +102,7 @@ TEST_F(IvshmemStressTest, ThousandsOfPassersByUpToTheLastIdCostAStalledClientNot
   IvshmemClient watcher = ConnectLight();
   IvshmemClient stalled = ConnectLight();
   Settle(watcher);
-  for (uint32_t id = kFirst + 2; id <= kLargestPeerId; ++id) {
+  for (uint32_t id = kFirst + 2; id <= transport::kMaxPeerId; ++id) {
     { const IvshmemClient passer_by = ConnectLight(); }
     loop_.RunOnce(std::chrono::milliseconds(0));
     watcher.Read();
@@ -111,7 +111,7 @@ TEST_F(IvshmemStressTest, ThousandsOfPassersByUpToTheLastIdCostAStalledClientNot
   Settle(watcher, stalled, refused);
   EXPECT_TRUE(refused.at_eof());
   EXPECT_EQ(server_->refused(RefusalReason::kIdsExhausted), 1u);
-  EXPECT_EQ(observer_.gone.size(), size_t{kLargestPeerId} - kFirst - 1);
+  EXPECT_EQ(observer_.gone.size(), size_t{transport::kMaxPeerId} - kFirst - 1);
   EXPECT_THAT(watcher.peers(), ElementsAre(0, kFirst + 1));
   EXPECT_THAT(stalled.peers(), ElementsAre(0, kFirst));
   EXPECT_EQ(watcher.violation() + stalled.violation(), "");

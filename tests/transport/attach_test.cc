@@ -218,7 +218,9 @@ TEST_F(AttachTest, RefusesMoreClientsThanItsLimit) {
   const Attached first = LocalRealm::Must(Attach(daemon.path(), Soon()));
   {
     const Attached second = LocalRealm::Must(Attach(daemon.path(), Soon()));
-    EXPECT_EQ(Attach(daemon.path(), Soon()).status().code(), Code::kResourceExhausted);
+    const Status refused = Attach(daemon.path(), Soon()).status();
+    EXPECT_EQ(refused.code(), Code::kResourceExhausted);
+    EXPECT_THAT(refused.message(), HasSubstr("2 nodes attached, at most 2 are allowed"));
   }
   ASSERT_TRUE(daemon.Await([](const TestDaemon& d) { return d.gone_count == 1; }));
   EXPECT_TRUE(Attach(daemon.path(), Soon()).ok());
