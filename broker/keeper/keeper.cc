@@ -20,6 +20,7 @@ namespace {
 
 using transport::Code;
 using transport::ErrnoStatus;
+using transport::ListeningSocket;
 using transport::Status;
 using transport::UniqueFd;
 
@@ -42,7 +43,7 @@ Keeper::Keeper(transport::EventLoop* loop, KeeperConfig config)
 Keeper::~Keeper() = default;
 
 Status Keeper::Start() {
-  const SocketAccess access{config_.socket_mode, config_.socket_group};
+  const transport::SocketAccess access{config_.socket_mode, config_.socket_group};
   auto admin =
       ListeningSocket::Open(config_.admin_socket, transport::UnixSocketType::kStream, access);
   if (!admin.ok()) return admin.status();

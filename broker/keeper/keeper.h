@@ -11,9 +11,9 @@
 #include "broker/keeper/control_process.h"
 #include "broker/keeper/fd_budget.h"
 #include "broker/keeper/listener.h"
-#include "broker/keeper/listening_socket.h"
 #include "broker/keeper/realm.h"
 #include "transport/event_loop.h"
+#include "transport/listening_socket.h"
 
 namespace ivmq::broker {
 
@@ -56,7 +56,7 @@ class Keeper {
   int exit_code_ = 0;
 
   std::vector<std::unique_ptr<Realm>> realms_;
-  ListeningSocket admin_socket_;
+  transport::ListeningSocket admin_socket_;
   std::unique_ptr<Listener> admin_listener_;
   std::unique_ptr<ControlProcess> control_process_;
   std::unique_ptr<ControlLink> control_;

@@ -18,6 +18,7 @@ namespace {
 
 using transport::AttachServer;
 using transport::ErrnoStatus;
+using transport::ListeningSocket;
 using transport::MemfdDevice;
 using transport::Result;
 using transport::Status;
@@ -58,7 +59,7 @@ Result<std::unique_ptr<Realm>> Realm::Open(const Shared& shared, uint32_t index,
   return realm;
 }
 
-Status Realm::Listen(const SocketAccess& access) {
+Status Realm::Listen(const transport::SocketAccess& access) {
   for (const std::string& path : config_.vm_sockets) {
     auto socket = ListeningSocket::Open(path, transport::UnixSocketType::kStream, access);
     if (!socket.ok()) return socket.status();

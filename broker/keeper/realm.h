@@ -11,9 +11,9 @@
 #include "broker/keeper/fd_budget.h"
 #include "broker/keeper/ivshmem_server.h"
 #include "broker/keeper/listener.h"
-#include "broker/keeper/listening_socket.h"
 #include "transport/attach_server.h"
 #include "transport/event_loop.h"
+#include "transport/listening_socket.h"
 #include "transport/memfd_device.h"
 #include "transport/region.h"
 
@@ -27,7 +27,7 @@ class Realm : private IvshmemObserver {
   struct Shared {
     transport::EventLoop* loop;
     FdBudget* budget;
-    SocketAccess access;
+    transport::SocketAccess access;
   };
 
   // Creates the region and listens. ALREADY_EXISTS when a live process has one of the sockets.
@@ -57,7 +57,7 @@ class Realm : private IvshmemObserver {
  private:
   Realm(const Shared& shared, uint32_t index, const RealmConfig& config);
   transport::Status CreateMemory();
-  transport::Status Listen(const SocketAccess& access);
+  transport::Status Listen(const transport::SocketAccess& access);
   transport::Status ServeNodes();
   void WarnOfOpenFileLimit(uint32_t max_peers) const;
 
@@ -80,8 +80,8 @@ class Realm : private IvshmemObserver {
   transport::UniqueFd region_;
   PeerVectors host_vectors_;
   std::unique_ptr<IvshmemServer> server_;
-  std::vector<ListeningSocket> vm_sockets_;
-  ListeningSocket node_socket_;
+  std::vector<transport::ListeningSocket> vm_sockets_;
+  transport::ListeningSocket node_socket_;
   std::vector<std::unique_ptr<Listener>> vm_listeners_;
   std::unique_ptr<transport::AttachServer> nodes_;
   transport::FdWatch nodes_watch_;

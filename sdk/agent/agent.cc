@@ -1,11 +1,13 @@
 #include "sdk/agent/agent.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -70,6 +72,7 @@ Agent::~Agent() {
   retry_timer_.Reset();
   server_watch_.Reset();
   server_.reset();
+  node_socket_.Close();
   processes_.clear();
   control_.reset();
   // gRPC ends its calls by itself: their socket need not be pumped for that.
@@ -81,9 +84,13 @@ Agent::~Agent() {
 }
 
 Status Agent::Listen() {
-  Result<UniqueFd> listener = transport::ListenUnix(
-      options_.node_socket, transport::UnixSocketType::kSeqpacket, options_.node_socket_mode);
-  if (!listener.ok()) return listener.status();
+  Result<transport::ListeningSocket> socket =
+      transport::ListeningSocket::Open(options_.node_socket, transport::UnixSocketType::kSeqpacket,
+                                       {.mode = options_.node_socket_mode, .group = std::nullopt});
+  if (!socket.ok()) return socket.status();
+  node_socket_ = std::move(socket).value();
+  UniqueFd listener(::fcntl(node_socket_.fd(), F_DUPFD_CLOEXEC, 0));
+  if (!listener) return transport::ErrnoStatus(errno, "cannot duplicate a file descriptor");
   AttachServer::Options options;
   options.realm = region_;
   const uint32_t vectors = std::min(
@@ -95,8 +102,8 @@ Status Agent::Listen() {
       .on_attached = [this](AttachServer::Client client) { OnAttached(std::move(client)); },
       .on_gone = [this](uint64_t id, AttachServer::Gone how) { OnGone(id, how); },
   };
-  Result<std::unique_ptr<AttachServer>> server = AttachServer::Create(
-      std::move(listener).value(), device_, std::move(options), std::move(callbacks));
+  Result<std::unique_ptr<AttachServer>> server =
+      AttachServer::Create(std::move(listener), device_, std::move(options), std::move(callbacks));
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
   server_->Refuse(Status(Code::kUnavailable,

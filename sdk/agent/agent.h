@@ -18,6 +18,7 @@
 #include "transport/attach_server.h"
 #include "transport/device.h"
 #include "transport/event_loop.h"
+#include "transport/listening_socket.h"
 #include "transport/region.h"
 #include "transport/status.h"
 
@@ -49,7 +50,7 @@ class Agent {
   };
 
   // Opens the region and listens. FAILED_PRECONDITION for a region that is not ours or of another
-  // layout version; as transport::ListenUnix for the socket.
+  // layout version; as transport::ListeningSocket for the socket.
   static transport::Result<std::unique_ptr<Agent>> Create(
       std::shared_ptr<transport::EventLoop> loop, std::shared_ptr<transport::Device> device,
       const Options& options);
@@ -84,6 +85,7 @@ class Agent {
   const Options options_;
 
   Greeter greeter_;
+  transport::ListeningSocket node_socket_;
   std::unique_ptr<transport::AttachServer> server_;
   transport::FdWatch server_watch_;
   const std::shared_ptr<std::atomic<size_t>> unfinished_calls_ =

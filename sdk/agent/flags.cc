@@ -3,10 +3,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <cstdlib>
 
 namespace ivmq::agent {
 namespace {
+
+constexpr int kMisused = 2;
 
 std::string DefaultNodeSocket() {
   if (::geteuid() == 0) return "/run/ivmq/node.sock";
@@ -17,7 +20,17 @@ std::string DefaultNodeSocket() {
 
 std::string CheckDevice(const std::string& device) {
   if (device == "auto" || device.rfind("vfio:", 0) == 0 || device.rfind("pci:", 0) == 0) return {};
-  return "expected auto, vfio:BDF or pci:BDF (BDF like 0000:00:02.0), found '" + device + "'";
+  return "'" + device + "' is not auto, vfio:BDF or pci:BDF (BDF like 0000:00:02.0)";
+}
+
+std::string CheckLogLevel(const std::string& level) {
+  LogLevel parsed = LogLevel::kInfo;
+  if (ParseLogLevel(level, &parsed)) return {};
+  return "'" + level + "' is not debug, info, warning or error";
+}
+
+std::string CheckSocketPath(const std::string& path) {
+  return path.empty() ? "the path is empty" : std::string();
 }
 
 }  // namespace
@@ -36,15 +49,18 @@ bool ParseFlags(int argc, char** argv, Flags* flags, int* exit_code) {
       ->capture_default_str();
   app.add_flag("--bind", flags->bind, "give the device to the vfio-pci driver first");
   app.add_option("--node-socket", flags->node_socket, "where processes attach")
+      ->check(CLI::Validator(CheckSocketPath, ""))
       ->capture_default_str();
   std::string level = "info";
   app.add_option("--log-level", level, "debug, info, warning or error")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->check(CLI::Validator(CheckLogLevel, ""))
       ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    *exit_code = app.exit(error) == 0 ? 0 : 2;
+    const bool asked = error.get_exit_code() == 0;  // for help or the version
+    *exit_code = asked ? app.exit(error) : kMisused;
+    if (!asked) std::fprintf(stderr, "ivmq-agent: %s; see `ivmq-agent --help`\n", error.what());
     return false;
   }
   return ParseLogLevel(level, &flags->log_level);

@@ -1,13 +1,11 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
-#include <filesystem>
+#include <cstdlib>
 #include <memory>
-#include <system_error>
+#include <utility>
 
 #include "sdk/agent/agent.h"
 #include "sdk/agent/flags.h"
@@ -39,14 +37,6 @@ void QuietenGrpc() {
   ::setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "0", 0);
 }
 
-Status MakeSocketFolder(const std::string& socket) {
-  std::error_code error;
-  const std::filesystem::path folder = std::filesystem::path(socket).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  return error ? transport::ErrnoStatus(error.value(), "cannot create " + folder.string())
-               : Status();
-}
-
 Status Run(const Flags& flags, const UniqueFd& signals) {
   Result<transport::OpenedDevice> opened = transport::OpenDevice(flags.device, flags.bind);
   if (!opened.ok()) return opened.status();
@@ -54,8 +44,6 @@ Status Run(const Flags& flags, const UniqueFd& signals) {
   Result<std::unique_ptr<transport::EventLoop>> created = transport::EventLoop::Create();
   if (!created.ok()) return created.status();
   const std::shared_ptr<transport::EventLoop> loop = std::move(created).value();
-  if (Status status = MakeSocketFolder(flags.node_socket); !status.ok()) return status;
-
   const std::shared_ptr<transport::Device> device = std::move(opened).value().device;
   Result<std::unique_ptr<Agent>> agent =
       Agent::Create(loop, device, {.node_socket = flags.node_socket});
@@ -69,7 +57,6 @@ Status Run(const Flags& flags, const UniqueFd& signals) {
   loop->Run();
   ::sd_notify(0, "STOPPING=1");
   LogInfo("stopping; processes go on with the links that they have");
-  ::unlink(flags.node_socket.c_str());
   return Status();
 }
 

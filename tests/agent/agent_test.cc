@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <string>
 #include <thread>
 
@@ -17,6 +18,9 @@ using testing::HasSubstr;
 
 using AgentTest = AgentFixture;
 
+// Each time it wakes it looks for its entry, and for an answer.
+constexpr uint64_t kTries = 3;
+
 TEST_F(AgentTest, FindsControlAndShowsThatItLives) {
   StartConnected();
   EXPECT_EQ(control_.hellos_accepted(), 1U);
@@ -26,7 +30,7 @@ TEST_F(AgentTest, FindsControlAndShowsThatItLives) {
 
 TEST_F(AgentTest, WaitsForItsEntryInThePeerTable) {
   Start();
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  ASSERT_TRUE(Eventually([this] { return agent_->wakeups() > kTries; }));
   EXPECT_FALSE(agent_->connected());
   control_.Announce(1);
   EXPECT_TRUE(Eventually([this] { return agent_->connected(); }));
@@ -36,7 +40,7 @@ TEST_F(AgentTest, RingsAgainUntilControlListens) {
   control_.set_accepts(false);
   control_.Announce(1);
   Start();
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  ASSERT_TRUE(Eventually([this] { return agent_->wakeups() > kTries; }));
   EXPECT_FALSE(agent_->connected());
   control_.set_accepts(true);
   EXPECT_TRUE(Eventually([this] { return agent_->connected(); }));
@@ -170,6 +174,26 @@ TEST_F(AgentTest, ASecondAgentOfTheSameMachineIsHeardAnew) {
   Start();
   EXPECT_TRUE(Eventually([&] { return control_.hellos_accepted() == 2; }));
   EXPECT_TRUE(Eventually([&] { return agent_->connected(); }));
+}
+
+TEST_F(AgentTest, TakesItsSocketAwayAtItsEnd) {
+  StartConnected();
+  EXPECT_TRUE(std::filesystem::exists(socket()));
+  agent_.reset();
+  EXPECT_FALSE(std::filesystem::exists(socket()));
+}
+
+TEST_F(AgentTest, MakesOneDirectoryForItsSocketAndNoMore) {
+  Agent::Options wish = options();
+  wish.node_socket = directory_ + "/run/node.sock";
+  EXPECT_TRUE(
+      Agent::Create(LocalRealm::Must(transport::EventLoop::Create()), vm_, wish).status().ok());
+  wish.node_socket = directory_ + "/rnu/ivmq/node.sock";
+  const auto mistyped =
+      Agent::Create(LocalRealm::Must(transport::EventLoop::Create()), vm_, wish).status();
+  EXPECT_EQ(mistyped.code(), transport::Code::kNotFound);
+  EXPECT_THAT(mistyped.message(), HasSubstr(directory_ + "/rnu/ivmq"));
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/rnu"));
 }
 
 TEST_F(AgentTest, RefusesARegionOfAnotherLayoutVersion) {

@@ -44,10 +44,9 @@ class AgentThread {
   }
   // Looks from the loop's own thread.
   void Watch() {
-    ++looks_;
     connected_ = agent_->connected();
     processes_ = agent_->processes();
-    wakeups_ = loop_->wakeups() - looks_;
+    wakeups_ = loop_->wakeups() - looks_++;  // the first look woke nobody
     look_.Set(std::chrono::milliseconds(20), [this] { Watch(); });
   }
 

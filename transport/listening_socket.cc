@@ -1,4 +1,4 @@
-#include "broker/keeper/listening_socket.h"
+#include "transport/listening_socket.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,21 +7,15 @@
 #include <filesystem>
 #include <utility>
 
-namespace ivmq::broker {
+namespace ivmq::transport {
 
-using transport::Code;
-using transport::ErrnoStatus;
-using transport::Result;
-using transport::Status;
-
-Result<ListeningSocket> ListeningSocket::Open(const std::string& path,
-                                              transport::UnixSocketType type,
+Result<ListeningSocket> ListeningSocket::Open(const std::string& path, UnixSocketType type,
                                               const SocketAccess& access) {
   const std::string directory = std::filesystem::path(path).parent_path().string();
   if (!directory.empty() && mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) {
     return ErrnoStatus(errno, "cannot create the directory " + directory + " for " + path);
   }
-  auto fd = transport::ListenUnix(path, type, access.mode);
+  auto fd = ListenUnix(path, type, access.mode);
   if (!fd.ok()) return fd.status();
   ListeningSocket socket;
   socket.fd_ = std::move(fd).value();
@@ -64,4 +58,4 @@ void ListeningSocket::Close() {
   fd_.Reset();
 }
 
-}  // namespace ivmq::broker
+}  // namespace ivmq::transport

@@ -1,4 +1,4 @@
-#include "broker/keeper/listening_socket.h"
+#include "transport/listening_socket.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,11 +7,10 @@
 #include <filesystem>
 #include <string>
 
-namespace ivmq::broker {
+namespace ivmq::transport {
 namespace {
 
 using testing::HasSubstr;
-using transport::UnixSocketType;
 
 class ListeningSocketTest : public testing::Test {
  protected:
@@ -21,7 +20,7 @@ class ListeningSocketTest : public testing::Test {
   }
   ~ListeningSocketTest() override { std::filesystem::remove_all(folder_); }
 
-  static transport::Result<ListeningSocket> Open(const std::string& path) {
+  static Result<ListeningSocket> Open(const std::string& path) {
     return ListeningSocket::Open(path, UnixSocketType::kStream, {});
   }
 
@@ -56,4 +55,4 @@ TEST_F(ListeningSocketTest, MakesOneDirectoryAndNoMore) {
 }
 
 }  // namespace
-}  // namespace ivmq::broker
+}  // namespace ivmq::transport

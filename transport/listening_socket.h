@@ -1,5 +1,5 @@
-#ifndef IVMQ_BROKER_KEEPER_LISTENING_SOCKET_H_
-#define IVMQ_BROKER_KEEPER_LISTENING_SOCKET_H_
+#ifndef IVMQ_TRANSPORT_LISTENING_SOCKET_H_
+#define IVMQ_TRANSPORT_LISTENING_SOCKET_H_
 
 #include <sys/types.h>
 
@@ -10,7 +10,7 @@
 #include "transport/unique_fd.h"
 #include "transport/unix_socket.h"
 
-namespace ivmq::broker {
+namespace ivmq::transport {
 
 // Who may connect.
 struct SocketAccess {
@@ -18,16 +18,15 @@ struct SocketAccess {
   std::optional<gid_t> group;
 };
 
-// A listening UNIX socket whose path goes with it.
+// A listening UNIX socket whose path goes with it. One thread at a time.
 class ListeningSocket {
  public:
   ListeningSocket() = default;
   // Creates the last directory of the path if there is none (mode 0755), but not a whole chain of
   // them, as whoever mistypes a path would find them all over the place. ALREADY_EXISTS names the
   // live process that listens there; a stale socket is replaced.
-  static transport::Result<ListeningSocket> Open(const std::string& path,
-                                                 transport::UnixSocketType type,
-                                                 const SocketAccess& access);
+  static Result<ListeningSocket> Open(const std::string& path, UnixSocketType type,
+                                      const SocketAccess& access);
   ListeningSocket(ListeningSocket&& other) noexcept;
   ListeningSocket& operator=(ListeningSocket&& other) noexcept;
   ~ListeningSocket() { Close(); }
@@ -38,12 +37,12 @@ class ListeningSocket {
   void Close();
 
  private:
-  transport::UniqueFd fd_;
+  UniqueFd fd_;
   std::string path_;
   dev_t device_ = 0;  // what was bound at the path
   ino_t inode_ = 0;
 };
 
-}  // namespace ivmq::broker
+}  // namespace ivmq::transport
 
-#endif  // IVMQ_BROKER_KEEPER_LISTENING_SOCKET_H_
+#endif  // IVMQ_TRANSPORT_LISTENING_SOCKET_H_
