@@ -164,6 +164,10 @@ Result<Attached> Attach(const std::string& socket_path, Clock::time_point deadli
     if (reason.ok() || status.code() != Code::kDeadlineExceeded) {
       reason = Status(mends ? Code::kUnavailable : status.code(), status.message());
     }
+    if (status.code() == Code::kPermissionDenied) {
+      reason = Status(status.code(),
+                      status.message() + "; on a host, ivmqd --socket-group lets a group in");
+    }
     const auto left = deadline - Clock::now();
     if (!mends || left <= Clock::duration::zero()) break;
     const auto pause = std::min<Clock::duration>(left, kRetryPause);

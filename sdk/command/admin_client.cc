@@ -47,7 +47,9 @@ Status ExplainConnect(const Status& status, const std::string& path) {
                         ": on a host start it (systemctl start ivmqd), or give --admin-socket or "
                         "IVMQ_ADMIN_SOCKET; in a guest there is none: ask on the host");
     case Code::kPermissionDenied:
-      return Status(status.code(), "no permission for " + path + ": run as the user of ivmqd");
+      return Status(status.code(), "no permission for " + path +
+                                       ": run as the user of ivmqd, or start ivmqd with "
+                                       "--socket-group of a group of this user");
     default:
       return Status(status.code(), path + ": " + status.message());
   }

@@ -65,7 +65,9 @@ void FailToAttach(const transport::Status& status, const std::string& socket, bo
     mend = guest ? "see that ivmqd runs on the host, then restart ivmq-agent"
                  : "start ivmqd (systemctl restart ivmqd)";
   } else if (status.code() == Code::kPermissionDenied) {
-    mend = "run as a user who may open the socket: " + Modes(socket);
+    mend = fmt::format("{}run as a user who may open the socket: {}",
+                       guest ? "" : "start ivmqd with --socket-group of a group of this user, or ",
+                       Modes(socket));
   } else if (status.code() == Code::kFailedPrecondition) {
     mend = "install the same version of ivmq on host and guest";
   }
@@ -102,7 +104,7 @@ void ExamineSession(const std::string& socket, Findings* findings) {
   ExamineWriting(&node.value(), findings);
 }
 
-std::vector<v1::Realm> ExamineAdmin(const CommandLine& line, Findings* findings) {
+v1::ListPeersResponse ExamineAdmin(const CommandLine& line, Findings* findings) {
   const auto admin = AdminClient::Connect(line.admin_socket);
   if (!admin.ok()) {
     findings->Warn("admin socket", admin.status().message(),
@@ -131,7 +133,13 @@ std::vector<v1::Realm> ExamineAdmin(const CommandLine& line, Findings* findings)
       findings->Expect(used < 90, "realm", found, "restart ivmqd with a larger --size");
     }
   }
-  return {realms.value().realms().begin(), realms.value().realms().end()};
+  auto known = admin.value()->ListPeers("");
+  if (!known.ok()) {
+    findings->Fail("admin socket", known.status().message(), "restart ivmqd");
+    return {};
+  }
+  ExaminePeers(known.value(), findings);
+  return std::move(known).value();
 }
 
 }  // namespace
@@ -149,6 +157,7 @@ int RunDoctor(const CommandLine& line) {
   const std::optional<Attached> attached = ExamineDaemon(socket, guest, &findings);
   if (attached) {
     ExamineRegion(*attached, &findings);
+    if (guest) ExamineVectors(devices, attached->region, &findings);
     ExamineDoorbell(*attached, &findings);
     ExamineSession(socket, &findings);
     const auto server = transport::PeerOf(attached->connection.get());

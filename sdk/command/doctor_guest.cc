@@ -61,4 +61,16 @@ void ExamineDevices(const std::vector<transport::PciFunction>& devices, Findings
   }
 }
 
+void ExamineVectors(const std::vector<transport::PciFunction>& devices,
+                    const transport::RegionInfo& region, Findings* findings) {
+  if (devices.size() != 1 ||
+      devices.front().msix_vectors.value_or(region.vectors) == region.vectors) {
+    return;
+  }
+  findings->Fail("vectors",
+                 fmt::format("{} has {}, but realm {} has {}", devices.front().bdf,
+                             *devices.front().msix_vectors, region.realm_name, region.vectors),
+                 fmt::format("start QEMU with vectors={}", region.vectors));
+}
+
 }  // namespace ivmq::command

@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "sdk/command/doctor_machine.h"
+#include "sdk/command/output.h"
 
 namespace ivmq::command {
 namespace {
@@ -76,13 +77,47 @@ std::vector<std::string> ArgumentsOf(const std::string& cmdline) {
   return arguments;
 }
 
-void ExamineQemu(int pid, const QemuCommandLine& qemu, const std::vector<v1::Realm>& realms,
+// The vectors of the realms that a process is connected to.
+std::set<uint32_t> VectorsOf(int pid, const v1::ListPeersResponse& known) {
+  std::set<uint32_t> vectors;
+  for (const v1::Peer& peer : known.peers()) {
+    for (const v1::Realm& realm : known.realms()) {
+      if (peer.pid() == pid && peer.realm() == realm.name()) vectors.insert(realm.vectors());
+    }
+  }
+  return vectors;
+}
+
+}  // namespace
+
+void ExaminePeers(const v1::ListPeersResponse& known, Findings* findings) {
+  for (const v1::Peer& peer : known.peers()) {
+    if (peer.peer_id() == 0) continue;  // the host
+    const std::string name =
+        fmt::format("{} of realm {} (QEMU {})", peer.peer_id(), peer.realm(), peer.pid());
+    if (peer.state() == v1::Peer::SUSPECT) {
+      findings->Warn(
+          "peer",
+          fmt::format("{}: no sign of life for {}", name, HumanDuration(peer.heartbeat_age_ms())),
+          "is the VM paused, or starved of CPU? Else restart ivmq-agent in it. Its memory stays "
+          "its "
+          "own");
+    } else if (peer.state() == v1::Peer::CONNECTED) {
+      findings->Warn("peer",
+                     fmt::format("{}: {}", name,
+                                 peer.boot_id().empty() ? "no agent has said hello"
+                                                        : "its agent is not in contact"),
+                     "start ivmq-agent in the guest; its log, and ivmq doctor there, say more");
+    }
+  }
+}
+
+void ExamineQemu(int pid, const QemuCommandLine& qemu, const v1::ListPeersResponse& known,
                  Findings* findings) {
   const std::string name = fmt::format("QEMU {}", pid);
-  std::set<uint32_t> vectors;
+  const std::set<uint32_t> vectors = VectorsOf(pid, known);
   uint64_t peers = 0;
-  for (const v1::Realm& realm : realms) {
-    vectors.insert(realm.vectors());
+  for (const v1::Realm& realm : known.realms()) {
     peers = std::max<uint64_t>(peers, realm.peers_connected());
   }
   uint64_t files = 256;
@@ -103,7 +138,7 @@ void ExamineQemu(int pid, const QemuCommandLine& qemu, const std::vector<v1::Rea
     if (!vectors.empty() && vectors.count(static_cast<uint32_t>(device.vectors)) == 0) {
       good = false;
       findings->Fail(name,
-                     fmt::format("vectors={} of chardev {}, but realms have {}", device.vectors,
+                     fmt::format("vectors={} of chardev {}, but its realm has {}", device.vectors,
                                  device.chardev, fmt::join(vectors, ", ")),
                      fmt::format("start it with vectors={}", *vectors.begin()));
     }
@@ -120,8 +155,6 @@ void ExamineQemu(int pid, const QemuCommandLine& qemu, const std::vector<v1::Rea
   }
   ExamineFileLimit("QEMU", pid, files, findings);
 }
-
-}  // namespace
 
 QemuCommandLine ParseQemu(const std::vector<std::string>& arguments) {
   QemuCommandLine qemu;
@@ -161,7 +194,7 @@ QemuCommandLine ParseQemu(const std::vector<std::string>& arguments) {
   return qemu;
 }
 
-void ExamineQemus(const std::vector<v1::Realm>& realms, Findings* findings) {
+void ExamineQemus(const v1::ListPeersResponse& known, Findings* findings) {
   std::error_code error;
   size_t unreadable = 0;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
@@ -175,7 +208,7 @@ void ExamineQemus(const std::vector<v1::Realm>& realms, Findings* findings) {
       continue;
     }
     const QemuCommandLine qemu = ParseQemu(arguments);
-    if (!qemu.devices.empty()) ExamineQemu(pid, qemu, realms, findings);
+    if (!qemu.devices.empty()) ExamineQemu(pid, qemu, known, findings);
   }
   if (unreadable > 0) {
     findings->Warn("QEMU", fmt::format("{} whose command line cannot be read", unreadable),

@@ -26,8 +26,14 @@ struct QemuCommandLine {
 // `arguments`: argv as /proc/PID/cmdline has it. Devices are those of ivshmem alone.
 QemuCommandLine ParseQemu(const std::vector<std::string>& arguments);
 
-// Every QEMU of this machine with an ivshmem device whose command line can be read.
-void ExamineQemus(const std::vector<v1::Realm>& realms, Findings* findings);
+// VMs that ivmqd knows and does not hear: they show no sign of life, or have no agent.
+void ExaminePeers(const v1::ListPeersResponse& known, Findings* findings);
+
+// A QEMU with an ivshmem device, beside what ivmqd knows of it.
+void ExamineQemu(int pid, const QemuCommandLine& qemu, const v1::ListPeersResponse& known,
+                 Findings* findings);
+// Every one of this machine whose command line can be read.
+void ExamineQemus(const v1::ListPeersResponse& known, Findings* findings);
 
 }  // namespace ivmq::command
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "sdk/command/doctor_guest.h"
 #include "sdk/command/doctor_host.h"
 #include "sdk/command/doctor_machine.h"
 #include "tests/command/run_command.h"
@@ -68,6 +69,82 @@ TEST(ParseQemuTest, SeesPlainDevicesAndTheDefaultOfVectors) {
   EXPECT_TRUE(qemu.devices[0].is_plain);
   EXPECT_FALSE(qemu.devices[1].is_plain);
   EXPECT_EQ(qemu.devices[1].vectors, 1);
+}
+
+v1::ListPeersResponse OneVm(v1::Peer::State state) {
+  v1::ListPeersResponse known;
+  v1::Realm* realm = known.add_realms();
+  realm->set_name("default");
+  realm->set_vectors(8);
+  v1::Peer* host = known.add_peers();
+  host->set_realm("default");
+  host->set_state(v1::Peer::CONNECTED);
+  v1::Peer* vm = known.add_peers();
+  vm->set_peer_id(3);
+  vm->set_realm("default");
+  vm->set_pid(4711);
+  vm->set_state(state);
+  vm->set_heartbeat_age_ms(12'000);
+  return known;
+}
+
+// What `examine` prints, as JSON.
+template <class Examine>
+std::string FoundBy(Examine examine) {
+  Findings findings(true);
+  testing::internal::CaptureStdout();
+  examine(&findings);
+  return testing::internal::GetCapturedStdout();
+}
+
+TEST(ExaminePeersTest, NamesVmsThatAreNotHeard) {
+  const auto found = [](const v1::ListPeersResponse& known) {
+    return FoundBy([&](Findings* findings) { ExaminePeers(known, findings); });
+  };
+  EXPECT_EQ(found(OneVm(v1::Peer::READY)), "");
+  EXPECT_THAT(found(OneVm(v1::Peer::SUSPECT)),
+              testing::AllOf(
+                  testing::HasSubstr(R"("level":"warn","check":"peer")"),
+                  testing::HasSubstr("3 of realm default (QEMU 4711): no sign of life for 12s")));
+  v1::ListPeersResponse connected = OneVm(v1::Peer::CONNECTED);
+  EXPECT_THAT(found(connected), testing::HasSubstr("no agent has said hello"));
+  connected.mutable_peers(1)->set_boot_id("9d2f");
+  EXPECT_THAT(found(connected), testing::HasSubstr("its agent is not in contact"));
+}
+
+TEST(ExamineQemuTest, ComparesVectorsWithThoseOfTheRealmThatItIsConnectedTo) {
+  const v1::ListPeersResponse known = OneVm(v1::Peer::READY);
+  const auto failures = [&](int pid, const std::string& vectors) {
+    const QemuCommandLine qemu = Parse({"-accel", "kvm", "-chardev", "socket,path=/s,id=q",
+                                        "-device", "ivshmem-doorbell,chardev=q" + vectors});
+    Findings findings(true);
+    ExamineQemu(pid, qemu, known, &findings);
+    return findings.failures();
+  };
+  EXPECT_EQ(failures(4711, ",vectors=8"), 0U);
+  EXPECT_EQ(failures(4711, ",vectors=4"), 1U);
+  EXPECT_EQ(failures(4711, ""), 1U);  // QEMU's default is 1
+  EXPECT_EQ(failures(4712, ",vectors=4"), 0U) << "of another broker";
+}
+
+TEST(ExamineVectorsTest, FailsWhereTheDeviceHasOthersThanTheRealm) {
+  transport::RegionInfo region;
+  region.realm_name = "default";
+  region.vectors = 8;
+  const auto found = [&](const std::vector<transport::PciFunction>& devices) {
+    return FoundBy([&](Findings* findings) { ExamineVectors(devices, region, findings); });
+  };
+  transport::PciFunction device;
+  device.bdf = "0000:00:02.0";
+  EXPECT_EQ(found({device}), "");  // not told, as to all but root
+  device.msix_vectors = 8;
+  EXPECT_EQ(found({device}), "");
+  device.msix_vectors = 4;
+  EXPECT_THAT(found({device}),
+              testing::AllOf(testing::HasSubstr(R"("level":"fail","check":"vectors")"),
+                             testing::HasSubstr("0000:00:02.0 has 4, but realm default has 8"),
+                             testing::HasSubstr("vectors=8")));
+  EXPECT_EQ(found({device, device}), "");
 }
 
 TEST(ExamineFileLimitTest, WarnsWhereAProcessMayOpenFewerFilesThanItsPeersTake) {

@@ -110,6 +110,21 @@ TEST_F(AttachClientTest, DoesNotHangOnADaemonThatStalls) {
   EXPECT_GE(steady_clock::now(), deadline);
 }
 
+// Nobody may connect, not even its owner; root may all the same, so it becomes somebody else.
+TEST_F(AttachClientTest, SaysHowOthersAreLetInWhereItIsNotAllowed) {
+  constexpr uid_t kNobody = 65534;
+  const UniqueFd listener = LocalRealm::Must(ListenUnix(path(), UnixSocketType::kSeqpacket, 0));
+  const uid_t user = ::geteuid();
+  if (user == 0) {
+    ASSERT_EQ(::seteuid(kNobody), 0);
+  }
+  const Status status = Attach(path(), Soon()).status();
+  ASSERT_EQ(::seteuid(user), 0);
+  EXPECT_EQ(status.code(), Code::kPermissionDenied);
+  EXPECT_THAT(status.message(), HasSubstr(path()));
+  EXPECT_THAT(status.message(), HasSubstr("--socket-group"));
+}
+
 TEST_F(AttachClientTest, RefusesAnotherProtocolVersionNamingBoth) {
   std::vector<int> fds;
   AttachMessage welcome = Welcome(&fds);
