@@ -60,6 +60,7 @@ start_agent() { # NAME auto|vfio|pci
 # A program in the background in a guest, or on the host where the guest's name is "host".
 begin() { # GUEST TAG COMMAND
   if [[ $1 == host ]]; then
+    : >"$LAB/$2.log"
     # shellcheck disable=SC2086 # the words of the command
     (cd "$bin" && exec setpriv --pdeathsig KILL -- $3) </dev/null >"$LAB/$2.log" 2>&1 &
     LAB_PID[$2]=$!
@@ -106,6 +107,36 @@ await_saying() { # GUEST TAG PATTERN SECONDS
     return
   [[ $1 == host ]] || guest_exec "$1" "cat /tmp/$2.out /tmp/agent.out" >&2
   fail "$2 in $1 did not say '$3'"
+}
+
+# The ID of a guest's device.
+peer_of() { # NAME
+  "$bin/ivmq" peers --json |
+    sed -n "s/^{\"peer_id\":\([0-9]*\),.*\"pid\":${LAB_PID[$1]},.*/\1/p"
+}
+
+# `ivmq audit` of one topic or service; leaves what it says in $audited.
+audit() { # TOPIC
+  local status=0
+  audited=$("$bin/ivmq" audit --topic "$1" 2>&1) || status=$?
+  ((status == 0)) || fail "ivmq audit --topic $1 ended with status $status: $audited"
+}
+
+# How many lines of $audited have PATTERN.
+audited_lines() { grep -c -e "$1" <<<"$audited" || true; }
+
+links_have_ended() { # TOPIC LINKS
+  audit "$1"
+  (($(audited_lines '^link .*, ended: ') == $2 && $(audited_lines '^link ') == $2))
+}
+
+# Once all links of a topic have ended, none of them may be wrong, and so many add up exactly; the
+# others are within bounds.
+close_books() { # TOPIC LINKS EXACT
+  wait_for 60 "the $2 links of $1 to end" links_have_ended "$1" "$2" || fail "$audited"
+  say "$audited"
+  expect_equal "links of $1 that add up" "$3" "$(audited_lines ', ended: adds up$')"
+  expect_equal "links of $1 within bounds" "$(($2 - $3))" "$(audited_lines ', ended: within bounds')"
 }
 
 # Sends COUNT self-checking messages of all sizes from one member to another and checks all of them.

@@ -33,6 +33,9 @@ class TrafficCheck {
  public:
   // Empty if `message` is the one that follows; otherwise what is wrong with it.
   std::string Take(const Traffic& message);
+  // The link has said that it lost so many.
+  void Skip(uint64_t lost) { next_ += lost; }
+  // Those that were skipped included.
   uint64_t taken() const { return next_; }
   size_t largest() const { return largest_; }
 

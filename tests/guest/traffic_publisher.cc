@@ -2,8 +2,9 @@
 //
 //   ivmq_traffic_publisher TOPIC SENDER COUNT SUBSCRIBERS [HZ]
 //
-// Waits for SUBSCRIBERS, publishes COUNT messages (0: until SIGTERM), at most HZ a second, and says
-// at the end "published N bytes B". Exit status 1 and a sentence if anything goes wrong.
+// Waits for SUBSCRIBERS, publishes COUNT messages (0: until SIGTERM, saying "at N" every 1000), at
+// most HZ a second, and says at the end "published N bytes B". Exit status 1 and a sentence if
+// anything goes wrong.
 
 #include <ivmq/ivmq.h>
 #include <ivmq/protobuf.h>
@@ -19,6 +20,8 @@
 
 namespace ivmq::test {
 namespace {
+
+constexpr uint64_t kProgressEvery = 1000;
 
 struct Job {
   std::string topic;
@@ -57,7 +60,10 @@ int Run(const Job& job) {
       return Fail(Status(Code::kDataLoss, "message " + std::to_string(sent) + " went to " +
                                               std::to_string(published->links) + " links"));
     }
-    ++sent;
+    if (++sent % kProgressEvery == 0 && job.count == 0) {
+      std::printf("at %llu\n", static_cast<unsigned long long>(sent));
+      std::fflush(stdout);
+    }
     if (job.hz > 0) {
       std::this_thread::sleep_until(start + std::chrono::nanoseconds(1s) * sent / job.hz);
     }

@@ -1,11 +1,13 @@
 // Receives what ivmq_traffic_publisher sends, from any number of them, and checks every message.
 //
-//   ivmq_traffic_subscriber TOPIC COUNT SILENCE_SECONDS
+//   ivmq_traffic_subscriber TOPIC COUNT SILENCE_SECONDS [KEEP_LAST]
 //
-// Says "subscribed" once it is, "at N" every so often, and after COUNT messages (0: at SIGTERM,
-// once what is left has been taken) "received N links L largest B". Exit status 1 and a sentence on
-// the first message that is wrong, or when nothing comes for SILENCE_SECONDS although COUNT is not
-// reached.
+// TOPIC may be a filter. Asks for reliable links; with KEEP_LAST for such as keep so many messages.
+// Says "subscribed" once it is, "at N" every so often, and after COUNT messages, those included
+// that its links say they lost (0: at SIGTERM, once what is left has been taken), a line "TOPIC: N"
+// for each topic and "received N links L largest B lost G". With KEEP_LAST also "gap G" where a
+// link has wrapped. Exit status 1 and a sentence on the first message that is wrong, or when
+// nothing comes for SILENCE_SECONDS although COUNT is not reached.
 
 #include <ivmq/ivmq.h>
 #include <ivmq/protobuf.h>
@@ -28,42 +30,92 @@ int Fail(const std::string& why) {
   return 1;
 }
 
-int Run(const std::string& topic, uint64_t count, std::chrono::seconds silence_max) {
+struct Job {
+  std::string topic;
+  uint64_t count = 0;  // 0: until SIGTERM
+  std::chrono::seconds silence_max{};
+  uint32_t keep_last = 0;  // 0: reliable
+};
+
+// What came, by whichever link.
+class Tally {
+ public:
+  explicit Tally(const Job& job)
+      : keep_last_(job.keep_last),
+        progress_every_(job.count == 0 ? 1000 : std::max<uint64_t>(job.count / 20, 1)) {}
+
+  // Empty, or what is wrong with the message.
+  std::string Take(const Message<Traffic>& message) {
+    const uint64_t gap = message.gap();
+    if (gap != 0 && keep_last_ == 0) return "a reliable link lost " + std::to_string(gap);
+    if (gap > keep_last_) Say("gap", gap);
+    TrafficCheck& check = links_[message.info().link_id];
+    check.Skip(gap);
+    if (auto wrong = check.Take(message.value()); !wrong.empty()) return wrong;
+    largest_ = std::max(largest_, check.largest());
+    ++topics_[std::string(message.info().topic)];
+    ++received_;
+    lost_ += gap;
+    if (passed() / progress_every_ != (passed() - gap - 1) / progress_every_) {
+      Say("at", passed() / progress_every_ * progress_every_);
+    }
+    return "";
+  }
+  // Received or lost.
+  uint64_t passed() const { return received_ + lost_; }
+
+  void Print() const {
+    for (const auto& [topic, count] : topics_) {
+      std::printf("%s: %llu\n", topic.c_str(), static_cast<unsigned long long>(count));
+    }
+    std::printf("received %llu links %zu largest %zu lost %llu\n",
+                static_cast<unsigned long long>(received_), links_.size(), largest_,
+                static_cast<unsigned long long>(lost_));
+  }
+
+ private:
+  static void Say(const char* what, uint64_t number) {
+    std::printf("%s %llu\n", what, static_cast<unsigned long long>(number));
+    std::fflush(stdout);
+  }
+
+  const uint64_t keep_last_;
+  const uint64_t progress_every_;
+  std::map<uint64_t, TrafficCheck> links_;
+  std::map<std::string, uint64_t> topics_;
+  size_t largest_ = 0;
+  uint64_t received_ = 0;
+  uint64_t lost_ = 0;
+};
+
+int Run(const Job& job) {
   using std::chrono_literals::operator""s;
   auto node = Node::Open({.name = "traffic-subscriber", .timeout = 60s});
   if (!node.ok()) return Fail(node.status().ToString());
-  auto subscriber = node->CreateSubscriber<Traffic>(topic, {.join_timeout = 60s});
+  const Reliability wish = job.keep_last == 0 ? Reliable() : KeepLast(job.keep_last);
+  auto subscriber =
+      node->CreateSubscriber<Traffic>(job.topic, {.reliability = wish, .join_timeout = 60s});
   if (!subscriber.ok()) return Fail(subscriber.status().ToString());
   std::puts("subscribed");
 
-  const uint64_t progress_every = count == 0 ? 1000 : std::max<uint64_t>(count / 20, 1);
-  std::map<uint64_t, TrafficCheck> links;
-  size_t largest = 0;
-  uint64_t received = 0;
+  Tally tally(job);
   auto heard = std::chrono::steady_clock::now();
-  while (count == 0 || received < count) {
+  while (job.count == 0 || tally.passed() < job.count) {
     const auto got = subscriber->Receive(1s);
     const auto now = std::chrono::steady_clock::now();
     if (got.ok()) {
-      TrafficCheck& check = links[got->info().link_id];
-      if (const auto wrong = check.Take(got->value()); !wrong.empty()) return Fail(wrong);
-      if (got->gap() != 0) return Fail("a reliable link lost " + std::to_string(got->gap()));
-      largest = std::max(largest, check.largest());
+      if (const auto wrong = tally.Take(*got); !wrong.empty()) return Fail(wrong);
       heard = now;
-      if (++received % progress_every == 0) {
-        std::printf("at %llu\n", static_cast<unsigned long long>(received));
-        std::fflush(stdout);
-      }
     } else if (got.status().code() != Code::kTimeout) {
       return Fail(got.status().ToString());
     } else if (stop_requested != 0) {
       break;
-    } else if (count != 0 && now - heard > silence_max) {
-      return Fail("silence after " + std::to_string(received) + " of " + std::to_string(count));
+    } else if (job.count != 0 && now - heard > job.silence_max) {
+      return Fail("silence after " + std::to_string(tally.passed()) + " of " +
+                  std::to_string(job.count));
     }
   }
-  std::printf("received %llu links %zu largest %zu\n", static_cast<unsigned long long>(received),
-              links.size(), largest);
+  tally.Print();
   return 0;
 }
 
@@ -71,12 +123,15 @@ int Run(const std::string& topic, uint64_t count, std::chrono::seconds silence_m
 }  // namespace ivmq::test
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: %s TOPIC COUNT SILENCE_SECONDS\n", argv[0]);
+  if (argc < 4 || argc > 5) {
+    std::fprintf(stderr, "usage: %s TOPIC COUNT SILENCE_SECONDS [KEEP_LAST]\n", argv[0]);
     return 2;
   }
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   ivmq::test::StopOnSigterm();
-  return ivmq::test::Run(argv[1], std::strtoull(argv[2], nullptr, 10),
-                         std::chrono::seconds(std::strtoul(argv[3], nullptr, 10)));
+  return ivmq::test::Run(
+      {.topic = argv[1],
+       .count = std::strtoull(argv[2], nullptr, 10),
+       .silence_max = std::chrono::seconds(std::strtoul(argv[3], nullptr, 10)),
+       .keep_last = argc > 4 ? static_cast<uint32_t>(std::strtoul(argv[4], nullptr, 10)) : 0});
 }

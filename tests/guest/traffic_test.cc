@@ -53,5 +53,18 @@ TEST(TrafficTest, LossRepetitionAndChangeAreNoticed) {
   EXPECT_NE(swapped.Take(stranger.Next()), "") << "another sender";
 }
 
+TEST(TrafficTest, WhatIsSaidToBeLostMayBeMissingAndNoMore) {
+  TrafficSource source(1, kMaxBytes);
+  TrafficCheck check;
+  ASSERT_EQ(check.Take(source.Next()), "");
+  for (int i = 0; i < 1500; ++i) source.Next();
+  check.Skip(1500);
+  EXPECT_EQ(check.Take(source.Next()), "");
+  EXPECT_EQ(check.taken(), 1502u);
+  source.Next();
+  check.Skip(2);
+  EXPECT_NE(check.Take(source.Next()), "") << "one too many";
+}
+
 }  // namespace
 }  // namespace ivmq::test
