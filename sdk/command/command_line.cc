@@ -228,8 +228,7 @@ class Parser {
 
   // What is sent: options of which one may be given.
   static std::vector<CLI::Option*> AddPayload(CLI::App* app, Payload* payload) {
-    AddDescriptors(app, &payload->descriptors);
-    return {
+    std::vector<CLI::Option*> sources{
         AddText(app, "MESSAGE", &payload->text, "the message, as text"),
         app->add_option("--file", payload->file,
                         "the file's content is the message; - for the standard input"),
@@ -237,6 +236,8 @@ class Parser {
         AddText(app, "--json", &payload->json,
                 "the message as JSON, encoded as --type; - for a message on each line of the "
                 "standard input")};
+    AddDescriptors(app, &payload->descriptors);
+    return sources;
   }
 
   void AddPub() {

@@ -11,22 +11,32 @@ namespace ivmq::command {
 
 // Ctrl-C and SIGTERM as a call instead of a death: the first one calls `on_interrupt` on a thread
 // of its own, a second one ends the process. One at a time.
+//
+// That thread also notices when nobody reads the standard output any more (`ivmq sub | head`): then
+// the process ends, quietly and with kDone, also while there is nothing to print.
 class Interrupt {
  public:
+  // Whether the command prints what it finds, so that it is of no use without a reader.
+  enum class Output { kPrints, kSilent };
+
   // Call first in main(), before there are threads: blocks the signals, and ignores SIGPIPE.
   static void Prepare();
 
-  explicit Interrupt(std::function<void()> on_interrupt);
+  explicit Interrupt(std::function<void()> on_interrupt, Output output = Output::kPrints);
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
   bool happened() const { return happened_.load(std::memory_order_acquire); }
+  // Readable once it has happened; for poll alone.
+  int fd() const { return happened_fd_.get(); }
 
  private:
   void Run();
 
   const std::function<void()> on_interrupt_;
+  const Output output_;
+  transport::UniqueFd happened_fd_;
   transport::UniqueFd signals_;
   transport::UniqueFd stop_;
   std::atomic<bool> happened_{false};

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/util/json_util.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -27,11 +26,6 @@ void PrintLine(std::string_view line) {
   if (error == EPIPE) std::_Exit(kDone);
   Complain("cannot write the output: " + std::generic_category().message(error));
   std::_Exit(kFailed);
-}
-
-void EndIfNobodyReads() {
-  pollfd output{STDOUT_FILENO, 0, 0};
-  if (::poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0) std::_Exit(kDone);
 }
 
 void Complain(std::string_view message) {

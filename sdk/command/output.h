@@ -22,9 +22,6 @@ inline constexpr int kMisused = 2;
 // quietly and with kDone; when the line cannot be written for another reason, with kFailed.
 void PrintLine(std::string_view line);
 
-// Ends the process as PrintLine does where nobody reads any more; for who waits for long.
-void EndIfNobodyReads();
-
 // "ivmq: message" on stderr.
 void Complain(std::string_view message);
 // The same, where a person looks: on a terminal only.

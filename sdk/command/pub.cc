@@ -127,7 +127,7 @@ Result<std::string> TypeFor(const PubOptions& options, Node* node) {
 int RunPub(const CommandLine& line) {
   const PubOptions& options = line.pub;
   Pause pause;
-  const Interrupt interrupt([&pause] { pause.End(); });
+  const Interrupt interrupt([&pause] { pause.End(); }, Interrupt::Output::kSilent);
   PayloadTypes types;
   if (const Status read = types.ReadFile(options.payload.descriptors); !read.ok()) {
     return Fail(read);
@@ -138,7 +138,7 @@ int RunPub(const CommandLine& line) {
   const auto type = TypeFor(options, &node.value());
   if (!type.ok()) return Fail(type.status());
   auto source = PayloadSource::Open(
-      options.payload, options.count, options.size_bytes,
+      options.payload, options.count, options.size_bytes, interrupt.fd(),
       [&](const std::string& json) { return types.FromJson(type.value(), json); });
   if (!source.ok()) return Fail(source.status());
   PublisherOptions offer;

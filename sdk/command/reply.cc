@@ -112,7 +112,6 @@ Status ServeAll(const ReplyOptions& options, BytesServer* server, const Node& no
     Status status = server->RunOnce(kLookEvery);
     if (status.ok()) continue;
     if (status.code() != Code::kTimeout) return status;
-    EndIfNobodyReads();
     if (!node.connected() && server->clients() == 0) {
       return Status(Code::kUnavailable, "the daemon has gone away, and no client is left");
     }

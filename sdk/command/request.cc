@@ -58,10 +58,7 @@ class Replies {
     for (uint64_t reply = 0;;) {
       if (interrupt.happened()) return Status(Code::kCancelled, "interrupted");
       auto next = reader->Next(kLookEvery);
-      if (!next.ok() && next.status().code() == Code::kTimeout) {
-        EndIfNobodyReads();
-        continue;
-      }
+      if (!next.ok() && next.status().code() == Code::kTimeout) continue;
       if (!next.ok()) return next.status();
       if (!next->has_value()) return Status();
       PrintOne(next->value(), request, reply++);
@@ -122,7 +119,7 @@ int RunRequest(const CommandLine& line) {
   const auto type = TypeFor(options, service);
   if (!type.ok()) return Fail(type.status());
   auto source = PayloadSource::Open(
-      options.payload, options.count, {},
+      options.payload, options.count, {}, interrupt.fd(),
       [&](const std::string& json) { return types.FromJson(type.value(), json); });
   if (!source.ok()) return Fail(source.status());
   ClientOptions own;

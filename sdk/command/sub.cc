@@ -173,7 +173,6 @@ Status ReceiveAll(const SubOptions& options, BytesSubscriber* subscriber, const 
     }
     if (got.status().code() != Code::kTimeout) return got.status();
     sink->OnTick();
-    EndIfNobodyReads();
     const uint32_t publishers = subscriber->publishers();
     if (!node.connected() && publishers == 0) {
       return Status(Code::kUnavailable, "the daemon has gone away, and nobody publishes any more");

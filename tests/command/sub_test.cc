@@ -1,7 +1,10 @@
 // What `ivmq sub` asks publishers for, and `ivmq pub` offers.
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <string>
@@ -10,6 +13,7 @@
 #include "ivmq/v1/admin.pb.h"
 #include "tests/command/command_fixture.h"
 #include "tests/sdk/texts.h"
+#include "transport/unique_fd.h"
 
 namespace ivmq::command {
 namespace {
@@ -187,10 +191,36 @@ TEST_F(SubTest, SaysOnATerminalThatItWaits) {
 }
 
 TEST_F(SubTest, EndsWithItsReaderAlsoWhileNothingComes) {
-  // Nothing was ever published: only the closed pipe can end it.
-  const Finished finished = RunScript("set -o pipefail; ivmq " + Sockets() + " sub t | true");
-  EXPECT_EQ(finished.exit_code, 0);
-  EXPECT_THAT(finished.err, IsEmpty());
+  // Nothing is ever published: only the closed pipe can end it.
+  for (const char* command : {"sub t", "sub t --latency", "watch", "request s --wait 1"}) {
+    const Finished finished =
+        RunScript("set -o pipefail; ivmq " + Sockets() + " " + command + " | head -n 0");
+    EXPECT_EQ(finished.exit_code, 0) << command;
+    EXPECT_THAT(finished.err, IsEmpty()) << command;
+  }
+  const Finished reply =
+      RunScript("set -o pipefail; ivmq " + Sockets() + " reply s --echo 2>/dev/null | true");
+  EXPECT_EQ(reply.exit_code, 0);
+  // What prints nothing needs no reader.
+  const Finished pub =
+      RunScript("set -o pipefail; ivmq " + Sockets() + " pub t x --count 3 --rate 10 | true");
+  EXPECT_EQ(pub.exit_code, 0);
+  EXPECT_THAT(pub.err, HasSubstr("published 3 messages"));
+}
+
+TEST_F(SubTest, PubEndsOnASignalWhileItWaitsForALine) {
+  const std::string fifo = daemon_.directory() + "/lines";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const transport::UniqueFd input(::open(fifo.c_str(), O_RDWR | O_CLOEXEC));
+  Child pub(
+      {"/bin/sh", "-c", "exec " + IvmqPath() + " " + Sockets() + " pub t --stdin 2>&1 <" + fifo});
+  Child sub = Start({"sub", "t", "--count", "2"});
+  ASSERT_EQ(LinkOf("t").state(), v1::Link::UP);
+  ASSERT_EQ(::write(input.get(), "one\ntwo\nunfini", 14), 14);
+  EXPECT_EQ(sub.ReadAll(), "one\ntwo\n");
+  pub.Signal(SIGTERM);
+  EXPECT_THAT(pub.ReadLine(), HasSubstr("published 2 messages (6 B)"));
+  EXPECT_EQ(pub.Wait(), 0);
 }
 
 }  // namespace

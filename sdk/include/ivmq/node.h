@@ -60,7 +60,7 @@ class IVMQ_API Node {
   // publish later is delivered. Errors as CreatePublisher's, and DEADLINE_EXCEEDED naming the
   // publishers that have not attached in time (nothing stays registered then).
   template <class T = Bytes>
-  auto CreateSubscriber(std::string_view topic, SubscriberOptions options = {}) {
+  auto CreateSubscriber(std::string_view topic, const SubscriberOptions& options = {}) {
     if constexpr (std::is_same_v<T, Bytes>) {
       return CreateBytesSubscriber(topic, {}, options);
     } else {
@@ -81,7 +81,7 @@ class IVMQ_API Node {
       if (!Codec<T>::Decode(message.bytes, &value)) throw internal::NotDecodable();
       handler(Message<T>(std::move(value), message.info));
     };
-    return CreateSubscriber<T>(topic, std::move(options));
+    return CreateSubscriber<T>(topic, options);
   }
 
   // The same with the type named at run time; an empty name takes any type (subscriber) or has
