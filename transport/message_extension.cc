@@ -173,7 +173,8 @@ ExtensionResult ReadEntry(Kind kind, Reader value, AttributeArray* attributes,
       if (bytes != kPublishTimeBytes) return ExtensionResult::kBadEntry;
       PublishTime& time = extension->publish_time.emplace();
       value.Get(&time.uncertainty_ns).Get(&time.realm_time_ns);
-      return ExtensionResult::kOk;
+      // Before 1970 nobody publishes; and whoever subtracts such a time from ours would overflow.
+      return time.realm_time_ns >= 0 ? ExtensionResult::kOk : ExtensionResult::kBadEntry;
     }
     case Kind::kAttributes:
       return ReadAttributes(value, attributes, &extension->attributes)

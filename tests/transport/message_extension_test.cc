@@ -78,7 +78,7 @@ struct ManyAttributes {
 
 MessageExtension Full(std::span<const Attribute> attributes) {
   MessageExtension all;
-  all.publish_time = PublishTime{-1'700'000'000'000'000'000, 0xFFFFFFFF};
+  all.publish_time = PublishTime{INT64_MAX, 0xFFFFFFFF};
   all.attributes = attributes;
   all.trace_parent = TraceParent{0, {1, 2, 3, 15}, {7, 8}, 1};
   all.dropped = ~uint64_t{0};
@@ -217,6 +217,15 @@ TEST_F(HostileExtensionTest, EntriesOfAnotherLengthThanTheirKindAreRefused) {
   EXPECT_EQ(Decode(), ExtensionResult::kOk);
   Put32(12, 3);
   EXPECT_EQ(Decode(), ExtensionResult::kBadEntry) << "no such kind of request";
+}
+
+TEST_F(HostileExtensionTest, ATimeBeforeTheEpochIsRefused) {
+  Entry(1, 12);
+  Put32(16, 0);
+  Put32(20, 0x7FFFFFFF);
+  EXPECT_EQ(Decode(), ExtensionResult::kOk);
+  Put32(20, 0x80000000);
+  EXPECT_EQ(Decode(), ExtensionResult::kBadEntry);
 }
 
 TEST_F(HostileExtensionTest, AnEntryBeyondTheBlockIsRefused) {
