@@ -118,4 +118,19 @@ Result<ringbuf::KeepLastView> KeepLastInRegion(std::span<std::byte> region, uint
   return view;
 }
 
+Result<LinkMemory> LinkMemoryAt(std::span<std::byte> region, const LinkAddress& address) {
+  LinkMemory memory;
+  if (address.depth == 0) {
+    const auto ring = RingInRegion(region, address.ring_offset, address.ring_capacity);
+    if (!ring.ok()) return ring.status();
+    memory.ring = ring.value();
+  } else {
+    const auto slots =
+        KeepLastInRegion(region, address.ring_offset, address.depth, address.max_message_bytes);
+    if (!slots.ok()) return slots.status();
+    memory.slots = slots.value();
+  }
+  return memory;
+}
+
 }  // namespace ivmq::transport

@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
 #include "ringbuf/keep_last_layout.h"
 #include "ringbuf/ring_layout.h"
+#include "transport/link_address.h"
 #include "transport/region_layout.h"
 #include "transport/status.h"
 
@@ -26,6 +28,14 @@ Result<ringbuf::RingView> RingInRegion(std::span<std::byte> region, uint64_t off
 // The same of a slot ring of this depth and message size.
 Result<ringbuf::KeepLastView> KeepLastInRegion(std::span<std::byte> region, uint64_t offset,
                                                uint64_t depth, uint64_t max_message_bytes);
+
+// Where the records of a link lie: in a ring, or else in slots.
+struct LinkMemory {
+  ringbuf::RingView ring;
+  std::optional<ringbuf::KeepLastView> slots;
+};
+// One of these two, as the address says.
+Result<LinkMemory> LinkMemoryAt(std::span<std::byte> region, const LinkAddress& address);
 
 }  // namespace ivmq::transport
 

@@ -9,27 +9,16 @@ namespace ivmq::transport {
 Result<LinkReader> LinkReader::Open(std::shared_ptr<Device> device, const LinkAddress& address,
                                     Doorbell producer_doorbell, ringbuf::ConsumerOptions options) {
   const std::span<std::byte> region = device->region();
-  ringbuf::RingView ring;
-  std::unique_ptr<Slots> slots;
-  if (address.depth == 0) {
-    Result<ringbuf::RingView> view =
-        RingInRegion(region, address.ring_offset, address.ring_capacity);
-    if (!view.ok()) return view.status();
-    ring = view.value();
-  } else {
-    Result<ringbuf::KeepLastView> view =
-        KeepLastInRegion(region, address.ring_offset, address.depth, address.max_message_bytes);
-    if (!view.ok()) return view.status();
-    slots = std::make_unique<Slots>(view.value());
-  }
+  const Result<LinkMemory> memory = LinkMemoryAt(region, address);
+  if (!memory.ok()) return memory.status();
   Result<WakeTarget> producer =
       WakeTarget::Open(region, address.producer, std::move(producer_doorbell));
   if (!producer.ok()) return producer.status();
   Result<ReadyByte*> ready = ReadyByteAt(region, address.consumer.ready_offset, "ready byte");
   if (!ready.ok()) return ready.status();
-  LinkReader reader(std::move(device), address.link_id, ring, options, std::move(producer).value(),
-                    address.consumer.ready_offset);
-  reader.slots_ = std::move(slots);
+  LinkReader reader(std::move(device), address.link_id, memory.value().ring, options,
+                    std::move(producer).value(), address.consumer.ready_offset);
+  if (const auto& slots = memory.value().slots) reader.slots_ = std::make_unique<Slots>(*slots);
   return reader;
 }
 

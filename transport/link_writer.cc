@@ -10,27 +10,16 @@ namespace ivmq::transport {
 Result<LinkWriter> LinkWriter::Open(std::shared_ptr<Device> device, const LinkAddress& address,
                                     Doorbell consumer_doorbell) {
   const std::span<std::byte> region = device->region();
-  ringbuf::RingView ring;
-  std::unique_ptr<Slots> slots;
-  if (address.depth == 0) {
-    Result<ringbuf::RingView> view =
-        RingInRegion(region, address.ring_offset, address.ring_capacity);
-    if (!view.ok()) return view.status();
-    ring = view.value();
-  } else {
-    Result<ringbuf::KeepLastView> view =
-        KeepLastInRegion(region, address.ring_offset, address.depth, address.max_message_bytes);
-    if (!view.ok()) return view.status();
-    slots = std::make_unique<Slots>(view.value());
-  }
+  const Result<LinkMemory> memory = LinkMemoryAt(region, address);
+  if (!memory.ok()) return memory.status();
   Result<WakeTarget> consumer =
       WakeTarget::Open(region, address.consumer, std::move(consumer_doorbell));
   if (!consumer.ok()) return consumer.status();
   Result<ReadyByte*> space = ReadyByteAt(region, address.producer.ready_offset, "space byte");
   if (!space.ok()) return space.status();
-  LinkWriter writer(std::move(device), address.link_id, ring, std::move(consumer).value(),
-                    space.value());
-  writer.slots_ = std::move(slots);
+  LinkWriter writer(std::move(device), address.link_id, memory.value().ring,
+                    std::move(consumer).value(), space.value());
+  if (const auto& slots = memory.value().slots) writer.slots_ = std::make_unique<Slots>(*slots);
   return writer;
 }
 

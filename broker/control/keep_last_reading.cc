@@ -4,7 +4,7 @@
 
 #include "broker/control/ring_reading.h"
 #include "ringbuf/keep_last_layout.h"
-#include "transport/region.h"
+#include "transport/link_check.h"
 
 namespace ivmq::control {
 namespace {
@@ -86,31 +86,19 @@ RingReading ReadingOf(const Words& words, const Walk& walk, const ringbuf::KeepL
 RingReading ReadKeepLast(std::span<std::byte> region, uint64_t offset, uint64_t depth,
                          uint64_t max_message_bytes) {
   RingReading reading;
-  reading.still = true;
-  std::byte* memory = nullptr;
-  if (ringbuf::IsValidKeepLast(depth, max_message_bytes)) {
-    memory =
-        transport::CheckedRange(region, offset, ringbuf::KeepLastBytes(depth, max_message_bytes),
-                                alignof(ringbuf::KeepLastDescriptor));
-  }
-  if (memory == nullptr) {
-    reading.trouble = fmt::format("no slot ring of {} messages fits at offset {}", depth, offset);
+  const auto slots = transport::KeepLastInRegion(region, offset, depth, max_message_bytes);
+  if (!slots.ok()) {
+    reading.trouble = slots.status().message();
+    reading.still = true;
     return reading;
   }
-  const ringbuf::KeepLastView ring = ringbuf::KeepLastAt(memory, depth, max_message_bytes);
-  if (const auto check = ringbuf::ValidateKeepLast(ring); !check.ok()) {
-    reading.trouble =
-        fmt::format("its first line is not that of a slot ring: expected {}, found {}",
-                    check.expected, check.found);
-    return reading;
-  }
+  const ringbuf::KeepLastView& ring = slots.value();
   Words words;
   for (int i = 0; i < kTries; ++i) {
     words = Load(*ring.descriptor);
     const Walk walk = WalkSlots(ring);
     if (Load(*ring.descriptor) == words) return ReadingOf(words, walk, ring);
   }
-  reading.still = false;
   reading.released = words.released;
   reading.published_least = std::max(words.published, words.released);
   reading.published_most = std::max(reading.published_least + 1, reading.published_least);

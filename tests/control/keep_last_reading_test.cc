@@ -92,8 +92,8 @@ TEST(KeepLastReadingTest, SaysWhatIsWrong) {
     const char* what;
   };
   const Case cases[] = {
-      {0, 1, "first line"},
-      {16, 5, "first line"},
+      {0, 1, "magic number"},
+      {16, 5, "another depth"},
       {128, 8, "8 were published, its newest slot 7"},
       {128, 5, "5 were published, its newest slot 7"},
       {128, ~uint64_t{0}, "its newest slot 7"},

@@ -80,8 +80,8 @@ class LinkHostileTest : public testing::Test {
 
   LinkHostileTest() { std::printf("seed %lu\n", static_cast<unsigned long>(seed_)); }
 
-  LinkAddress AddLink(const YardNode& producer) {
-    const LinkAddress address = yard_.MakeLink(producer, host_);
+  LinkAddress AddLink(const YardNode& producer) { return AddLink(yard_.MakeLink(producer, host_)); }
+  LinkAddress AddLink(const LinkAddress& address) {
     EXPECT_TRUE(
         poller_.Add(std::make_unique<LinkReader>(LinkYard::OpenReader(host_, address))).ok());
     return address;
@@ -95,15 +95,36 @@ class LinkHostileTest : public testing::Test {
   LinkPoller poller_;
 };
 
+// Over rings, and over slot rings that keep the last messages.
+class AnyLinkHostileTest : public LinkHostileTest, public testing::WithParamInterface<uint32_t> {
+ protected:
+  static constexpr uint64_t kSlotMessage = 64;
+
+  static LinkAddress Make(LinkYard* yard, const YardNode& producer, const YardNode& consumer) {
+    const uint32_t depth = GetParam();
+    return depth == 0 ? yard->MakeLink(producer, consumer)
+                      : yard->MakeKeepLastLink(producer, consumer, depth, kSlotMessage);
+  }
+  static uint64_t MemoryBytes(const LinkAddress& address) {
+    return address.depth == 0 ? ringbuf::RingBytes(address.ring_capacity)
+                              : ringbuf::KeepLastBytes(address.depth, address.max_message_bytes);
+  }
+  static uint64_t RecordBytesMax() {
+    return GetParam() == 0 ? ringbuf::MaxInlineRecord(ringbuf::kMinCapacity) : kSlotMessage;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, AnyLinkHostileTest, testing::Values(0, 1, 5));
+
 // A good producer and a scribbling one share a consumer: the good one's records all come, in order.
-TEST_F(LinkHostileTest, ScribbledRingsAreQuarantinedAndTheGoodLinkLosesNothing) {
+TEST_P(AnyLinkHostileTest, ScribbledMemoryIsQuarantinedAndTheGoodLinkLosesNothing) {
   const LinkAddress good = AddLink(good_);
   Scribbler scribbler(evil_.device->region(), seed_);
   std::set<uint64_t> evil;
   for (int i = 0; i < 8; ++i) {
-    const LinkAddress address = AddLink(evil_);
+    const LinkAddress address = AddLink(Make(&yard_, evil_, host_));
     evil.insert(address.link_id);
-    scribbler.Add(address.ring_offset, ringbuf::RingBytes(address.ring_capacity));
+    scribbler.Add(address.ring_offset, MemoryBytes(address));
     scribbler.Add(address.producer.wake_offset, sizeof(WakeBlock));
   }
   const auto waiter = LocalRealm::Must(Waiter::Open(host_.wake));
@@ -125,7 +146,7 @@ TEST_F(LinkHostileTest, ScribbledRingsAreQuarantinedAndTheGoodLinkLosesNothing) 
     LinkReader* reader = nullptr;
     RecordView record;
     for (int i = 0; i < 100 && poller_.Next(&reader, &record); ++i) {
-      ASSERT_LE(record.size, ringbuf::MaxInlineRecord(reader->capacity()));
+      ASSERT_LE(record.size, RecordBytesMax());
       if (reader->link_id() == good.link_id) {
         uint64_t number = 0;
         ASSERT_EQ(record.size, sizeof(number));
@@ -219,9 +240,10 @@ TEST_F(LinkHostileTest, AWriterWhoseConsumerScribblesEndsWithAnAnswer) {
   EXPECT_TRUE(writer.ArmSpace(16)) << "nobody sleeps on a corrupt link";
 }
 
-// Each word of a ring in turn gets each of the values where checks go wrong, while it is idle and
+// Each word in turn gets each of the values where checks go wrong, while it is idle and
 // while it is in use: reads stay bounded and what comes out is a record, nothing, or corrupt.
-TEST_F(LinkHostileTest, NoValueInAnyWordOfTheDescriptorBreaksAReader) {
+TEST_P(AnyLinkHostileTest, NoValueInAnyWordOfTheDescriptorBreaksAReader) {
+  static_assert(sizeof(ringbuf::RingDescriptor) == sizeof(ringbuf::KeepLastDescriptor));
   const uint64_t values[] = {0,
                              1,
                              7,
@@ -239,7 +261,7 @@ TEST_F(LinkHostileTest, NoValueInAnyWordOfTheDescriptorBreaksAReader) {
       LinkYard yard(1 << 20);
       const YardNode host = yard.MakeNode(yard.host);
       const YardNode guest = yard.MakeNode(yard.realm.AddPeer(1));
-      const LinkAddress address = yard.MakeLink(guest, host);
+      const LinkAddress address = Make(&yard, guest, host);
       LinkWriter writer = LinkYard::OpenWriter(guest, address);
       LinkPoller poller;
       ASSERT_TRUE(
@@ -256,7 +278,7 @@ TEST_F(LinkHostileTest, NoValueInAnyWordOfTheDescriptorBreaksAReader) {
         writer.Flush();
         if (poller.Next(&reader, &record)) {
           ++records;
-          ASSERT_LE(record.size, ringbuf::MaxInlineRecord(address.ring_capacity));
+          ASSERT_LE(record.size, RecordBytesMax());
           reader->Release();
         }
         (void)poller.HasWork(Look::kThorough);
