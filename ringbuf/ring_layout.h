@@ -13,7 +13,8 @@
 //       72    56  (zero)
 //      128     8  tail                producer, lazily: all below is published (a hint)
 //      136     8  records_published   producer, together with tail: records below it
-//      144   112  (zero)
+//      144     8  records_dropped     producer's side: messages for which there was no room
+//      152   104  (zero)
 //      256     8  head                consumer, lazily: all below may be overwritten
 //      264     8  records_released    consumer, together with head: records below it
 //      272    48  (zero)
@@ -50,7 +51,7 @@
 namespace ivmq::ringbuf {
 
 inline constexpr uint64_t kRingMagic = 0x474E4952514D5649;  // "IVMQRING"
-inline constexpr uint64_t kRingLayoutVersion = 3;           // 3: ends on a pair of cache lines
+inline constexpr uint64_t kRingLayoutVersion = 4;           // 4: records_dropped
 
 inline constexpr size_t kCacheLineBytes = 64;
 inline constexpr uint64_t kMinCapacity = 4096;
@@ -79,6 +80,7 @@ struct BasicRingDescriptor {
 
   alignas(kCacheLineBytes) Word tail;
   Word records_published;
+  Word records_dropped;
 
   // A line between the two: processors fetch lines in pairs, and the consumer's must not come
   // along. Not by a stricter alignment, which rings on any cache line would break.
@@ -101,6 +103,7 @@ static_assert(offsetof(RingDescriptor, capacity) == 16);
 static_assert(offsetof(RingDescriptor, space_want) == 64);
 static_assert(offsetof(RingDescriptor, tail) == 128);
 static_assert(offsetof(RingDescriptor, records_published) == 136);
+static_assert(offsetof(RingDescriptor, records_dropped) == 144);
 static_assert(offsetof(RingDescriptor, head) == 256);
 static_assert(offsetof(RingDescriptor, records_released) == 264);
 static_assert(offsetof(RingDescriptor, want) == 320);

@@ -42,6 +42,7 @@ OutboundLink::Outcome OutboundLink::Offer(std::span<const std::byte> record, uin
   }
   ++untold;
   dropped.Add(1);
+  writer.MirrorDropped(dropped.value());
   dropped_bytes.Add(record.size());
   full.Add(1);
   writer.Flush();  // What it waits for may be what is staged.

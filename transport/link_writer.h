@@ -117,6 +117,14 @@ class LinkWriter {
   void MirrorCounters() {
     if (slots_ == nullptr) ring_.MirrorCounters();
   }
+  // Tells whoever reads the ring how many messages were given up for want of room: all so far, each
+  // time. Known even after this process was killed.
+  void MirrorDropped(uint64_t messages) {
+    // relaxed: a figure.
+    if (slots_ == nullptr) {
+      descriptor_->records_dropped.store(messages, std::memory_order_relaxed);
+    }
+  }
   LinkCounters counters() const;
 
  private:
@@ -146,7 +154,7 @@ class LinkWriter {
   // Constant after construction.
   std::shared_ptr<Device> device_;
   uint64_t link_id_;
-  const ringbuf::RingDescriptor* descriptor_;
+  ringbuf::RingDescriptor* descriptor_;
   WakeTarget consumer_;
   ReadyByte* space_ready_;
 

@@ -61,6 +61,7 @@ struct Facts {
   bool ring_known = false;
   Amount entered;  // by the ring
   Amount released;
+  Amount ring_dropped;
   Amount ring_overwritten;
   Amount in_ring;
   std::string trouble;  // of the ring
@@ -86,6 +87,7 @@ Facts Gather(const Link& link, const LinkLook& first, const LinkLook& second) {
   if (facts.ring_known) {
     facts.entered = Between(before.published_least, now.published_most);
     facts.released = Between(before.released, now.released);
+    facts.ring_dropped = Between(before.dropped, now.dropped);
     facts.ring_overwritten = Between(before.overwritten_least, now.overwritten_most);
     facts.in_ring = facts.still
                         ? Between(now.in_ring, now.in_ring)
@@ -97,9 +99,11 @@ Facts Gather(const Link& link, const LinkLook& first, const LinkLook& second) {
 // Of a side that said nothing the ring knows more than its last word.
 bool Complete(const Link& link, Facts* facts) {
   if (!facts->ring_known) return false;
-  const Amount by_ring = Plus(facts->entered, facts->full);
   const bool recounted = !facts->publisher_known;
   if (recounted) {
+    facts->full = Between(std::max(facts->full.least, facts->ring_dropped.least),
+                          std::max(facts->full.most, facts->ring_dropped.most));
+    const Amount by_ring = Plus(facts->entered, facts->full);
     // Died: what is in the ring is all that there is. Silent: it may have more in hand.
     const bool over = link.publisher.left != SideEvent::kAttached;
     const uint64_t in_hand = over ? 0 : ringbuf::internal::kBatchRecords;
@@ -129,6 +133,13 @@ std::string WrongIn(const Facts& facts, bool ended) {
   }
   if (!facts.ring_known) return "";
   if (facts.publisher_known) {
+    // It tells the ring and counts, one after the other.
+    const uint64_t in_hand = ended ? 0 : 1;
+    if (Sum(facts.full.most, in_hand) < facts.ring_dropped.most ||
+        Sum(facts.ring_dropped.most, in_hand) < facts.full.most) {
+      return fmt::format("the publisher counted {} without room, the ring says {}", facts.full.most,
+                         facts.ring_dropped.most);
+    }
     // What is committed and not flushed as yet is not in the ring.
     const uint64_t staged = ended ? 0 : ringbuf::internal::kBatchRecords - 1;
     const uint64_t wrote = Less(published, facts.full.most);
@@ -165,8 +176,7 @@ void WriteAccounts(const Link& link, const Facts& facts, bool ended, v1::LinkAud
       Minus(Minus(Minus(facts.published, facts.delivered), facts.full), facts.overwritten);
   Write(ended ? Amount{} : rest, counters->mutable_in_flight());
   if (ended) {
-    AddDrop(LeftoverReason(link), rest, Minus(facts.published, facts.full), facts.delivered.least,
-            counters);
+    AddDrop(LeftoverReason(link), rest, facts.published, facts.delivered.least, counters);
   }
   if (!facts.ring_known) return;
   v1::Account* ring = audit->mutable_ring();
@@ -208,7 +218,11 @@ v1::LinkAudit Audit(const Link& link, const std::string& realm, const LinkLook& 
     audit.set_verdict(v1::LinkAudit::WRONG);
     audit.set_detail(wrong);
   } else if (!exact) {
-    audit.set_detail(fmt::format("the {} {}", facts.subscriber_known ? "publisher" : "subscriber",
+    const bool neither = !facts.publisher_known && !facts.subscriber_known;
+    audit.set_detail(fmt::format("{} {}",
+                                 neither                  ? "each side"
+                                 : facts.subscriber_known ? "the publisher"
+                                                          : "the subscriber",
                                  ended ? "did not tell its last figures" : "does not answer"));
   }
   if (!facts.trouble.empty()) {

@@ -23,6 +23,7 @@ struct Words {
   uint64_t head = 0;
   uint64_t published = 0;
   uint64_t tail = 0;
+  uint64_t dropped = 0;
 
   bool operator==(const Words&) const = default;
 };
@@ -34,6 +35,7 @@ Words Load(const ringbuf::RingDescriptor& ring) {
   words.head = Atomics::LoadAcquire(ring.head);
   words.published = Atomics::LoadAcquire(ring.records_published);
   words.tail = Atomics::LoadAcquire(ring.tail);
+  words.dropped = Atomics::LoadRelaxed(ring.records_dropped);
   return words;
 }
 
@@ -118,6 +120,7 @@ RingReading ReadingOf(const Words& words, const Walk& walk) {
   RingReading reading;
   reading.still = true;
   reading.released = words.released;
+  reading.dropped = words.dropped;
   reading.head = words.head;
   reading.used_bytes = walk.trouble.empty() ? walk.end - words.head : 0;
   reading.in_ring = walk.records;
@@ -156,6 +159,7 @@ RingReading ReadRing(std::span<std::byte> region, uint64_t ring_offset, uint64_t
   }
   reading.trouble = CountTrouble(words, ring_bytes);
   reading.released = words.released;
+  reading.dropped = words.dropped;
   reading.head = words.head;
   reading.used_bytes = words.tail > words.head ? std::min(words.tail - words.head, ring_bytes) : 0;
   reading.published_least = std::max(words.published, words.released);

@@ -18,6 +18,7 @@ struct RingReading {
   uint64_t released = 0;         // as the consumer last reported
   uint64_t published_least = 0;  // the two differ where the words of the two ends do
   uint64_t published_most = 0;
+  uint64_t dropped = 0;            // as the publisher last said, before they came into the ring
   uint64_t overwritten_least = 0;  // KEEP_LAST: lost, whether the consumer has noticed or not
   uint64_t overwritten_most = 0;
   uint64_t in_ring = 0;     // if still: those from the consumer's head to the last one published

@@ -127,6 +127,21 @@ TEST_F(AuditLinksTest, AKilledPublishersMessagesAreCountedInTheRing) {
   EXPECT_EQ(audit.counters().drops_size(), 0);
 }
 
+TEST_F(AuditLinksTest, WhatAKilledPublisherDroppedIsReadFromTheRing) {
+  Publish(100);
+  ring().descriptor->records_dropped.store(23);
+  harness_.NodeGone(publisher_, GoneProof::kExited);
+  EXPECT_TRUE(subscriber_.NextOf(Event::kLinkDown).has_link_down());
+  Receive(100);
+  subscriber_.LinkClosed(Counters(0, 100));
+  const v1::LinkAudit audit = Final();
+  EXPECT_EQ(audit.verdict(), Verdict::EXACT) << audit.DebugString();
+  ExpectAmount(audit.counters().published(), 123, 123);
+  ASSERT_EQ(audit.counters().drops_size(), 1);
+  EXPECT_EQ(audit.counters().drops(0).reason(), v1::Drop::FULL);
+  ExpectAmount(audit.counters().drops(0).count(), 23, 23);
+}
+
 TEST_F(AuditLinksTest, WhatAKilledSubscriberLeftIsDroppedWithinBounds) {
   Publish(100);
   Receive(30);

@@ -94,6 +94,7 @@ TEST_F(AuditTest, SaysWhichOfTheCountsIsWrong) {
 TEST_F(AuditTest, CountsDropsByReason) {
   LinkLook look = Look(100, 60, Ring(70, 60));
   look.counters.set_dropped_full(30);
+  look.ring.dropped = 30;
   const v1::LinkAudit audit = Live(look);
   EXPECT_EQ(audit.verdict(), Verdict::EXACT) << audit.detail();
   ASSERT_EQ(audit.counters().drops_size(), 1);
@@ -127,6 +128,47 @@ TEST_F(AuditTest, CountsADeadPublishersMessagesInTheRing) {
   EXPECT_TRUE(audit.published_recounted());
   ExpectAmount(audit.counters().published(), 100, 100);
   EXPECT_EQ(audit.counters().drops_size(), 0);
+}
+
+TEST_F(AuditTest, TakesWhatADeadPublisherDroppedFromTheRing) {
+  link_.publisher.left = SideEvent::kDied;
+  link_.subscriber.left = SideEvent::kClosed;
+  link_.subscriber.counted = true;
+  LinkLook look = Look(60, 70, Ring(70, 70));
+  look.counters.set_dropped_full(10);  // when it was last asked
+  look.ring.dropped = 30;
+  v1::LinkAudit audit = Ended(look);
+  EXPECT_EQ(audit.verdict(), Verdict::EXACT) << audit.DebugString();
+  EXPECT_TRUE(audit.published_recounted());
+  ExpectAmount(audit.counters().published(), 100, 100);
+  ExpectAmount(audit.counters().drops(0).count(), 30, 30);
+  // Where the ring says nothing, nobody knows.
+  look.ring.trouble = "nonsense";
+  link_.progress.quarantined = true;
+  EXPECT_EQ(Ended(look).verdict(), Verdict::BOUNDS);
+}
+
+TEST_F(AuditTest, FindsDropsThatTheRingContradicts) {
+  LinkLook look = Look(100, 60, Ring(70, 60));
+  look.counters.set_dropped_full(30);
+  look.ring.dropped = 32;
+  EXPECT_EQ(Live(look).verdict(), Verdict::WRONG);
+  EXPECT_THAT(Live(look).detail(), HasSubstr("30 without room, the ring says 32"));
+  look.ring.dropped = 29;  // told a moment before it is counted, or after
+  EXPECT_EQ(Live(look).verdict(), Verdict::EXACT);
+}
+
+TEST_F(AuditTest, WhatIsLeftUnreadMayLieBehindWhatWasDropped) {
+  link_.publisher.left = link_.subscriber.left = SideEvent::kClosed;
+  link_.publisher.counted = link_.subscriber.counted = true;
+  LinkLook look = Look(100, 20, Ring(50, 20));
+  look.counters.set_dropped_full(50);
+  look.ring.dropped = 50;
+  const v1::LinkAudit audit = Ended(look);
+  ASSERT_EQ(audit.counters().drops_size(), 2);
+  EXPECT_EQ(audit.counters().drops(1).reason(), v1::Drop::SUBSCRIBER_CLOSED);
+  ExpectAmount(audit.counters().drops(1).count(), 30, 30);
+  EXPECT_EQ(audit.counters().drops(1).last_sequence(), 99u);
 }
 
 TEST_F(AuditTest, GivesWhatASubscriberLeftUnreadAReasonAndARange) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ivmq/ivmq.h"
+#include "ringbuf/ring_layout.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"
 
@@ -152,6 +153,11 @@ TEST_F(QosTest, DropsTheNewestAndSaysHowManyAndWhere) {
   EXPECT_EQ(told.published(), published);
   EXPECT_EQ(told.dropped_full(), missing);
   EXPECT_EQ(CountersOf(false).delivered(), delivered);
+  // For whoever accounts for it after this process was killed.
+  const auto link = control_.links().at(0);
+  const auto ring =
+      ringbuf::RingAt(control_.region().data() + link.ring_offset, link.ring_capacity);
+  EXPECT_EQ(ring.descriptor->records_dropped.load(), missing);
 }
 
 TEST_F(QosTest, NeverWaitsForALinkThatDrops) {
