@@ -36,22 +36,21 @@ namespace internal {
 
 EventQueue::EventQueue(EventHandler for_node) : for_node_(std::move(for_node)) {}
 
-bool EventQueue::Push(Event event, const Handler& own) {
-  if (own == nullptr && !for_node_) return false;
+void EventQueue::Push(Event event, const Handler& own) {
+  if (own == nullptr && !for_node_) return;
   const std::lock_guard lock(mutex_);
-  waiting_.push_back({std::move(event), own});
-  return true;
+  if (!forgotten_) waiting_.push_back({std::move(event), own});
 }
 
 void EventQueue::Deliver(const void* node) {
   const HandlerScope scope(node);
   std::unique_lock lock(mutex_);
   while (!waiting_.empty()) {
-    const Waiting next = std::move(waiting_.front());
+    Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
     for (const EventHandler* handler : {next.own.get(), &for_node_}) {
-      const bool wanted = handler != nullptr && *handler &&
-                          !(handler == &for_node_ ? node_forgotten_ : next.forgotten);
+      const bool wanted = handler != nullptr && *handler && !forgotten_ &&
+                          (handler == &for_node_ || !next.forgotten);
       if (!wanted) continue;
       calling_ = handler;
       caller_ = std::this_thread::get_id();
@@ -61,6 +60,10 @@ void EventQueue::Deliver(const void* node) {
       calling_ = nullptr;
       delivered_.notify_all();
     }
+    // What a handler holds may be ours to destroy, and may be a publisher that comes to Forget().
+    lock.unlock();
+    next = {};
+    lock.lock();
   }
 }
 
@@ -68,7 +71,7 @@ void EventQueue::Call(const EventHandler& handler, const Event& event) {
   try {
     handler(event);
   } catch (...) {
-    failed_.fetch_add(1, std::memory_order_relaxed);
+    CountFailure();
   }
 }
 
@@ -81,9 +84,10 @@ void EventQueue::Forget(const Handler& own) {
 }
 
 void EventQueue::ForgetAll() {
+  std::deque<Waiting> dropped;  // goes when the lock is given up, as in Deliver()
   std::unique_lock lock(mutex_);
-  node_forgotten_ = true;
-  for (Waiting& one : waiting_) one.forgotten = true;
+  forgotten_ = true;
+  dropped.swap(waiting_);
   if (caller_ == std::this_thread::get_id()) return;
   delivered_.wait(lock, [&] { return calling_ == nullptr; });
 }

@@ -24,13 +24,18 @@ class EventQueue {
 
   explicit EventQueue(EventHandler for_node);
 
-  // `own`: null, or the handler of whom it happened to. False: nobody wants to know.
-  bool Push(Event event, const Handler& own);
+  // `own`: null, or the handler of whom it happened to.
+  void Push(Event event, const Handler& own);
   // Calls the handlers. `node`: whose handlers they are.
   void Deliver(const void* node);
-  // Does not call that handler any more; waits while it runs, unless it is it that asks.
+  // Does not call that handler any more; waits while it runs, unless it is it that asks. Nothing of
+  // it may be pushed after this.
   void Forget(const Handler& own);
+  // The same for all handlers; what is pushed after this is dropped.
   void ForgetAll();
+
+  // Another handler of the node threw.
+  void CountFailure() { failed_.fetch_add(1, std::memory_order_relaxed); }
 
   // Whether the node itself has a handler.
   bool heard_by_node() const { return static_cast<bool>(for_node_); }
@@ -50,7 +55,7 @@ class EventQueue {
   std::mutex mutex_;  // guards all below
   std::condition_variable delivered_;
   std::deque<Waiting> waiting_;
-  bool node_forgotten_ = false;
+  bool forgotten_ = false;  // all of them
   const EventHandler* calling_ = nullptr;
   std::thread::id caller_;
 };

@@ -148,7 +148,11 @@ void NodeImpl::OnDiscovery(const v1::DiscoveryEvent& event) {
   }
   if (event.has_link()) return;  // not asked for
   const HandlerScope scope(this);
-  handler_(DiscoveryOf(event));
+  try {
+    handler_(DiscoveryOf(event));
+  } catch (...) {
+    events_.CountFailure();
+  }
 }
 
 void NodeImpl::OnEnd(const Status& why, bool lost) {

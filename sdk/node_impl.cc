@@ -218,8 +218,9 @@ Result<std::string> NodeImpl::DescribeType(std::string_view type_name) {
 void NodeImpl::AskForTime() {
   v1::NodeRequest request;
   request.mutable_read_clock();
-  session_->Ask(&request, [this](const v1::NodeEvent& answer, bool) {
-    if (answer.has_clock_reading()) clock_.Answer(answer.clock_reading().realm_time_ns());
+  const auto asked = Clock::now();
+  session_->Ask(&request, [this, asked](const v1::NodeEvent& answer, bool) {
+    if (answer.has_clock_reading()) clock_.Answer(answer.clock_reading().realm_time_ns(), asked);
   });
 }
 

@@ -34,7 +34,6 @@ std::optional<RealmTime> RealmClock::Now() {
     if (now >= next_round_) {
       next_round_ = now + kRoundEvery;
       to_ask_ = kQuestionsPerRound - 1;
-      asked_at_ = now;
       ask = true;
     }
   }
@@ -42,19 +41,18 @@ std::optional<RealmTime> RealmClock::Now() {
   return time;
 }
 
-void RealmClock::Answer(int64_t realm_time_ns) {
+void RealmClock::Answer(int64_t realm_time_ns, Clock::time_point asked) {
   const Clock::time_point now = Clock::now();
   {
     const std::lock_guard lock(mutex_);
     Estimate estimate;
-    estimate.uncertainty = (now - asked_at_) / 2;
+    estimate.uncertainty = (now - asked) / 2;
     estimate.taken = now;
-    const nanoseconds middle = asked_at_.time_since_epoch() + estimate.uncertainty;
+    const nanoseconds middle = asked.time_since_epoch() + estimate.uncertainty;
     estimate.offset = nanoseconds(realm_time_ns) - middle;
     if (!best_.has_value() || estimate.uncertainty <= UncertaintyAt(*best_, now)) best_ = estimate;
     if (to_ask_ == 0) return;
     --to_ask_;
-    asked_at_ = Clock::now();
   }
   ask_();
 }

@@ -27,7 +27,8 @@ class RealmClock {
 
   // None before the first answer. Asks again where the last answers are old; does not wait.
   std::optional<RealmTime> Now();
-  void Answer(int64_t realm_time_ns);
+  // `asked`: when that question was put, by our clock.
+  void Answer(int64_t realm_time_ns, Clock::time_point asked);
 
  private:
   struct Estimate {
@@ -41,7 +42,6 @@ class RealmClock {
   std::mutex mutex_;  // guards all below
   std::optional<Estimate> best_;
   int to_ask_ = 0;  // questions left of this round
-  Clock::time_point asked_at_;
   Clock::time_point next_round_;
 };
 

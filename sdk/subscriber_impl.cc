@@ -118,6 +118,7 @@ void SubscriberImpl::ReturnBorrowed() {
     borrowed_from_->Release();
     borrowed_from_->ReportIfCaughtUp();
     borrowed_from_ = nullptr;
+    MindDrained();  // not before: it may be the link that the message was borrowed from
   }
   const std::unique_ptr<Call> ends_here = std::move(borrowing_);
 }

@@ -24,7 +24,8 @@ class WaitSetImpl;
 //
 // One thread at a time, and the thread that waits is the one that receives: a subscriber that is
 // received from elsewhere meanwhile is shown in vain. Interrupt from any thread. Move-only. A
-// subscriber that is closed or destroyed leaves the set by itself.
+// subscriber that is destroyed leaves the set by itself; one that is closed is ready, to say
+// CLOSED, until it is removed.
 class IVMQ_API WaitSet {
  public:
   // RESOURCE_EXHAUSTED: no file descriptor is left.
