@@ -1,15 +1,16 @@
 #include "sdk/callback_thread.h"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <condition_variable>
-#include <csignal>
 #include <system_error>
 #include <utility>
+
+#include "sdk/handler_scope.h"
+#include "sdk/own_thread.h"
 
 namespace ivmq::internal {
 
@@ -48,13 +49,11 @@ struct CallbackThread::Watched {
   static void Post(const std::shared_ptr<Watched>& watched) {
     try {
       watched->executor([watched] { watched->Run(); });
-    } catch (const std::exception& error) {
-      watched->OnExecutorFailed(error.what());
     } catch (...) {
-      watched->OnExecutorFailed("an exception of an unknown type");
+      watched->OnExecutorFailed(CaughtText());
     }
   }
-  void OnExecutorFailed(const char* what) {
+  void OnExecutorFailed(const std::string& what) {
     const std::lock_guard lock(mutex);
     if (!removed) source->OnExecutorFailed(what);
   }
@@ -119,30 +118,19 @@ Status CallbackThread::Start() {
   epoll->stop.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   epoll_event event{};
   event.events = EPOLLIN;
-  const Status failed(Code::kResourceExhausted, "cannot start the node's callback thread");
   if (!epoll->fd || !epoll->stop ||
       ::epoll_ctl(epoll->fd.get(), EPOLL_CTL_ADD, epoll->stop.get(), &event) != 0) {
-    return failed;
+    return {Code::kResourceExhausted,
+            "cannot start the node's callback thread: " + std::generic_category().message(errno)};
   }
   epoll_ = std::move(epoll);
-  // The application's signals belong to its own threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  Status status;
-  try {
-    thread_ = std::thread([this] { Loop(); });
-  } catch (const std::system_error&) {
-    epoll_ = nullptr;
-    status = failed;
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  Status status = StartOwnThread(
+      "ivmq-callback", [this] { Loop(); }, &thread_);
+  if (!status.ok()) epoll_ = nullptr;
   return status;
 }
 
 void CallbackThread::Loop() {
-  pthread_setname_np(pthread_self(), "ivmq-callback");
   own_thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   for (;;) {
     epoll_event event{};

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include "ivmq/status.h"
@@ -29,7 +30,7 @@ class CallbackThread {
     // throw. Never on two threads at once.
     virtual bool Run() = 0;
     // The executor threw instead of taking a task; it is not asked again.
-    virtual void OnExecutorFailed(const char* what) = 0;
+    virtual void OnExecutorFailed(const std::string& what) = 0;
   };
 
   CallbackThread() = default;

@@ -1,79 +1,103 @@
-// Requests of a client that nobody waits for, and the thread that calls their callbacks.
+// Requests of a client that nobody waits for, and their callbacks.
 
 #include <algorithm>
 #include <utility>
 
 #include "sdk/client_impl.h"
 #include "sdk/convert.h"
+#include "sdk/handler_scope.h"
 #include "sdk/node_impl.h"
-#include "sdk/own_thread.h"
 
 namespace ivmq::internal {
+namespace {
+
+// In a row, before the other callbacks of the node have their turn.
+constexpr int kPiecesPerTurn = 64;
+constexpr int kCallbacksPerTurn = 64;
+
+}  // namespace
 
 Result<uint64_t> ClientImpl::CallAsync(size_t bytes, const Fill& fill,
                                        std::chrono::nanoseconds timeout, Callback callback) {
   if (forked()) return ForkedStatus();
   std::vector<std::byte> record;
   if (Status status = Build(bytes, fill, &record); !status.ok()) return status;
+  if (Status status = StartStandIn(); !status.ok()) return status;
   const std::lock_guard lock(mutex_);
-  if (Status status = StartPump(); !status.ok()) return status;
   const auto begun = Begin(Request::Kind::kAsync, timeout, &record);
   if (!begun.ok()) return begun.status();
   Request* const request = begun.value();
   request->callback = std::move(callback);
-  ++async_open_;
+  CountAsync(1);
   if (request->deadline < async_deadline_) {
     async_deadline_ = request->deadline;
-    async_deadline_moved_ = true;
-    crew_.Wake(&pump_member_);
-    crew_.Notify();
+    node_->DeliverEvents();  // which has OnTimer() asked
   }
-  pump_wanted_.notify_one();
   return request->id;
 }
 
-Status ClientImpl::StartPump() {
-  if (pump_.joinable() || ended_ != EndReason::kNotEnded) return {};
-  const Status status = StartOwnThread(
-      "ivmq-replies", [this] { Pump(); }, &pump_);
-  pump_id_ = pump_.get_id();
-  return status;
+Status ClientImpl::StartStandIn() {
+  const std::lock_guard lock(start_mutex_);
+  if (stand_in_ != nullptr) return {};
+  auto started = StandIn::Start(node_->wake(), node_->callbacks(), &mutex_, this, executor_);
+  if (!started.ok()) return started.status();
+  stand_in_ = std::move(started).value();
+  return {};
 }
 
-void ClientImpl::Pump() {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    pump_wanted_.wait(lock,
-                      [this] { return pump_stops_ || async_open_ > 0 || !completed_.empty(); });
-    crew_.Await(&lock, &pump_member_, async_deadline_,
-                [this] { return pump_stops_ || async_deadline_moved_ || !completed_.empty(); });
-    async_deadline_moved_ = false;
-    ExpireAsync();
-    while (!completed_.empty()) {
-      Request* const request = completed_.front();
-      completed_.pop_front();
-      --async_open_;
-      Result<Bytes> result = request->status.ok() ? Result<Bytes>(std::move(request->reply))
-                                                  : Result<Bytes>(std::move(request->status));
-      const Callback callback = std::move(request->callback);
-      FreeSlot(request);
-      lock.unlock();
-      bool threw = false;
-      try {
-        callback(std::move(result));
-      } catch (...) {
-        threw = true;
-      }
-      lock.lock();
-      counted_.exceptions += threw ? 1 : 0;
-    }
-    if (pump_stops_) return;
+// Only while something is to be called back: a client that is only waited on costs no other thread.
+void ClientImpl::CountAsync(int more) {
+  async_open_ += static_cast<uint32_t>(more);
+  crew_.set_stand_in(async_open_ > 0 ? stand_in_.get() : nullptr);
+  if (more > 0 && async_open_ == 1) crew_.WakeStandIn();
+}
+
+StandIn::Next ClientImpl::TakeTurn(std::unique_lock<std::mutex>* lock) {
+  if (async_open_ > 0) crew_.WorkIfNobodyWaits(kPiecesPerTurn);
+  CallBack(lock);
+  if (async_open_ > 0) return StandIn::Next::kWatch;
+  return ended_ == EndReason::kNotEnded ? StandIn::Next::kCalled : StandIn::Next::kOver;
+}
+
+bool ClientImpl::HasTurn(transport::Look look) {
+  return !completed_.empty() || crew_.HasWorkIfNobodyWaits(look);
+}
+
+void ClientImpl::CallBack(std::unique_lock<std::mutex>* lock) {
+  const HandlerScope scope(node_.get());
+  // Of a client that has ended all: there may be no other turn.
+  for (int i = 0; i < kCallbacksPerTurn || ended_ != EndReason::kNotEnded; ++i) {
+    if (completed_.empty()) return;
+    Request* const request = completed_.front();
+    completed_.pop_front();
+    const std::thread::id outer = std::exchange(caller_back_, std::this_thread::get_id());
+    CallBackOne(request, lock);
+    caller_back_ = outer;
   }
 }
 
-void ClientImpl::ExpireAsync() {
-  const auto now = Clock::now();
-  if (now < async_deadline_) return;
+void ClientImpl::CallBackOne(Request* request, std::unique_lock<std::mutex>* lock) {
+  Result<Bytes> result = request->status.ok() ? Result<Bytes>(std::move(request->reply))
+                                              : Result<Bytes>(std::move(request->status));
+  Callback callback = std::move(request->callback);
+  CountAsync(-1);
+  FreeSlot(request);
+  lock->unlock();
+  bool threw = false;
+  try {
+    callback(std::move(result));
+  } catch (...) {
+    threw = true;
+    TellCallbackFailed(CaughtText());
+  }
+  callback = nullptr;  // what it holds may come back to us
+  lock->lock();
+  counted_.exceptions += threw ? 1 : 0;
+}
+
+ClientImpl::Clock::time_point ClientImpl::OnTimer(Clock::time_point now) {
+  const std::lock_guard lock(mutex_);
+  if (now < async_deadline_) return async_deadline_;
   async_deadline_ = Clock::time_point::max();
   for (auto& slot : slots_) {
     Request* const request = slot.get();
@@ -86,17 +110,7 @@ void ClientImpl::ExpireAsync() {
       async_deadline_ = std::min(async_deadline_, request->deadline);
     }
   }
-}
-
-void ClientImpl::Destroy(ClientImpl* client) {
-  // A forked child has neither the links nor the thread.
-  if (client->forked()) return;
-  if (std::this_thread::get_id() != client->pump_id_) {
-    delete client;
-    return;
-  }
-  // The last copy was dropped in a callback: that thread cannot wait for itself.
-  std::thread([client] { delete client; }).detach();
+  return async_deadline_;
 }
 
 }  // namespace ivmq::internal

@@ -1,5 +1,5 @@
 // The requests of a client. Their replies are in client_replies.cc, the links to its servers and
-// their life in client_links.cc, the thread behind callbacks in client_async.cc.
+// their life in client_links.cc, callbacks in client_async.cc.
 
 #include "sdk/client_impl.h"
 
@@ -312,8 +312,7 @@ void ClientImpl::Finish(Request* request, Status status) {
   --open_;
   if (request->kind == Request::Kind::kAsync) {
     completed_.push_back(request);
-    crew_.Wake(&pump_member_);
-    pump_wanted_.notify_one();
+    crew_.WakeStandIn();
   } else {
     crew_.Wake(&request->member);
   }
@@ -374,9 +373,15 @@ Status ClientImpl::ClosedStatus() const {
 
 Status ClientImpl::LateStatus(const Request& request) const {
   std::string text = "service '" + service_ + "': ";
-  text += request.state == Request::State::kQueued
-              ? "no server had room for the request in time"
-              : "node '" + request.server->node + "' did not reply in time";
+  if (request.state == Request::State::kQueued) {
+    text += "no server had room for the request in time";
+  } else {
+    text += "node '" + request.server->node + "' did not reply in time";
+    const bool on_its_thread = node_->callbacks()->on_own_thread();
+    if (on_its_thread && request.server->node_id == node_->id()) {
+      text += "; its handlers run on the thread that waits here, unless it has an executor";
+    }
+  }
   return {Code::kDeadlineExceeded, std::move(text)};
 }
 

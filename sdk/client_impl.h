@@ -18,6 +18,7 @@
 #include "sdk/crew.h"
 #include "sdk/endpoint.h"
 #include "sdk/request_wire.h"
+#include "sdk/stand_in.h"
 #include "transport/link_counters.h"
 #include "transport/link_poller.h"
 #include "transport/link_writer.h"
@@ -29,9 +30,11 @@ class NodeImpl;
 // Behind BytesClient: the pairs of links to all servers of one service, and the open requests.
 //
 // Everything is guarded by mutex_, which is held for no longer than a copy of one message takes;
-// Endpoint's gate is not used. Waiting is the crew's: whoever waits reads the replies of all.
+// Endpoint's gate is not used. Waiting is the crew's: whoever waits reads the replies of all; while
+// nobody does and callbacks are due, the stand-in does.
 class ClientImpl final : public Endpoint,
                          private Crew::Work,
+                         private StandIn::Duty,
                          public std::enable_shared_from_this<ClientImpl> {
  public:
   using Clock = std::chrono::steady_clock;
@@ -63,17 +66,15 @@ class ClientImpl final : public Endpoint,
 
   bool forked() const;
 
-  void OnRegistered(uint64_t id) override;
   void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) override;
   bool OnLinkReady(uint64_t link_id) override;
   bool OnLinkDown(const v1::LinkDown& down) override;
-  // Its requests have deadlines of their own.
-  bool OnLinkSuspect(const v1::LinkSuspect& suspect) override {
-    return OnLinkReady(suspect.link_id());
-  }
+  bool OnLinkSuspect(const v1::LinkSuspect& suspect) override;
   void OnLinkRefused(const v1::LinkRefused& refused) override;
   void AddCounters(v1::Counters* counters) override;
   void OnDisconnected() override {}
+  // Gives up the requests with a callback that are past their deadline.
+  Clock::time_point OnTimer(Clock::time_point now) override;
 
  private:
   struct Server {
@@ -82,7 +83,10 @@ class ClientImpl final : public Endpoint,
     std::unique_ptr<transport::LinkWriter> writer;  // null until its link is up
     transport::LinkReader* reader = nullptr;        // the poller's; null until its link is up
     std::string node;
+    uint64_t node_id = 0;
+    uint32_t peer = 0;
     uint32_t open = 0;
+    bool matched = false;  // told
     bool leaving = false;
     std::deque<RequestHead> controls;  // that found no room: cancels and credits
     bool usable() const { return writer != nullptr && reader != nullptr && !leaving; }
@@ -144,15 +148,23 @@ class ClientImpl final : public Endpoint,
   // Reads what is left, fails what is open, lets go of both links. `detail` if they hold nonsense.
   void Leave(Server* server, const Status& why, const std::string* detail);
   void TellLeft(const Server& server, const std::string* detail);
-  Server* ServerOf(uint64_t request_link);
+  void TellOf(Event::Kind kind, const Server& server, std::string detail);
   void CountServers();
   void Apply() override;
   void WakeCaller() override { crew_.Notify(); }
 
-  // The thread that calls callbacks, and that leads when nobody else waits.
-  Status StartPump();
-  void Pump();
-  void ExpireAsync();
+  // StandIn::Duty
+  std::shared_ptr<void> Hold() override { return weak_from_this().lock(); }
+  StandIn::Next TakeTurn(std::unique_lock<std::mutex>* lock) override;
+  bool HasTurn(transport::Look look) override;
+  void OnExecutorFailed(const std::string& what) override { TellCallbackFailed(what); }
+
+  // Without mutex_.
+  Status StartStandIn();
+  // Runs callbacks that are due; gives the mutex up meanwhile.
+  void CallBack(std::unique_lock<std::mutex>* lock);
+  void CallBackOne(Request* request, std::unique_lock<std::mutex>* lock);
+  void CountAsync(int more);
   static void Destroy(ClientImpl* client);
 
   // Constant after construction.
@@ -160,8 +172,10 @@ class ClientImpl final : public Endpoint,
   const std::string service_;
   const size_t ring_bytes_;
   const uint32_t max_open_;
+  const Executor executor_;
 
-  std::mutex join_mutex_;  // one thread at a time waits for the pump's end
+  std::mutex start_mutex_;
+  std::unique_ptr<StandIn> stand_in_;  // set once, guarded by start_mutex_
 
   // All guarded by mutex_.
   Crew crew_;
@@ -173,22 +187,17 @@ class ClientImpl final : public Endpoint,
   std::deque<Request*> queue_;  // found no room
   size_t controls_ = 0;         // of all servers
   uint32_t open_ = 0;
-  uint64_t id_ = 0;
   EndReason ended_ = EndReason::kNotEnded;
   uint32_t linked_ = 0;
   std::condition_variable servers_changed_;
   std::string last_refusal_;
   ClientCounters counted_;
 
-  std::thread pump_;
-  std::thread::id pump_id_;
-  Crew::Member pump_member_;
-  std::condition_variable pump_wanted_;
-  uint32_t async_open_ = 0;
+  // Of requests with a callback.
+  uint32_t async_open_ = 0;  // not called back as yet
   std::deque<Request*> completed_;
   Clock::time_point async_deadline_ = Clock::time_point::max();  // none ends earlier
-  bool async_deadline_moved_ = false;
-  bool pump_stops_ = false;
+  std::thread::id caller_back_;                                  // who is in CallBack()
 };
 
 }  // namespace ivmq::internal

@@ -42,35 +42,36 @@ Result<std::shared_ptr<ClientImpl>> ClientImpl::Make(std::shared_ptr<NodeImpl> n
 
 ClientImpl::ClientImpl(std::shared_ptr<NodeImpl> node, std::string_view service,
                        const ClientOptions& options, std::unique_ptr<transport::Waiter> waiter)
-    : Endpoint(node->events(), std::string(service), {}),
+    : Endpoint(node.get(), std::string(service), options.on_event),
       node_(std::move(node)),
       service_(service),
       ring_bytes_(options.ring_bytes == 0 ? ringbuf::kDefaultCapacity : options.ring_bytes),
       max_open_(options.max_open),
+      executor_(options.executor),
       crew_(&mutex_, this, std::move(waiter)) {}
 
 ClientImpl::~ClientImpl() { Close(); }
 
 bool ClientImpl::forked() const { return node_->forked(); }
 
+void ClientImpl::Destroy(ClientImpl* client) {
+  // A forked child has neither the links nor the threads.
+  if (!client->forked()) delete client;
+}
+
 void ClientImpl::Close() {
   if (forked()) return;
-  End(EndReason::kClosed);
-  uint64_t id = 0;
-  bool on_pump = false;
+  EndForGood();
+  StandIn* stand_in = nullptr;
   {
-    const std::lock_guard lock(mutex_);
-    id = id_;
-    on_pump = std::this_thread::get_id() == pump_id_;
-    pump_stops_ = true;
-    crew_.Wake(&pump_member_);
-    pump_wanted_.notify_one();
+    const std::lock_guard lock(start_mutex_);
+    stand_in = stand_in_.get();
   }
-  crew_.Notify();
-  if (id != 0) node_->Forget(id);
-  if (on_pump) return;
-  const std::lock_guard lock(join_mutex_);
-  if (pump_.joinable()) pump_.join();
+  if (stand_in == nullptr) return;
+  stand_in->Stop();
+  // What it has not called back is left to us; inside one of its callbacks it goes on itself.
+  std::unique_lock lock(mutex_);
+  if (caller_back_ != std::this_thread::get_id()) CallBack(&lock);
 }
 
 Status ClientImpl::WaitForServers(uint32_t count, std::chrono::nanoseconds timeout) {
@@ -102,21 +103,19 @@ ClientCounters ClientImpl::counters() const {
   return counters;
 }
 
-void ClientImpl::OnRegistered(uint64_t id) {
-  const std::lock_guard lock(mutex_);
-  id_ = id;
-}
-
 void ClientImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) {
   const std::lock_guard lock(mutex_);
+  if (end_requested_ != EndReason::kNotEnded) return;  // Our unregistration settles it.
   const uint64_t request_link = link.publishes() ? link.link_id() : link.pair_link_id();
-  Server* server = ServerOf(request_link);
+  Server* server = PairOf(servers_, request_link);
   if (server == nullptr) {
     servers_.push_back(std::make_unique<Server>());
     server = servers_.back().get();
     server->request_link = request_link;
     server->reply_link = link.publishes() ? link.pair_link_id() : link.link_id();
     server->node = link.other_node();
+    server->node_id = link.other_node_id();
+    server->peer = link.other_peer_id();
   }
   transport::Status status;
   if (link.publishes()) {
@@ -146,34 +145,50 @@ void ClientImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) 
     return;
   }
   PostAttached(node_.get(), link);
+  if (server->usable() && !server->matched) {
+    server->matched = true;
+    TellOf(Event::Kind::kMatched, *server, {});
+  }
   CountServers();
   crew_.Notify();
 }
 
 bool ClientImpl::OnLinkReady(uint64_t link_id) {
   const std::lock_guard lock(mutex_);
-  return std::any_of(servers_.begin(), servers_.end(), [link_id](const auto& server) {
-    return server->request_link == link_id || server->reply_link == link_id;
-  });
+  return PairOf(servers_, link_id) != nullptr;
 }
 
 bool ClientImpl::OnLinkDown(const v1::LinkDown& down) {
-  const uint64_t link_id = down.link_id();
   const std::lock_guard lock(mutex_);
-  for (auto& server : servers_) {
-    if (server->request_link != link_id && server->reply_link != link_id) continue;
-    const Status why(Code::kAborted, "service '" + service_ + "': node '" + server->node +
-                                         "' went away with the request in hand");
-    Leave(server.get(), why, nullptr);
-    crew_.Notify();
-    return true;
+  Server* const server = PairOf(servers_, down.link_id());
+  if (server == nullptr) return false;
+  if (server->matched) TellOf(Event::Kind::kGone, *server, GoneText(down.reason()));
+  const Status why(Code::kAborted, "service '" + service_ + "': node '" + server->node +
+                                       "' went away with the request in hand");
+  Leave(server, why, nullptr);
+  crew_.Notify();
+  return true;
+}
+
+bool ClientImpl::OnLinkSuspect(const v1::LinkSuspect& suspect) {
+  const std::lock_guard lock(mutex_);
+  const Server* const server = PairOf(servers_, suspect.link_id());
+  if (server == nullptr) return false;
+  // Control tells of both links.
+  if (suspect.link_id() == server->request_link) {
+    TellOf(suspect.suspect() ? Event::Kind::kSuspect : Event::Kind::kAlive, *server, {});
   }
-  return false;
+  return true;
 }
 
 void ClientImpl::OnLinkRefused(const v1::LinkRefused& refused) {
   const std::lock_guard lock(mutex_);
   last_refusal_ = "node '" + refused.other_node() + "': " + refused.reason();
+  Tell({Event::Kind::kIncompatible, {}, refused.other_node(), 0, 0, refused.reason()});
+}
+
+void ClientImpl::TellOf(Event::Kind kind, const Server& server, std::string detail) {
+  TellFromElsewhere({kind, {}, server.node, server.peer, server.request_link, std::move(detail)});
 }
 
 void ClientImpl::Leave(Server* server, const Status& why, const std::string* detail) {
@@ -197,7 +212,10 @@ void ClientImpl::Leave(Server* server, const Status& why, const std::string* det
     if (detail == nullptr) ++counted_.aborted;
     Finish(slot.get(), why);
   }
-  if (detail != nullptr) ++counted_.corrupt_links;
+  if (detail != nullptr) {
+    ++counted_.corrupt_links;
+    if (server->matched) TellOf(Event::Kind::kGone, *server, *detail);
+  }
   TellLeft(*server, detail);
   controls_ -= server->controls.size();
   if (server->reader != nullptr) poller_.Remove(server->reply_link);
@@ -216,13 +234,6 @@ void ClientImpl::TellLeft(const Server& server, const std::string* detail) {
   counters.set_link_id(server.request_link);
   if (server.writer != nullptr) counters = CountersOf(*server.writer);
   PostLeft(node_.get(), id_, nullptr, counters);
-}
-
-ClientImpl::Server* ClientImpl::ServerOf(uint64_t request_link) {
-  for (auto& server : servers_) {
-    if (server->request_link == request_link) return server.get();
-  }
-  return nullptr;
 }
 
 void ClientImpl::CountServers() {

@@ -6,8 +6,10 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
+#include "sdk/stand_in.h"
 #include "transport/waiter.h"
 
 namespace ivmq::internal {
@@ -15,7 +17,7 @@ namespace ivmq::internal {
 // The threads that wait for something of one client or server. One of them leads: it polls the
 // links, then sleeps on the waiter, and does the work of all; so a thread that is alone has its
 // answer without another's help. The others sleep until they have what they want, or until it is
-// their turn to lead.
+// their turn to lead. While nobody waits, a stand-in may do the work.
 //
 // Everything of the owner is guarded by its one mutex, the links included; only the waiter belongs
 // to the leader.
@@ -65,7 +67,7 @@ class Crew {
         leader_ = nullptr;
       }
       if (!finished && !late) continue;
-      if (leader_ == nullptr && !followers_.empty()) followers_.front()->ready_.notify_one();
+      if (leader_ == nullptr) PassOn();
       return finished;
     }
   }
@@ -74,9 +76,10 @@ class Crew {
   void Wake(Member* member) {
     if (member != leader_) {
       member->ready_.notify_one();
-    } else if (leader_sleeps_) {
-      waiter_->Notify();
+      return;
     }
+    leader_woken_ = true;
+    if (leader_sleeps_) waiter_->Notify();
   }
   // There is something for one of those that take anything. With the mutex held.
   void WakeAny() {
@@ -84,12 +87,44 @@ class Crew {
     for (Member* const member : followers_) {
       if (member->takes_any_) return Wake(member);
     }
+    WakeStandIn();
   }
-  // The leader looks again: something changed that no doorbell tells. Any thread.
-  void Notify() { waiter_->Notify(); }
+  // Whoever works looks again: something changed that no doorbell tells. With the mutex held.
+  void Notify() {
+    if (leader_ != nullptr) {
+      waiter_->Notify();
+    } else {
+      WakeStandIn();
+    }
+  }
+
+  // Who works while nobody waits; null: nobody. With the mutex held.
+  void set_stand_in(StandIn* stand_in) { stand_in_ = stand_in; }
+  void WakeStandIn() {
+    if (stand_in_ != nullptr) stand_in_->Wake();
+  }
+  // What a stand-in does: up to `pieces` of the work, unless a member that waits does it anyway.
+  // With the mutex held.
+  void WorkIfNobodyWaits(int pieces) {
+    while (leader_ == nullptr && pieces-- > 0 && work_->DoWork()) {
+    }
+  }
+  // Whether that would find something.
+  bool HasWorkIfNobodyWaits(transport::Look look) {
+    return leader_ == nullptr && work_->HasWork(look);
+  }
 
  private:
   static constexpr int kPiecesPerClock = 64;
+
+  // Somebody has to lead, or to stand in.
+  void PassOn() {
+    if (followers_.empty()) {
+      WakeStandIn();
+    } else {
+      followers_.front()->ready_.notify_one();
+    }
+  }
 
   template <class Done>
   bool Lead(std::unique_lock<std::mutex>* lock, std::chrono::steady_clock::time_point deadline,
@@ -104,6 +139,8 @@ class Crew {
         }
       } while (!*late && work_->DoWork());
       if (*late) return false;
+      // Its own work may have ended its wait and found nothing more to do.
+      if (std::exchange(leader_woken_, false)) continue;
       leader_sleeps_ = true;
       lock->unlock();
       const auto result = waiter_->Wait(deadline, [this](transport::Look look) {
@@ -128,8 +165,10 @@ class Crew {
   Work* const work_;
   const std::unique_ptr<transport::Waiter> waiter_;
 
+  StandIn* stand_in_ = nullptr;     // guarded by the mutex
   Member* leader_ = nullptr;        // guarded by the mutex
   bool leader_sleeps_ = false;      // guarded by the mutex: or is about to, or just woke up
+  bool leader_woken_ = false;       // guarded by the mutex: since it last asked done()
   std::vector<Member*> followers_;  // guarded by the mutex
 };
 

@@ -3,16 +3,43 @@
 #include <algorithm>
 #include <utility>
 
+#include "sdk/node_impl.h"
+
 namespace ivmq::internal {
 
-Endpoint::Endpoint(EventQueue* events, std::string topic, EventHandler on_event)
-    : events_(events),
+Endpoint::Endpoint(NodeImpl* node, std::string topic, EventHandler on_event)
+    : told_node_(node),
       told_topic_(std::move(topic)),
       on_event_(on_event ? std::make_shared<const EventHandler>(std::move(on_event)) : nullptr) {}
 
 void Endpoint::Tell(Event event) {
   if (event.topic.empty()) event.topic = told_topic_;
-  events_->Push(std::move(event), on_event_);
+  told_node_->events()->Push(std::move(event), on_event_);
+}
+
+void Endpoint::TellFromElsewhere(Event event) {
+  Tell(std::move(event));
+  told_node_->DeliverEvents();
+}
+
+void Endpoint::TellCallbackFailed(std::string what) {
+  TellFromElsewhere({Event::Kind::kCallbackFailed, {}, {}, 0, 0, std::move(what)});
+}
+
+void Endpoint::OnRegistered(uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  id_ = id;
+}
+
+void Endpoint::EndForGood() {
+  End(EndReason::kClosed);
+  uint64_t id = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    id = id_;
+  }
+  if (id != 0) told_node_->Forget(id);
+  told_node_->events()->Forget(on_event_);
 }
 
 std::chrono::steady_clock::time_point Endpoint::OnTimer(std::chrono::steady_clock::time_point) {

@@ -14,6 +14,8 @@
 
 namespace ivmq::internal {
 
+class NodeImpl;
+
 // Why an endpoint takes part no more. Later values override earlier ones.
 enum class EndReason : uint8_t {
   kNotEnded,
@@ -22,23 +24,23 @@ enum class EndReason : uint8_t {
   kNodeClosed,  // the whole node, by the application
 };
 
-// A publisher or subscriber as the node's other threads see it. Changes to its links are written
-// down under its mutex and applied by whoever may touch the links (CallGate): the thread inside a
-// call, or at once by the thread that brought the change.
+// A publisher, subscriber, client or server as the node's other threads see it. Changes to its
+// links are written down under its mutex and applied by whoever may touch the links (CallGate): the
+// thread inside a call, or at once by the thread that brought the change.
 //
 // Locks are taken in this order: the node's, an endpoint's, the session's or the events'.
 class Endpoint {
  public:
   virtual ~Endpoint() = default;
-  // `on_event`: empty where the application does not listen.
-  Endpoint(EventQueue* events, std::string topic, EventHandler on_event);
+  // `on_event`: empty where the application does not listen. The node must outlive it.
+  Endpoint(NodeImpl* node, std::string topic, EventHandler on_event);
   Endpoint(const Endpoint&) = delete;
   Endpoint& operator=(const Endpoint&) = delete;
 
   // On the session's thread, with the node's mutex held:
 
   // The daemon has registered it under that ID.
-  virtual void OnRegistered(uint64_t id) = 0;
+  void OnRegistered(uint64_t id);
   // Joining is over: links that come from now on belong to later publishers.
   virtual void OnAnswered() {}
   virtual void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) = 0;
@@ -76,8 +78,12 @@ class Endpoint {
 
   // Any thread, under any of the locks but the events'. The topic is ours where it is empty.
   void Tell(Event event);
-  // No event of it is delivered any more; waits for the one that is being delivered.
-  void ForgetEvents() { events_->Forget(on_event_); }
+  // The same from other threads than the session's: has it delivered.
+  void TellFromElsewhere(Event event);
+  void TellCallbackFailed(std::string what);
+  // Closed by the application: as End(), and neither the session nor events come any more. Waits
+  // for those that are under way.
+  void EndForGood();
 
   // Applies all that was written down. Runs with mutex_ held and nobody else at the links.
   virtual void Apply() = 0;
@@ -101,11 +107,12 @@ class Endpoint {
   bool pending() const { return gate_.pending(); }
 
   mutable std::mutex mutex_;
+  uint64_t id_ = 0;                                 // guarded by mutex_; 0: not registered
   EndReason end_requested_ = EndReason::kNotEnded;  // guarded by mutex_
 
  private:
   // Constant after construction.
-  EventQueue* const events_;
+  NodeImpl* const told_node_;
   const std::string told_topic_;
   const EventQueue::Handler on_event_;
 

@@ -1,5 +1,7 @@
 #include "sdk/handler_scope.h"
 
+#include <exception>
+
 namespace ivmq::internal {
 namespace {
 
@@ -16,6 +18,17 @@ bool HandlerScope::Inside(const void* node) {
     if (scope->node_ == node) return true;
   }
   return false;
+}
+
+std::string CaughtText() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    return text.empty() ? "an exception without a text" : text;
+  } catch (...) {
+    return "an exception of an unknown type";
+  }
 }
 
 }  // namespace ivmq::internal

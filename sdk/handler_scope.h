@@ -1,6 +1,8 @@
 #ifndef IVMQ_SDK_HANDLER_SCOPE_H_
 #define IVMQ_SDK_HANDLER_SCOPE_H_
 
+#include <string>
+
 namespace ivmq::internal {
 
 // Marks that this thread runs a handler of a node (Poll's, WatchDiscovery's): nothing of that node
@@ -19,6 +21,9 @@ class HandlerScope {
   const void* const node_;
   const HandlerScope* const outer_;
 };
+
+// REQUIRES: called in a catch block. What was caught, for people; never empty.
+std::string CaughtText();
 
 }  // namespace ivmq::internal
 

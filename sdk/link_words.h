@@ -16,6 +16,15 @@ class NodeImpl;
 v1::LinkCounters CountersOf(const transport::LinkWriter& writer);
 v1::LinkCounters CountersOf(const transport::LinkReader& reader);
 
+// Of the pairs of links `pairs`: the one that this link is of; null: none.
+template <class Pairs>
+auto* PairOf(const Pairs& pairs, uint64_t link_id) {
+  for (const auto& pair : pairs) {
+    if (pair->request_link == link_id || pair->reply_link == link_id) return pair.get();
+  }
+  return static_cast<decltype(pairs.front().get())>(nullptr);
+}
+
 void PostAttached(NodeImpl* node, const v1::LinkUp& link);
 // `counters` name the link. `detail`: what nonsense it held; null: none.
 void PostLeft(NodeImpl* node, uint64_t endpoint_id, const std::string* detail,

@@ -55,7 +55,6 @@ class PublisherImpl final : public Endpoint {
   // What its registration says.
   const v1::Qos& offer() const { return offer_; }
 
-  void OnRegistered(uint64_t id) override;
   void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) override;
   bool OnLinkReady(uint64_t link_id) override;
   bool OnLinkDown(const v1::LinkDown& down) override;
@@ -128,7 +127,6 @@ class PublisherImpl final : public Endpoint {
   EndReason ended_ = EndReason::kNotEnded;
 
   // Guarded by mutex_.
-  uint64_t id_ = 0;
   std::vector<std::unique_ptr<Link>> added_;
   std::string last_refusal_;
   std::condition_variable links_changed_;

@@ -30,7 +30,7 @@ Result<std::unique_ptr<PublisherImpl>> PublisherImpl::Make(std::shared_ptr<NodeI
 PublisherImpl::PublisherImpl(std::shared_ptr<NodeImpl> node, std::string_view topic,
                              const PublisherOptions& options, v1::Qos offer,
                              std::unique_ptr<transport::Waiter> waiter)
-    : Endpoint(node->events(), std::string(topic), options.on_event),
+    : Endpoint(node.get(), std::string(topic), options.on_event),
       node_(std::move(node)),
       topic_(topic),
       offer_(std::move(offer)),
@@ -47,14 +47,7 @@ bool PublisherImpl::forked() const { return node_->forked(); }
 
 void PublisherImpl::Close() {
   if (forked()) return;
-  End(EndReason::kClosed);
-  uint64_t id = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    id = id_;
-  }
-  if (id != 0) node_->Forget(id);
-  ForgetEvents();
+  EndForGood();
 }
 
 Status PublisherImpl::WaitForSubscribers(uint32_t count, std::chrono::nanoseconds timeout) {
@@ -95,11 +88,6 @@ PublisherCounters PublisherImpl::counters() const {
   return counters;
 }
 
-void PublisherImpl::OnRegistered(uint64_t id) {
-  const std::lock_guard lock(mutex_);
-  id_ = id;
-}
-
 void PublisherImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) {
   v1::NodeRequest reply;
   auto writer = transport::LinkWriter::Open(node_->device(), AddressOf(link), std::move(doorbell));
@@ -119,6 +107,7 @@ void PublisherImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbel
   }
   {
     const std::lock_guard lock(mutex_);
+    if (end_requested_ != EndReason::kNotEnded) return;  // Our unregistration settles it.
     added_.push_back(std::make_unique<Link>(std::move(writer).value(), link));
     TellOf(Event::Kind::kMatched, *added_.back(), {});
     HandOver();

@@ -6,13 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <exception>
 #include <utility>
 
 #include "sdk/convert.h"
 #include "sdk/handler_scope.h"
 #include "sdk/node_impl.h"
-#include "sdk/own_thread.h"
 
 namespace ivmq::internal {
 
@@ -23,6 +21,9 @@ namespace {
 constexpr size_t kErrorTextBytesMax = 1024;
 // Buffers beyond this are not kept for the next request.
 constexpr size_t kKeptBytesMax = 256 << 10;
+// In a row, before the other callbacks of the node have their turn.
+constexpr int kRequestsPerTurn = 16;
+constexpr int kPiecesPerTurn = 64;
 
 // The wire carries gRPC's codes.
 uint8_t WireCode(Code code) {
@@ -82,33 +83,35 @@ void ServerImpl::Interrupt() {
 
 Status ServerImpl::Start() {
   if (!serves_itself_) return {};
+  auto started = StandIn::Start(node_->wake(), node_->callbacks(), &mutex_, this, nullptr);
+  if (!started.ok()) return started.status();
+  stand_in_ = std::move(started).value();
   const std::lock_guard lock(mutex_);
-  if (ended_ != EndReason::kNotEnded) return ClosedStatus();
-  const Status status = StartOwnThread(
-      "ivmq-server", [this] { Pump(); }, &pump_);
-  pump_id_ = pump_.get_id();
-  return status;
+  crew_.set_stand_in(stand_in_.get());
+  crew_.WakeStandIn();
+  return {};
 }
 
-void ServerImpl::Pump() {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    Job* job = nullptr;
-    crew_.Await(&lock, &pump_member_, Clock::time_point::max(), [this, &job] {
-      if (ended_ != EndReason::kNotEnded) return true;
-      if (posted_ < max_concurrent_) job = NextJob();
-      return job != nullptr;
-    });
-    if (job == nullptr) return;
+StandIn::Next ServerImpl::TakeTurn(std::unique_lock<std::mutex>* lock) {
+  for (int i = 0; i < kRequestsPerTurn && MayBegin(); ++i) {
+    Job* const job = NextJob();
+    if (job == nullptr) break;
     ++posted_;
-    lock.unlock();
+    lock->unlock();
     if (executor_) {
       Post(job);
     } else {
       Execute(job);
     }
-    lock.lock();
+    lock->lock();
   }
+  if (ended_ != EndReason::kNotEnded) return StandIn::Next::kOver;
+  crew_.WorkIfNobodyWaits(kPiecesPerTurn);
+  return StandIn::Next::kWatch;
+}
+
+bool ServerImpl::HasTurn(transport::Look look) {
+  return (MayBegin() && !turns_.empty()) || crew_.HasWorkIfNobodyWaits(look);
 }
 
 void ServerImpl::Post(Job* job) {
@@ -130,18 +133,22 @@ void ServerImpl::Post(Job* job) {
   try {
     executor_([posted] { posted->server->Execute(std::exchange(posted->job, nullptr)); });
   } catch (...) {
-    const std::lock_guard lock(mutex_);
-    ++counted_.exceptions;
+    CountException(CaughtText());
   }
+}
+
+void ServerImpl::CountException(const std::string& what) {
+  TellCallbackFailed(what);
+  const std::lock_guard lock(mutex_);
+  ++counted_.exceptions;
 }
 
 void ServerImpl::Execute(Job* job) {
   if (!Begin(job)) return Drop(job);
   const Status status = Serve(job);
   const std::lock_guard lock(mutex_);
-  --posted_;
   Answer(job, status);
-  crew_.Wake(&pump_member_);
+  OnOver();
 }
 
 bool ServerImpl::Begin(Job* job) {
@@ -158,26 +165,28 @@ bool ServerImpl::Begin(Job* job) {
 
 void ServerImpl::Drop(Job* job) {
   const std::lock_guard lock(mutex_);
-  --posted_;
   ++running_;  // Answer() takes one that ran.
   Answer(job, Status(Code::kAborted, "service '" + service_ + "': the request was not begun"));
-  crew_.Wake(&pump_member_);
+  OnOver();
+}
+
+void ServerImpl::OnOver() {
+  const bool was_full = !MayBegin();
+  --posted_;
+  if (was_full && !turns_.empty()) crew_.WakeStandIn();
 }
 
 Status ServerImpl::Serve(Job* job) {
   const HandlerScope in_node(node_.get());
   const HandlerScope in_server(this);
   BytesServerCall call(this, job);
-  std::string what = "something that is no std::exception";
   try {
     return handler_(call);
-  } catch (const std::exception& error) {
-    what = error.what();
   } catch (...) {
+    const std::string what = CaughtText();
+    CountException(what);
+    return {Code::kInternal, "the handler of service '" + service_ + "' threw: " + what};
   }
-  const std::lock_guard lock(mutex_);
-  ++counted_.exceptions;
-  return {Code::kInternal, "the handler of service '" + service_ + "' threw: " + what};
 }
 
 void ServerImpl::Answer(Job* job, const Status& status) {

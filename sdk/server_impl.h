@@ -12,13 +12,13 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "ivmq/server.h"
 #include "sdk/crew.h"
 #include "sdk/endpoint.h"
 #include "sdk/request_wire.h"
+#include "sdk/stand_in.h"
 #include "transport/link_poller.h"
 #include "transport/link_writer.h"
 
@@ -60,6 +60,8 @@ struct ServerClient {
   std::shared_ptr<const ServerClientNames> names;
   std::deque<ServerJob*> waiting;
   size_t waiting_bytes = 0;
+  uint32_t peer = 0;
+  bool matched = false;  // told
   bool in_turns = false;
   std::vector<ServerJob*> running;
   std::deque<std::vector<std::byte>> outbox;  // replies that found no room
@@ -72,9 +74,11 @@ struct ServerClient {
 // Behind BytesServer: the pairs of links to all clients of one service, and their requests.
 //
 // Everything is guarded by mutex_, which is held for no longer than a copy of one message takes,
-// never while the handler runs; Endpoint's gate is not used. Waiting is the crew's.
+// never while the handler runs; Endpoint's gate is not used. Waiting is the crew's, or the
+// stand-in's where the server serves by itself.
 class ServerImpl final : public Endpoint,
                          private Crew::Work,
+                         private StandIn::Duty,
                          public std::enable_shared_from_this<ServerImpl> {
  public:
   using Clock = std::chrono::steady_clock;
@@ -88,7 +92,7 @@ class ServerImpl final : public Endpoint,
                                                   const ServerOptions& options, bool serves_itself);
   ~ServerImpl() override;
 
-  // Once registered: starts the thread of one that serves itself.
+  // Once registered: one that serves itself does so from now on.
   Status Start();
 
   // As BytesServer's.
@@ -108,15 +112,11 @@ class ServerImpl final : public Endpoint,
 
   bool forked() const;
 
-  void OnRegistered(uint64_t id) override;
   void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) override;
   bool OnLinkReady(uint64_t link_id) override;
   bool OnLinkDown(const v1::LinkDown& down) override;
-  // Its requests have deadlines of their own.
-  bool OnLinkSuspect(const v1::LinkSuspect& suspect) override {
-    return OnLinkReady(suspect.link_id());
-  }
-  void OnLinkRefused(const v1::LinkRefused&) override {}
+  bool OnLinkSuspect(const v1::LinkSuspect& suspect) override;
+  void OnLinkRefused(const v1::LinkRefused& refused) override;
   void AddCounters(v1::Counters* counters) override;
   void OnDisconnected() override {}
 
@@ -125,9 +125,15 @@ class ServerImpl final : public Endpoint,
              const ServerOptions& options, bool serves_itself,
              std::unique_ptr<transport::Waiter> waiter);
 
-  // The thread of a server that serves itself.
-  void Pump();
+  // StandIn::Duty
+  std::shared_ptr<void> Hold() override { return weak_from_this().lock(); }
+  StandIn::Next TakeTurn(std::unique_lock<std::mutex>* lock) override;
+  bool HasTurn(transport::Look look) override;
+  // Never: it has no executor, only the handlers have.
+  void OnExecutorFailed(const std::string& what) override { TellCallbackFailed(what); }
+
   void Post(Job* job);
+  void CountException(const std::string& what);
   // Runs the handler and answers.
   void Execute(Job* job);
   // As Execute() for a job that is not to run any more, or was never begun.
@@ -137,6 +143,9 @@ class ServerImpl final : public Endpoint,
   Status Build(Job* job, size_t bytes, const BytesServerCall::Fill& fill, ReplyHead::Kind kind);
 
   // With mutex_ held, all below.
+  bool MayBegin() const { return ended_ == EndReason::kNotEnded && posted_ < max_concurrent_; }
+  // One that was posted.
+  void OnOver();
   Job* TakeJob();
   void FreeJob(Job* job);
   // The next request to be served, or null. Reads ahead, so that what was cancelled is not begun.
@@ -158,8 +167,8 @@ class ServerImpl final : public Endpoint,
   void Settle(Client* client);
 
   void Leave(Client* client, const std::string* detail);
+  void TellOf(Event::Kind kind, const Client& client, std::string detail);
   void DropRequestsOf(Client* client);
-  Client* ClientOf(uint64_t request_link);
   void Apply() override;
   void WakeCaller() override { crew_.Notify(); }
   Status ClosedStatus() const;
@@ -169,12 +178,12 @@ class ServerImpl final : public Endpoint,
   const std::shared_ptr<NodeImpl> node_;
   const std::string service_;
   const BytesServer::Handler handler_;
-  const std::function<void(std::function<void()>)> executor_;
+  const Executor executor_;
   const size_t ring_bytes_;
   const uint32_t max_concurrent_;
   const bool serves_itself_;
 
-  std::mutex join_mutex_;  // one thread at a time waits for the pump's end
+  std::unique_ptr<StandIn> stand_in_;  // written by Start(), before the application has the server
 
   // All guarded by mutex_.
   Crew crew_;
@@ -188,13 +197,9 @@ class ServerImpl final : public Endpoint,
   uint32_t posted_ = 0;   // given to the executor and not over
   uint32_t running_ = 0;  // handlers
   std::condition_variable idle_;
-  uint64_t id_ = 0;
   EndReason ended_ = EndReason::kNotEnded;
   bool interrupted_ = false;
   ServerCounters counted_;
-  std::thread pump_;
-  std::thread::id pump_id_;
-  Crew::Member pump_member_{true};
 };
 
 }  // namespace ivmq::internal

@@ -40,7 +40,7 @@ Result<std::shared_ptr<ServerImpl>> ServerImpl::Make(std::shared_ptr<NodeImpl> n
 ServerImpl::ServerImpl(std::shared_ptr<NodeImpl> node, std::string_view service,
                        BytesServer::Handler handler, const ServerOptions& options,
                        bool serves_itself, std::unique_ptr<transport::Waiter> waiter)
-    : Endpoint(node->events(), std::string(service), {}),
+    : Endpoint(node.get(), std::string(service), options.on_event),
       node_(std::move(node)),
       service_(service),
       handler_(std::move(handler)),
@@ -53,34 +53,19 @@ ServerImpl::ServerImpl(std::shared_ptr<NodeImpl> node, std::string_view service,
 ServerImpl::~ServerImpl() { Close(); }
 
 void ServerImpl::Destroy(ServerImpl* server) {
-  // A forked child has neither the links nor the thread.
-  if (server->forked()) return;
-  if (std::this_thread::get_id() != server->pump_id_) {
-    delete server;
-    return;
-  }
-  // The last copy was dropped in a handler: that thread cannot wait for itself.
-  std::thread([server] { delete server; }).detach();
+  // A forked child has neither the links nor the threads.
+  if (!server->forked()) delete server;
 }
 
 bool ServerImpl::forked() const { return node_->forked(); }
 
 void ServerImpl::Close() {
   if (forked()) return;
-  End(EndReason::kClosed);
-  uint64_t id = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    id = id_;
-  }
-  if (id != 0) node_->Forget(id);
+  EndForGood();
   if (HandlerScope::Inside(this)) return;
-  {
-    std::unique_lock lock(mutex_);
-    idle_.wait(lock, [this] { return running_ == 0; });
-  }
-  const std::lock_guard lock(join_mutex_);
-  if (pump_.joinable()) pump_.join();
+  if (stand_in_ != nullptr) stand_in_->Stop();
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return running_ == 0; });
 }
 
 uint32_t ServerImpl::clients() const {
@@ -105,20 +90,17 @@ Status ServerImpl::ClosedStatus() const {
   return {Code::kClosed, "service '" + service_ + "': the server is closed"};
 }
 
-void ServerImpl::OnRegistered(uint64_t id) {
-  const std::lock_guard lock(mutex_);
-  id_ = id;
-}
-
 void ServerImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) {
   const std::lock_guard lock(mutex_);
+  if (end_requested_ != EndReason::kNotEnded) return;  // Our unregistration settles it.
   const uint64_t request_link = link.publishes() ? link.pair_link_id() : link.link_id();
-  Client* client = ClientOf(request_link);
+  Client* client = PairOf(clients_, request_link);
   if (client == nullptr) {
     clients_.push_back(std::make_unique<Client>());
     client = clients_.back().get();
     client->request_link = request_link;
     client->reply_link = link.publishes() ? link.link_id() : link.pair_link_id();
+    client->peer = link.other_peer_id();
   }
   transport::Status status;
   if (link.publishes()) {
@@ -141,34 +123,57 @@ void ServerImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) 
     return Leave(client, &detail);
   }
   PostAttached(node_.get(), link);
+  if (client->usable() && !client->matched) {
+    client->matched = true;
+    TellOf(Event::Kind::kMatched, *client, {});
+  }
   // Requests are read once they can be answered.
   Settle(client);
 }
 
 bool ServerImpl::OnLinkReady(uint64_t link_id) {
   const std::lock_guard lock(mutex_);
-  return std::any_of(clients_.begin(), clients_.end(), [link_id](const auto& client) {
-    return client->request_link == link_id || client->reply_link == link_id;
-  });
+  return PairOf(clients_, link_id) != nullptr;
 }
 
 bool ServerImpl::OnLinkDown(const v1::LinkDown& down) {
-  const uint64_t link_id = down.link_id();
   const std::lock_guard lock(mutex_);
-  for (auto& client : clients_) {
-    if (client->request_link != link_id && client->reply_link != link_id) continue;
-    Leave(client.get(), nullptr);
-    crew_.Notify();
-    return true;
+  Client* const client = PairOf(clients_, down.link_id());
+  if (client == nullptr) return false;
+  if (client->matched) TellOf(Event::Kind::kGone, *client, GoneText(down.reason()));
+  Leave(client, nullptr);
+  crew_.Notify();
+  return true;
+}
+
+bool ServerImpl::OnLinkSuspect(const v1::LinkSuspect& suspect) {
+  const std::lock_guard lock(mutex_);
+  const Client* const client = PairOf(clients_, suspect.link_id());
+  if (client == nullptr) return false;
+  // Control tells of both links.
+  if (suspect.link_id() == client->request_link) {
+    TellOf(suspect.suspect() ? Event::Kind::kSuspect : Event::Kind::kAlive, *client, {});
   }
-  return false;
+  return true;
+}
+
+void ServerImpl::OnLinkRefused(const v1::LinkRefused& refused) {
+  Tell({Event::Kind::kIncompatible, {}, refused.other_node(), 0, 0, refused.reason()});
+}
+
+void ServerImpl::TellOf(Event::Kind kind, const Client& client, std::string detail) {
+  TellFromElsewhere(
+      {kind, {}, client.names->node, client.peer, client.request_link, std::move(detail)});
 }
 
 void ServerImpl::Leave(Client* client, const std::string* detail) {
   if (client->leaving) return;
   client->leaving = true;
   DropRequestsOf(client);
-  if (detail != nullptr) ++counted_.corrupt_links;
+  if (detail != nullptr) {
+    ++counted_.corrupt_links;
+    if (client->matched) TellOf(Event::Kind::kGone, *client, *detail);
+  }
   v1::LinkCounters counters;
   counters.set_link_id(client->request_link);
   if (client->reader != nullptr) counters = CountersOf(*client->reader);
@@ -201,13 +206,6 @@ void ServerImpl::DropRequestsOf(Client* client) {
   client->running.clear();
 }
 
-ServerImpl::Client* ServerImpl::ClientOf(uint64_t request_link) {
-  for (auto& client : clients_) {
-    if (client->request_link == request_link) return client.get();
-  }
-  return nullptr;
-}
-
 void ServerImpl::Apply() {
   if (end_requested_ <= ended_) return;
   const bool first = ended_ == EndReason::kNotEnded;
@@ -227,7 +225,7 @@ void ServerImpl::Apply() {
   clients_.clear();
   turns_.clear();
   wanting_ = 0;
-  crew_.Wake(&pump_member_);
+  crew_.WakeStandIn();
   if (id_ == 0 || !first) return;
   node_->Post(request);
   node_->OnEndpointEnded();

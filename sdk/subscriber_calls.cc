@@ -1,9 +1,10 @@
 // What a subscriber does by itself: callbacks and deadlines.
 
 #include <algorithm>
-#include <exception>
+#include <memory>
 #include <utility>
 
+#include "sdk/handler_scope.h"
 #include "sdk/node_impl.h"
 #include "sdk/subscriber_impl.h"
 
@@ -26,6 +27,9 @@ Status SubscriberImpl::StartCallbacks() {
 }
 
 bool SubscriberImpl::Run() {
+  // The callback may drop the subscriber. None while nobody owns it as yet, or it is on its way
+  // out.
+  const std::shared_ptr<SubscriberImpl> self = weak_from_this().lock();
   const Call call(this);
   if (!call.entered()) return false;
   return PollInside(kMessagesPerTurn,
@@ -38,22 +42,12 @@ void SubscriberImpl::GiveToCallback(const BytesMessage& message) {
     on_message_(message);
   } catch (const NotDecodable&) {
     CountUndecodable();
-  } catch (const std::exception& error) {
-    TellCallbackFailed(error.what());
   } catch (...) {
-    TellCallbackFailed("an exception of an unknown type");
+    TellCallbackFailed(CaughtText());
   }
 }
 
-void SubscriberImpl::OnExecutorFailed(const char* what) { TellCallbackFailed(what); }
-
-void SubscriberImpl::TellCallbackFailed(const char* what) {
-  Event event;
-  event.kind = Event::Kind::kCallbackFailed;
-  event.detail = what;
-  Tell(std::move(event));
-  node_->DeliverEvents();
-}
+void SubscriberImpl::OnExecutorFailed(const std::string& what) { TellCallbackFailed(what); }
 
 Clock::time_point SubscriberImpl::OnTimer(Clock::time_point now) {
   if (deadline_.count() <= 0) return Clock::time_point::max();

@@ -29,7 +29,9 @@ class NodeImpl;
 
 // Behind BytesSubscriber: the readers of all links of one topic. The calls of BytesSubscriber come
 // from one thread at a time (Interrupt from any), those of Endpoint from the session's.
-class SubscriberImpl final : public Endpoint, private CallbackThread::Source {
+class SubscriberImpl final : public Endpoint,
+                             private CallbackThread::Source,
+                             public std::enable_shared_from_this<SubscriberImpl> {
  public:
   // Checks the options and makes one that is not registered yet. INVALID_ARGUMENT.
   static Result<std::unique_ptr<SubscriberImpl>> Make(std::shared_ptr<NodeImpl> node,
@@ -60,7 +62,6 @@ class SubscriberImpl final : public Endpoint, private CallbackThread::Source {
 
   bool forked() const;
 
-  void OnRegistered(uint64_t id) override;
   void OnAnswered() override;
   void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) override;
   bool OnLinkReady(uint64_t link_id) override;
@@ -102,9 +103,8 @@ class SubscriberImpl final : public Endpoint, private CallbackThread::Source {
 
   // CallbackThread::Source
   bool Run() override;
-  void OnExecutorFailed(const char* what) override;
+  void OnExecutorFailed(const std::string& what) override;
   void GiveToCallback(const BytesMessage& message);
-  void TellCallbackFailed(const char* what);
 
   void Apply() override;
   void WakeCaller() override;
@@ -174,7 +174,6 @@ class SubscriberImpl final : public Endpoint, private CallbackThread::Source {
   uint32_t until_let_go_ = 0;        // messages until drained links are looked for again
 
   // Guarded by mutex_.
-  uint64_t id_ = 0;
   std::vector<std::unique_ptr<Link>> added_;
   // Topics and types of all links there ever were: messages refer to them.
   std::set<std::string, std::less<>> names_;

@@ -28,7 +28,7 @@ Result<std::unique_ptr<SubscriberImpl>> SubscriberImpl::Make(std::shared_ptr<Nod
 SubscriberImpl::SubscriberImpl(std::shared_ptr<NodeImpl> node, std::string_view topic,
                                const SubscriberOptions& options,
                                std::unique_ptr<transport::Waiter> waiter)
-    : Endpoint(node->events(), std::string(topic), options.on_event),
+    : Endpoint(node.get(), std::string(topic), options.on_event),
       node_(std::move(node)),
       topic_(topic),
       waiter_(std::move(waiter)),
@@ -43,14 +43,7 @@ bool SubscriberImpl::forked() const { return node_->forked(); }
 void SubscriberImpl::Close() {
   if (forked()) return;
   node_->callbacks()->Remove(this);
-  End(EndReason::kClosed);
-  uint64_t id = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    id = id_;
-  }
-  if (id != 0) node_->Forget(id);
-  ForgetEvents();
+  EndForGood();
 }
 
 Status SubscriberImpl::WaitJoined(std::chrono::nanoseconds timeout) {
@@ -82,11 +75,6 @@ SubscriberCounters SubscriberImpl::counters() const {
           corrupt_links_.value()};
 }
 
-void SubscriberImpl::OnRegistered(uint64_t id) {
-  const std::lock_guard lock(mutex_);
-  id_ = id;
-}
-
 void SubscriberImpl::OnAnswered() {
   const std::lock_guard lock(mutex_);
   collecting_ = false;
@@ -104,6 +92,7 @@ void SubscriberImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbe
   }
   {
     const std::lock_guard lock(mutex_);
+    if (end_requested_ != EndReason::kNotEnded) return;  // Our unregistration settles it.
     auto added = std::make_unique<Link>();
     added->id = link.link_id();
     added->added = std::make_unique<LinkReader>(std::move(reader).value());

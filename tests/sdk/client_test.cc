@@ -253,10 +253,13 @@ TEST_F(ClientTest, SharesTheLoadAmongServers) {
 TEST_F(ClientTest, AsksTheServerThatHasLeastToDo) {
   std::promise<void> go_on;
   auto wait = go_on.get_future().share();
-  const Server stuck = Serve([wait](const StringValue& query) {
-    wait.wait();
-    return query;
-  });
+  Threads threads;
+  const Server stuck = Serve(
+      [wait](const StringValue& query) {
+        wait.wait();
+        return query;
+      },
+      {.executor = threads.executor()});
   auto client = client_node_.CreateClient<StringValue, StringValue>("echo").value();
   std::promise<void> answered;
   ASSERT_TRUE(client

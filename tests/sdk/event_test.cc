@@ -4,18 +4,20 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <condition_variable>
+#include <filesystem>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "ivmq/ivmq.h"
+#include "sdk/event_queue.h"
 #include "tests/sdk/daemon.h"
+#include "tests/sdk/events.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"
+#include "transport/unix_socket.h"
 
 namespace ivmq::test {
 namespace {
@@ -24,43 +26,6 @@ using namespace std::chrono_literals;
 using Kind = Event::Kind;
 
 constexpr auto kLong = 60s;
-
-class Events {
- public:
-  EventHandler handler() {
-    return [this](const Event& event) {
-      const std::lock_guard lock(mutex_);
-      events_.push_back(event);
-      changed_.notify_all();
-    };
-  }
-  // The first of that kind.
-  Event Await(Kind kind) {
-    std::unique_lock lock(mutex_);
-    Event found;
-    const bool came = changed_.wait_for(lock, kLong, [&] {
-      for (const Event& event : events_) {
-        if (event.kind != kind) continue;
-        found = event;
-        return true;
-      }
-      return false;
-    });
-    EXPECT_TRUE(came) << EventName(kind);
-    return found;
-  }
-  size_t Count(Kind kind) {
-    const std::lock_guard lock(mutex_);
-    size_t count = 0;
-    for (const Event& event : events_) count += event.kind == kind ? 1 : 0;
-    return count;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<Event> events_;
-};
 
 class EventTest : public ::testing::Test {
  protected:
@@ -124,6 +89,35 @@ TEST_F(EventTest, CountsWhatHandlersThrowAndGoesOn) {
   EXPECT_TRUE(WaitUntil([&] { return node.failed_handlers() > 0; }));
 }
 
+TEST(EventQueueTest, DropsWhatComesAfterTheEndOfItsNode) {
+  int told = 0;
+  internal::EventQueue queue([&](const Event&) { ++told; });
+  const auto own = std::make_shared<const EventHandler>([&](const Event&) { ++told; });
+  queue.Push({}, own);
+  queue.Deliver(&queue);
+  EXPECT_EQ(told, 2);
+  queue.Push({}, own);
+  queue.ForgetAll();
+  queue.Push({}, own);
+  queue.Deliver(&queue);
+  EXPECT_EQ(told, 2);
+}
+
+TEST(EventQueueTest, LetsAHandlerGoWithoutALock) {
+  internal::EventQueue queue(nullptr);
+  // As a handler that holds another publisher, which goes with it.
+  struct Forgets {
+    ~Forgets() { queue->Forget(std::make_shared<const EventHandler>()); }
+    internal::EventQueue* queue;
+  };
+  auto own = std::make_shared<const EventHandler>(
+      [held = std::make_shared<Forgets>(&queue)](const Event&) {});
+  queue.Push({}, own);
+  queue.Push({}, own);
+  own = nullptr;
+  queue.Deliver(&queue);
+}
+
 TEST_F(EventTest, TellsOfTheLossOfTheDaemonOnce) {
   Events events;
   Node node = Open("n", events.handler());
@@ -135,6 +129,27 @@ TEST_F(EventTest, TellsOfTheLossOfTheDaemonOnce) {
   EXPECT_TRUE(subscriber.Receive(kLong).ok());
   EXPECT_EQ(node.CreatePublisher("u").status().code(), Code::kUnavailable);
   EXPECT_EQ(events.Count(Kind::kDaemonLost), 1u);
+}
+
+TEST_F(EventTest, TellsOfEachDaemonThatIsThereInstead) {
+  Events events;
+  Node node = Open("n", events.handler());
+  Events of_publisher;
+  auto publisher = node.CreatePublisher("t", {.on_event = of_publisher.handler()}).value();
+  control_.DieWithKeeper();
+  events.Await(Kind::kDaemonLost);
+  std::filesystem::remove(control_.socket_path());
+  EXPECT_EQ(events.Count(Kind::kDaemonBack), 0u);
+  const auto listener =
+      transport::ListenUnix(control_.socket_path(), transport::UnixSocketType::kSeqpacket);
+  ASSERT_TRUE(listener.ok());
+  EXPECT_THAT(events.Await(Kind::kDaemonBack).detail, ::testing::HasSubstr("new node"));
+  std::filesystem::remove(control_.socket_path());
+  const auto next =
+      transport::ListenUnix(control_.socket_path(), transport::UnixSocketType::kSeqpacket);
+  ASSERT_TRUE(next.ok());
+  EXPECT_TRUE(WaitUntil([&] { return events.Count(Kind::kDaemonBack) == 2; }));
+  EXPECT_EQ(of_publisher.Count(Kind::kDaemonBack), 0u) << "of the node only";
 }
 
 TEST_F(EventTest, TellsOfAnEviction) {

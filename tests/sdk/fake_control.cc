@@ -173,6 +173,9 @@ void FakeControl::OnRequest(uint64_t node, const v1::NodeRequest& request) {
       SendLocked(link->second.subscriber_node, event);
       break;
     }
+    case v1::NodeRequest::kDescribeType:
+      OnDescribe(node, request);
+      break;
     case v1::NodeRequest::kWatch:
     case v1::NodeRequest::kGoodbye:
       done.mutable_done();
@@ -181,6 +184,19 @@ void FakeControl::OnRequest(uint64_t node, const v1::NodeRequest& request) {
     default:
       break;
   }
+}
+
+void FakeControl::OnDescribe(uint64_t node, const v1::NodeRequest& request) {
+  v1::NodeEvent event;
+  event.set_request_id(request.request_id());
+  event.mutable_failure()->set_code(5);  // NOT_FOUND
+  for (const v1::NodeRequest& one : requests_) {
+    const v1::RegisterPublisher& registered = one.register_publisher();
+    if (registered.file_descriptor_set().empty()) continue;
+    if (registered.type_name() != request.describe_type().type_name()) continue;
+    event.mutable_type_described()->set_file_descriptor_set(registered.file_descriptor_set());
+  }
+  SendLocked(node, event);
 }
 
 void FakeControl::OnHello(uint64_t node, uint64_t request_id) {
@@ -389,6 +405,11 @@ void FakeControl::set_sends_link_ready(bool sends) {
 void FakeControl::SendEvent(uint64_t node, const v1::NodeEvent& event) {
   const std::lock_guard lock(mutex_);
   SendLocked(node, event);
+}
+
+void FakeControl::RepeatLinkUp(const Link& link, bool publisher) {
+  const std::lock_guard lock(mutex_);
+  TellLinkUp(link, publisher);
 }
 
 void FakeControl::BreakLink(const Link& link) {

@@ -66,6 +66,8 @@ class FakeControl {
 
   // To the node that came as number `node` (from 1).
   void SendEvent(uint64_t node, const v1::NodeEvent& event);
+  // Tells one side of that link once more.
+  void RepeatLinkUp(const Link& link, bool publisher);
   // Both sides' node learns that the link is down.
   void BreakLink(const Link& link);
   // As control dying: every channel is closed, the attach connections stay.
@@ -97,6 +99,7 @@ class FakeControl {
   void OnHello(uint64_t node, uint64_t request_id);
   void OnRegister(uint64_t node, const v1::NodeRequest& request);
   void OnUnregister(uint64_t id);
+  void OnDescribe(uint64_t node, const v1::NodeRequest& request);
   Link MakeLink(const EndpointState& publisher, const EndpointState& subscriber);
   void MakePair(const EndpointState& client, const EndpointState& server);
   void AnswerRegister(uint64_t request_id, const v1::NodeRequest& request,

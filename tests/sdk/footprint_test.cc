@@ -82,5 +82,16 @@ TEST(FootprintTest, SleepsWhileItIsBlockedInReceiveAndStaysSmall) {
 #endif
 }
 
+TEST(FootprintTest, HasTwoThreadsHoweverManyCallbacks) {
+  Daemon daemon;
+  Child busy({"sdk_test_peer", "serve", daemon.node_socket(), "t"});
+  ASSERT_EQ(busy.ReadLine(), "ready");
+  int threads = 0;
+  static_cast<void>(Sleeps(busy.pid(), &threads));
+#if !defined(__SANITIZE_THREAD__)
+  EXPECT_LE(threads, 1 + 2);
+#endif
+}
+
 }  // namespace
 }  // namespace ivmq::test

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -84,58 +85,6 @@ TEST(NodeTest, KnowsWhoItIs) {
   EXPECT_EQ(copy.id(), node.id());
   Node unnamed = Node::Open({.socket_path = control.socket_path()}).value();
   EXPECT_THAT(unnamed.name(), HasSubstr("-" + std::to_string(::getpid())));
-}
-
-TEST(NodeTest, SaysGoodbyeWhenTheLastOfItIsGone) {
-  FakeControl control;
-  const auto said = [&] {
-    for (const auto& request : control.requests()) {
-      if (request.has_goodbye()) return true;
-    }
-    return false;
-  };
-  auto publisher = std::make_unique<BytesPublisher>(Open(control).CreatePublisher("t").value());
-  EXPECT_FALSE(said()) << "the publisher keeps the attachment";
-  EXPECT_TRUE(publisher->Publish(AsBytes("x")).ok());
-  publisher.reset();
-  EXPECT_TRUE(said());
-}
-
-TEST(NodeTest, TouchesNoMemoryAfterItsGoodbye) {
-  FakeControl control;
-  {
-    Node node = Open(control);
-    auto subscriber = node.CreateSubscriber("t").value();
-    auto publisher = node.CreatePublisher("t", {.reliability = Block(kLong)}).value();
-    EXPECT_GE(subscriber.fd(), 0);
-    EXPECT_TRUE(publisher.Publish(AsBytes("x")).ok());
-    EXPECT_TRUE(subscriber.Receive(kLong).ok());
-    node.Close();
-    control.AwaitRequest([](const v1::NodeRequest& request) { return request.has_goodbye(); });
-    // Control may have given all of it to others by now.
-    std::memset(control.region().data(), 0xa5, control.region().size());
-    EXPECT_EQ(subscriber.Receive(kLong).status().code(), Code::kClosed);
-    EXPECT_EQ(publisher.Publish(AsBytes("x")).status().code(), Code::kClosed);
-  }
-  const auto touched = std::find_if(control.region().begin(), control.region().end(),
-                                    [](std::byte byte) { return byte != std::byte{0xa5}; });
-  EXPECT_EQ(touched, control.region().end()) << "at " << touched - control.region().begin();
-}
-
-TEST(NodeTest, AnswersClosedAfterClose) {
-  FakeControl control;
-  Node node = Open(control);
-  auto publisher = node.CreatePublisher("t").value();
-  auto subscriber = node.CreateSubscriber("t").value();
-  node.Close();
-  node.Close();
-  EXPECT_FALSE(node.connected());
-  EXPECT_EQ(publisher.Publish(AsBytes("x")).status().code(), Code::kClosed);
-  EXPECT_EQ(publisher.WaitForSubscribers(1, kLong).code(), Code::kClosed);
-  EXPECT_EQ(subscriber.Receive(kLong).status().code(), Code::kClosed);
-  EXPECT_EQ(subscriber.Poll(1, [](const BytesMessage&) {}).status().code(), Code::kClosed);
-  EXPECT_EQ(node.CreatePublisher("t").status().code(), Code::kClosed);
-  EXPECT_EQ(node.CreateSubscriber("t").status().code(), Code::kClosed);
 }
 
 TEST(NodeTest, GoesOnWithItsLinksWhenTheDaemonIsGone) {
@@ -297,6 +246,22 @@ TEST(NodeTest, TellsDiscoveryOnceANode) {
   EXPECT_EQ(seen[0].publishers, 2u);
   EXPECT_EQ(seen[1].kind, Node::Discovery::Kind::kSnapshotDone);
   EXPECT_EQ(seen[1].subject, Node::Discovery::Subject::kNone);
+}
+
+TEST(NodeTest, SurvivesADiscoveryHandlerThatThrows) {
+  FakeControl control;
+  Node node = Open(control);
+  std::atomic<int> calls = 0;
+  ASSERT_TRUE(node.WatchDiscovery([&](const Node::Discovery&) {
+                    if (++calls == 1) throw std::runtime_error("no");
+                  })
+                  .ok());
+  v1::NodeEvent event;
+  event.mutable_discovery()->set_kind(v1::DiscoveryEvent::SNAPSHOT_DONE);
+  control.SendEvent(1, event);
+  control.SendEvent(1, event);
+  EXPECT_TRUE(WaitUntil([&] { return calls == 2; }));
+  EXPECT_EQ(node.failed_handlers(), 1u);
 }
 
 TEST(NodeTest, SurvivesLosingItsLastCopyInItsOwnHandler) {

@@ -136,6 +136,11 @@ TEST_F(NotesTest, TellsControlOnceWhatATypeLooksLike) {
   EXPECT_GT(files.file_size(), 0);
   EXPECT_EQ(files.file(files.file_size() - 1).package(), "ivmq.v1");
   EXPECT_EQ(sent[1], "");
+  // Another node asks, and is given the same.
+  Node other = Node::Open({.name = "other", .socket_path = control_.socket_path()}).value();
+  EXPECT_EQ(other.DescribeType("ivmq.v1.LinkUp").value(), sent[0]);
+  EXPECT_EQ(other.DescribeType("no.such.Type").status().code(), Code::kNotFound);
+  EXPECT_EQ(other.DescribeType("\xff").status().code(), Code::kInvalidArgument);
 }
 
 TEST(InboundNotesTest, ReadsAndWritesTraceparents) {
@@ -159,7 +164,8 @@ TEST(RealmClockTest, TakesTheFastestAnswer) {
     ++asked;
     const auto now = std::chrono::system_clock::now() + kAhead;
     answering->Answer(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count());
+        std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count(),
+        std::chrono::steady_clock::now());
   });
   answering = &clock;
   EXPECT_FALSE(clock.Now().has_value()) << "does not wait for the first answer";
@@ -170,6 +176,14 @@ TEST(RealmClockTest, TakesTheFastestAnswer) {
   EXPECT_LT(std::chrono::abs(off), 1s);
   EXPECT_LT(now->uncertainty, 1s);
   EXPECT_EQ(asked, 8) << "the answers are fresh";
+}
+
+TEST(RealmClockTest, TrustsALateAnswerNoMoreThanItTook) {
+  internal::RealmClock clock([] {});
+  const auto asked = std::chrono::steady_clock::now() - 20s;
+  EXPECT_FALSE(clock.Now().has_value());  // a question of a later round
+  clock.Answer(0, asked);
+  EXPECT_GE(clock.Now()->uncertainty, 10s);
 }
 
 TEST(RealmClockTest, IsTheHostsOwnClockThere) {

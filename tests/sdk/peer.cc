@@ -8,6 +8,8 @@
 //   sdk_test_peer hold SOCKET TOPIC            "ready" once it publishes, then does nothing
 //   sdk_test_peer forks SOCKET TOPIC           as hold, and leaves a forked child behind
 //   sdk_test_peer idle SOCKET TOPIC            "ready", then blocks in Receive
+//   sdk_test_peer serve SOCKET TOPIC           serves, asks itself and has a callback for messages;
+//                                              "ready" once that was called, then does nothing
 
 #include <poll.h>
 #include <sys/prctl.h>
@@ -16,7 +18,9 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
 #include <string>
+#include <utility>
 
 #include "ivmq/ivmq.h"
 #include "tests/sdk/traffic.h"
@@ -72,6 +76,26 @@ int Take(BytesSubscriber subscriber) {
   }
 }
 
+int Serve(Node node, const std::string& topic) {
+  const auto echo = [](BytesServerCall& call) { return call.Reply(call.query()); };
+  std::promise<void> answered;
+  std::promise<void> received;
+  const auto server = node.ServeBytes(topic, "", "", echo);
+  auto client = node.CreateClient(topic);
+  const auto subscriber = node.CreateSubscriber(
+      topic, {.on_message = [&](const BytesMessage&) { received.set_value(); }});
+  auto publisher = node.CreatePublisher(topic);
+  if (!server.ok() || !client.ok() || !subscriber.ok() || !publisher.ok()) return 1;
+  if (!publisher->Publish({}).ok()) return 1;
+  const auto asked =
+      client->CallAsync({}, 60s, [&](const Result<Bytes>&) { answered.set_value(); });
+  if (!asked.ok()) return 1;
+  received.get_future().wait();
+  answered.get_future().wait();
+  Say("ready");
+  for (;;) ::pause();
+}
+
 int Run(int argc, char** argv) {
   if (argc < 4) return 2;
   const std::string what = argv[1];
@@ -82,6 +106,7 @@ int Run(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", node.status().ToString().c_str());
     return 1;
   }
+  if (what == "serve") return Serve(std::move(node).value(), argv[3]);
   if (what == "flood" || what == "publish" || what == "hold" || what == "forks") {
     auto publisher = node->CreatePublisher(argv[3], {.reliability = Block(60s)});
     if (!publisher.ok()) return 1;

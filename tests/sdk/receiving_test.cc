@@ -1,6 +1,7 @@
 // The ways to receive beside Receive and Poll: callbacks, wait sets, borrowed messages.
 
 #include <gmock/gmock.h>
+#include <google/protobuf/wrappers.pb.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "ivmq/ivmq.h"
+#include "ivmq/protobuf.h"
 #include "tests/sdk/daemon.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"
@@ -196,6 +198,50 @@ TEST_F(ReceivingTest, ClosesWithinItsCallbackAndWaitsForItElsewhere) {
   EXPECT_TRUE(left.load()) << "the callback ran on while its subscriber went";
 }
 
+TEST_F(ReceivingTest, GivesTypedMessagesToACallbackAndCountsWhatIsNone) {
+  Node node = Open();
+  Texts texts;
+  auto subscriber =
+      node.CreateSubscriber<google::protobuf::StringValue>(
+              "t",
+              [&](const Message<google::protobuf::StringValue>& message) {
+                texts.Add(message.value().value() + std::to_string(message.info().sequence));
+              })
+          .value();
+  const std::string type = google::protobuf::StringValue::descriptor()->full_name();
+  auto publisher = node.CreateBytesPublisher("t", type).value();
+  google::protobuf::StringValue value;
+  value.set_value("text");
+  for (const std::string& bytes :
+       {value.SerializeAsString(), std::string("\xff\xff\xff"), value.SerializeAsString()}) {
+    ASSERT_TRUE(publisher.Publish(AsBytes(bytes)).ok());
+  }
+  EXPECT_THAT(texts.Await(2), ElementsAre("text0", "text2"));
+  EXPECT_EQ(subscriber.counters().undecodable, 1u);
+  EXPECT_EQ(subscriber.counters().messages, 3u);
+}
+
+TEST_F(ReceivingTest, MayBeDestroyedInItsOwnCallback) {
+  Node node = Open();
+  auto held = std::make_shared<int>(7);
+  const std::weak_ptr<int> watched = held;
+  std::unique_ptr<BytesSubscriber> subscriber;
+  std::atomic<bool> alive = false;
+  std::atomic<bool> called = false;
+  const auto on_message = [&, held = std::move(held)](const BytesMessage&) {
+    subscriber.reset();
+    alive = !watched.expired();  // what this very function object holds
+    called = true;
+  };
+  subscriber = std::make_unique<BytesSubscriber>(
+      node.CreateSubscriber("t", {.on_message = std::move(on_message)}).value());
+  auto publisher = node.CreatePublisher("t").value();
+  ASSERT_TRUE(publisher.Publish(AsBytes("x")).ok());
+  ASSERT_TRUE(WaitUntil([&] { return called.load(); }));
+  EXPECT_TRUE(alive.load());
+  EXPECT_TRUE(WaitUntil([&] { return publisher.subscribers() == 0; }));
+}
+
 TEST_F(ReceivingTest, WaitsForSeveralSubscribersAtOnce) {
   Node node = Open();
   auto left = node.CreateSubscriber("left").value();
@@ -266,6 +312,28 @@ TEST_F(ReceivingTest, LendsAMessageInPlaceUntilItIsReturned) {
   EXPECT_EQ(subscriber.Borrow(1ms).status().code(), Code::kTimeout);
   EXPECT_TRUE(publisher.Drain(0s).ok());
   EXPECT_EQ(subscriber.counters().messages, uint64_t(fit));
+}
+
+TEST_F(ReceivingTest, LetsGoOfADeadLinkWhileMessagesOfAnotherAreOnlyBorrowed) {
+  Node node = Open();
+  auto busy = node.CreatePublisher("t").value();
+  auto dying = std::make_unique<BytesPublisher>(node.CreatePublisher("t").value());
+  std::atomic<bool> gone = false;
+  const auto on_event = [&](const Event& event) { gone = event.kind == Event::Kind::kGone; };
+  auto subscriber = node.CreateSubscriber("t", {.on_event = on_event}).value();
+  const uint64_t dead = control_.links().at(1).id;
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE(busy.Publish(AsBytes("x")).ok());
+  {
+    const auto borrowed = subscriber.Borrow(kLong);
+    ASSERT_TRUE(dying->Publish(AsBytes("last")).ok());
+    dying.reset();
+    ASSERT_TRUE(WaitUntil([&] { return gone.load(); }));
+  }
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(subscriber.Borrow(kLong).ok());
+  control_.AwaitRequest([dead](const v1::NodeRequest& one) {
+    return one.has_link_closed() && one.link_closed().link_id() == dead &&
+           one.link_closed().counters().delivered() == 1;
+  });
 }
 
 TEST_F(ReceivingTest, KeepsTheMemoryOfABorrowedMessageThroughTheEndOfItsSubscriber) {

@@ -148,6 +148,19 @@ TEST_F(LyingServerTest, AStreamBeyondItsCreditQuarantinesIt) {
   EXPECT_EQ(reader.Next(kLong).status().code(), Code::kDataLoss);
 }
 
+TEST_F(LyingServerTest, NonsenseInTheRequestRingEndsWhatWaitsForRoomAtOnce) {
+  // Nobody reads these; the ring holds eight.
+  const Bytes query(client_.max_query_bytes());
+  std::vector<BytesReplyReader> readers;
+  for (int i = 0; i < 8; ++i) readers.push_back(client_.CallStream(query, 24h).value());
+  auto waits = std::async(std::launch::async, [&] { return client_.Call(query, 24h).status(); });
+  EXPECT_TRUE(WaitUntil([this] { return client_.counters().open == 9; }));
+  RingOf(true).descriptor->head.store(~uint64_t{0});
+  EXPECT_EQ(waits.get().code(), Code::kUnavailable);
+  EXPECT_EQ(readers[0].Next().status().code(), Code::kDataLoss);
+  EXPECT_TRUE(IsQuarantined());
+}
+
 TEST_F(LyingServerTest, RandomRecordsDoNoHarm) {
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));

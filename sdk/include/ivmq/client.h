@@ -32,6 +32,11 @@ struct ClientOptions {
   // Requests open at once; one more is RESOURCE_EXHAUSTED.
   uint32_t max_open = 65536;
   Wait wait = Wait::kAdaptive;
+  // Runs the callbacks of CallAsync, one after the other. Without one they run on the one thread
+  // that all callbacks of the node share.
+  Executor executor = {};
+  // Hears of its servers.
+  EventHandler on_event = {};
 };
 
 // What one client has counted since it was created.
@@ -41,7 +46,7 @@ struct ClientCounters {
   uint64_t aborted = 0;        // the server went away with the request in hand
   uint64_t late_replies = 0;   // came when nobody waited any more (or were never asked for)
   uint64_t corrupt_links = 0;  // servers left because they wrote nonsense
-  uint64_t exceptions = 0;     // thrown by callbacks
+  uint64_t exceptions = 0;     // thrown by callbacks; each is told as kCallbackFailed
   uint32_t open = 0;           // requests under way now
 };
 
@@ -122,9 +127,9 @@ class IVMQ_API BytesClient {
   Status Call(size_t query_bytes, const Fill& fill, std::chrono::nanoseconds timeout,
               const Take& take);
 
-  // Sends and returns. The callback is called once, on a thread of the client's own, with what Call
-  // would have returned; not called if this fails. It must not block: other callbacks of the client
-  // wait. An exception of it is counted.
+  // Sends and returns. The callback is called once, where ClientOptions::executor runs it, with
+  // what Call would have returned; not called if this fails. It must not block: other callbacks
+  // wait. What ends with Close is called back with CLOSED before Close returns.
   Result<PendingCall> CallAsync(std::span<const std::byte> query, std::chrono::nanoseconds timeout,
                                 Callback callback);
   Result<PendingCall> CallAsync(size_t query_bytes, const Fill& fill,

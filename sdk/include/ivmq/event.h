@@ -9,28 +9,30 @@
 
 namespace ivmq {
 
-// Something that happened to a node, a publisher or a subscriber, other than a message.
+// Something that happened to a node or to a publisher, subscriber, client or server of it, other
+// than a message.
 struct Event {
   enum class Kind {
-    kMatched,         // a link was made
+    kMatched,         // a link was made; of a client and a server: both links
     kIncompatible,    // no link was made: the two do not fit; the detail says why
     kSuspect,         // the other side shows no sign of life; nothing is taken from it
     kAlive,           // it does again
     kGone,            // the other side closed or died; a subscriber still gets what is left
     kSilent,          // nothing arrived for SubscriberOptions::deadline; once until something does
-    kCallbackFailed,  // a callback of the application threw; its message counts as delivered
+    kCallbackFailed,  // a callback or handler of the application threw; its message counts as
+                      // delivered
     kDaemonLost,      // links that exist go on; new ones need a new node
     kDaemonBack,      // another daemon was started: a new node can be opened. Only told to the
                       // node's own handler
     kEvicted,         // by an operator
   };
   Kind kind = Kind::kMatched;
-  std::string topic;  // of the link, or of the publisher or subscriber; empty: of the node
+  std::string topic;  // or service: of the link, or of whom it happened to; empty: of the node
   // Of the other side; empty and 0 where there is none.
   std::string node;
   uint32_t peer_id = 0;
-  uint64_t link_id = 0;
-  std::string detail;  // for people
+  uint64_t link_id = 0;  // of a client and a server: that of the requests
+  std::string detail;    // for people
 };
 
 // "matched", "incompatible", …; never null.
@@ -39,7 +41,7 @@ IVMQ_API const char* EventName(Event::Kind kind);
 // Called on the node's own thread, one event after the other, in the order in which they happened.
 // Must not block, nor create publishers and subscribers (FAILED_PRECONDITION); may publish and
 // close. What it throws is caught and counted (Node::failed_handlers). Is not called any more once
-// Close or the destructor of its publisher, subscriber or node has returned.
+// Close or the destructor of whom it belongs to, or of the node, has returned.
 using EventHandler = std::function<void(const Event&)>;
 
 }  // namespace ivmq

@@ -117,7 +117,8 @@ class IVMQ_API Node {
   }
 
   // Serves until the server that it returns is closed: the handler runs on the executor of the
-  // options, else on a thread of the server's own. Errors as CreateClient's. The handler is one of
+  // options, else on the one thread that all callbacks of the node share. Errors as CreateClient's.
+  // The handler is one of
   //   Reply(const Query&)   Result<Reply>(const Query&)   either with a ServerContext& behind it
   //   Status(const Query&, ReplyStream<Reply>&)           for replies in pieces
   // What it throws reaches the client as INTERNAL. A failure it returns reaches it with its text.

@@ -29,14 +29,19 @@ struct ServerOptions {
   // largest reply is an eighth of it, less a head of 16 bytes.
   size_t ring_bytes = 0;
   // Only of Serve: runs handlers. It is given a function to call once, on any thread, and must not
-  // call it before it returns. Without one they run on a thread of the server's own, one at a time.
-  std::function<void(std::function<void()>)> executor = {};
+  // call it before it returns. Without one they run on the one thread that all callbacks of the
+  // node share, one at a time: a handler that takes long, or that asks another service of this very
+  // node, needs an executor.
+  Executor executor = {};
   // Handlers given to the executor at once.
   uint32_t max_concurrent = 16;
+  // How a thread in Run or RunOnce waits.
   Wait wait = Wait::kAdaptive;
   // As PublisherOptions::descriptors, of requests and replies. Filled in by Serve and CreateServer
   // where the codecs of both know them.
   std::string descriptors = {};
+  // Hears of its clients.
+  EventHandler on_event = {};
 };
 
 // What one server has counted since it was created.
@@ -45,7 +50,8 @@ struct ServerCounters {
   uint64_t cancelled = 0;      // given up by the client before they were, or the client was gone
   uint64_t expired = 0;        // past their deadline before they were
   uint64_t refused = 0;        // too many of one client were waiting
-  uint64_t exceptions = 0;     // thrown by the handler: the client got INTERNAL
+  uint64_t exceptions = 0;     // thrown by the handler: the client got INTERNAL; each is told as
+                               // kCallbackFailed
   uint64_t corrupt_links = 0;  // clients left because they wrote nonsense
   uint32_t running = 0;        // handlers now
   uint32_t waiting = 0;        // requests read and not begun
