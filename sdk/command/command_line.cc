@@ -96,10 +96,22 @@ std::chrono::nanoseconds Seconds(double seconds) {
       std::chrono::duration<double>(seconds));
 }
 
+// The first word that is neither an option nor the value of one.
+std::string_view CommandOf(const std::vector<char*>& arguments) {
+  for (size_t i = 1; i < arguments.size(); ++i) {
+    const std::string_view word = arguments[i];
+    if (!word.starts_with("-")) return word;
+    if (word == "--admin-socket" || word == "--node-socket") ++i;
+  }
+  return {};
+}
+
 // `--json` takes a message in pub, request and reply. Where none can follow it is the flag that all
-// commands have: moves it to the front, where it is read as that.
+// commands have: moves it to the front, where it is read as that. pub prints nothing, so there it
+// can only be a message that was forgotten or put elsewhere.
 std::vector<char*> WithFlagInFront(int argc, char** argv) {
   std::vector<char*> arguments(argv, argv + argc);
+  if (CommandOf(arguments) == "pub") return arguments;
   for (size_t i = 1; i < arguments.size() && std::string_view(arguments[i]) != "--"; ++i) {
     const bool last = i + 1 == arguments.size();
     if (std::string_view(arguments[i]) != "--json") continue;
@@ -289,12 +301,12 @@ class Parser {
     ExcludeEachOther(
         {AddNumber(sub, "--keep-last", &options->keep_last,
                    "holds the last so many messages of each publisher, which never waits for us; "
-                   "older ones are lost and counted (default for filters: 16)")
+                   "older ones are lost and counted (default 16, or what --history asks for)")
              ->check(Within(uint32_t{1}, kMessagesMax)),
          sub->add_flag("--drop-newest", options->drop_newest,
                        "loses what comes while there is no room; publishers never wait"),
          sub->add_flag("--reliable", options->reliable,
-                       "loses nothing: publishers wait or fail (default: what each offers)")});
+                       "loses nothing: publishers wait for us, or fail")});
     AddDescriptors(sub, &options->descriptors);
     CLI::Option* latency =
         sub->add_flag("--latency", options->latency,

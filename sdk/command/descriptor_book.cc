@@ -63,6 +63,7 @@ DescriptorBook::DescriptorBook(const FileDescriptorSet& set)
 DescriptorBook::~DescriptorBook() = default;
 
 Result<const Message*> DescriptorBook::Find(const std::string& type) {
+  error_.Clear();  // of another type
   const Descriptor* const descriptor = pool_.FindMessageTypeByName(type);
   if (descriptor != nullptr) return factory_.GetPrototype(descriptor);
   if (!error_.text().empty()) {

@@ -39,6 +39,7 @@ class DescriptorBook {
                   const google::protobuf::Message* descriptor, ErrorLocation location,
                   const std::string& message) override;
     const std::string& text() const { return text_; }
+    void Clear() { text_.clear(); }
 
    private:
     std::string text_;

@@ -25,6 +25,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kWaitStep{100};
 constexpr size_t kRingPerMessage = 8;  // a message takes an eighth of its ring at most
 constexpr size_t kRingBytesMin = 64 << 10;
+constexpr size_t kRingBytesOfLines = 1 << 20;
 constexpr size_t kRingBytesMax = 16 << 20;
 constexpr size_t kMessageBytesMax = kRingBytesMax / kRingPerMessage;
 constexpr size_t kTimeBytes = 24;  // what a timestamp adds to a message
@@ -49,9 +50,9 @@ class Pause {
   bool ended_ = false;
 };
 
-// A ring that takes the message, where its size is known before it is made; 0: the SDK's default.
+// A ring that takes the message; where its size is not known yet, one of 128 KiB.
 size_t RingBytesFor(const PayloadSource& source, bool timestamps) {
-  if (!source.size()) return 0;
+  if (!source.size()) return kRingBytesOfLines;
   const size_t bytes = std::min(*source.size(), kMessageBytesMax) + (timestamps ? kTimeBytes : 0);
   return std::clamp(std::bit_ceil(bytes * kRingPerMessage), kRingBytesMin, kRingBytesMax);
 }
@@ -162,6 +163,9 @@ int RunPub(const CommandLine& line) {
   }
   publisher->Close();
   if (status.ok() || sent.messages > 0) Report(options.topic, sent, Clock::now() - begin);
+  if (status.ok() && interrupt.happened() && options.count && sent.messages < *options.count) {
+    status = Status(Code::kCancelled, "interrupted");
+  }
   if (status.ok()) return kDone;
   if (!interrupt.happened()) Complain(status.message());
   return kFailed;

@@ -27,7 +27,7 @@ constexpr size_t kReplyBytesMax = 2 << 20;  // an eighth of the largest ring
 constexpr size_t kRingPerReply = 8;         // a reply takes an eighth of its ring at most
 constexpr size_t kHeadBytes = 16;
 constexpr size_t kRingBytesMin = 64 << 10;
-constexpr size_t kRingBytesOfCommands = 1 << 20;
+constexpr size_t kRingBytesOfCommands = 1 << 20;  // each client has one
 constexpr size_t kRingBytesMax = 16 << 20;
 
 std::span<const std::byte> BytesOf(const std::string& text) {
@@ -74,7 +74,11 @@ class Responder {
       Complain(fmt::format("request of '{}': {}", call.client(), output.status().ToString()));
       return output.status();
     }
-    return call.Reply(BytesOf(output.value()));
+    const Status replied = call.Reply(BytesOf(output.value()));
+    if (!replied.ok()) {
+      Complain(fmt::format("request of '{}': {}", call.client(), replied.ToString()));
+    }
+    return replied;
   }
 
   uint64_t answered() const { return answered_; }
@@ -92,7 +96,7 @@ class Responder {
   Result<std::string> Run(const BytesServerCall& call, const ReceivedPayload& query) const {
     ShellCommand command;
     command.command = options_.command;
-    command.output_bytes_max = kReplyBytesMax;
+    command.output_bytes_max = kRingBytesOfCommands / kRingPerReply - kHeadBytes;
     command.environment = {"IVMQ_SERVICE=" + options_.service, "IVMQ_CLIENT=" + call.client()};
     return RunShellCommand(command, query.json ? BytesOf(*query.json) : query.bytes,
                            [&] { return call.cancelled() || interrupt_->happened(); });

@@ -25,6 +25,7 @@ constexpr size_t kRingPerRequest = 8;  // it takes an eighth of its ring at most
 constexpr size_t kHeadBytes = 24;
 constexpr size_t kRingBytesMin = 64 << 10;
 constexpr size_t kRingBytesMax = 16 << 20;
+constexpr size_t kLineBytes = 100 << 10;  // of requests whose size is not known yet
 
 // Rings that take a request of this size.
 size_t RingBytesFor(size_t bytes) {
@@ -91,6 +92,7 @@ Status AskAll(const RequestOptions& options, PayloadSource* source, BytesClient*
     if (!reader.ok()) return reader.status();
     if (Status status = replies->Print(&reader.value(), i, interrupt); !status.ok()) return status;
   }
+  if (interrupt.happened() && options.count) return Status(Code::kCancelled, "interrupted");
   return Status();
 }
 
@@ -110,6 +112,9 @@ int RunRequest(const CommandLine& line) {
   if (!realm.ok()) return Fail(realm.status());
   const RealmView::Service service =
       realm->AwaitService(options.service, options.wait_servers, options.timeout, interrupt);
+  if (service.servers < options.wait_servers && interrupt.happened()) {
+    return Fail(Status(Code::kCancelled, "interrupted"));
+  }
   if (service.servers < options.wait_servers) {
     return Fail(Status(Code::kDeadlineExceeded,
                        fmt::format("{} of {} servers of '{}' came; start them, or give a longer "
@@ -123,7 +128,7 @@ int RunRequest(const CommandLine& line) {
       [&](const std::string& json) { return types.FromJson(type.value(), json); });
   if (!source.ok()) return Fail(source.status());
   ClientOptions own;
-  own.ring_bytes = RingBytesFor(source->size().value_or(0));
+  own.ring_bytes = RingBytesFor(source->size().value_or(kLineBytes));
   auto client = node->CreateBytesClient(options.service, type.value(), service.reply_type, own);
   if (!client.ok()) return Fail(client.status());
   Replies replies(line, service.reply_type, &types);

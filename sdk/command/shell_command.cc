@@ -8,9 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -38,6 +40,13 @@ bool MakePipe(Pipe* made) {
   return true;
 }
 
+// Whether `one`, a NAME=value of ours, is given another value.
+bool IsGiven(const std::vector<std::string>& given, std::string_view one) {
+  const std::string_view name = one.substr(0, one.find('=') + 1);
+  return std::any_of(given.begin(), given.end(),
+                     [&](const std::string& other) { return other.starts_with(name); });
+}
+
 // The child starts with the signals that we block or ignore as they are by default, in a process
 // group of its own. An errno.
 int Spawn(const ShellCommand& command, int in, int out, pid_t* pid) {
@@ -62,7 +71,9 @@ int Spawn(const ShellCommand& command, int in, int out, pid_t* pid) {
   for (const std::string& one : command.environment) {
     envp.push_back(const_cast<char*>(one.c_str()));
   }
-  for (char** one = environ; *one != nullptr; ++one) envp.push_back(*one);
+  for (char** one = environ; *one != nullptr; ++one) {
+    if (!IsGiven(command.environment, *one)) envp.push_back(*one);
+  }
   envp.push_back(nullptr);
   const int error = ::posix_spawn(pid, "/bin/sh", &actions, &attributes, argv.data(), envp.data());
   posix_spawnattr_destroy(&attributes);

@@ -20,6 +20,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr uint32_t kKeepLast = 16;
+constexpr uint32_t kKeepLastMax = 1024;  // of --history; each takes a message's largest size
 constexpr std::chrono::seconds kLookEvery{1};
 
 bool IsFilter(const std::string& topic) { return topic.find_first_of("*>") != std::string::npos; }
@@ -182,8 +184,10 @@ Status ReceiveAll(const SubOptions& options, BytesSubscriber* subscriber, const 
   return Status();
 }
 
+// Whoever only looks slows nobody down, unless told otherwise.
 SubscriberOptions Ask(const SubOptions& options) {
   SubscriberOptions ask;
+  ask.reliability = KeepLast(std::clamp(options.history, kKeepLast, kKeepLastMax));
   if (options.reliable) ask.reliability = Reliable();
   if (options.drop_newest) ask.reliability = DropNewest();
   if (options.keep_last) ask.reliability = KeepLast(*options.keep_last);

@@ -36,6 +36,7 @@ class Reader {
                          });
   }
   size_t count() const { return count_; }
+  bool failed() const { return failed_; }
 
  private:
   void Read() {
@@ -47,6 +48,7 @@ class Reader {
     std::cout.flush();
     if (!polled.ok()) {
       std::cerr << "asio: " << polled.status().ToString() << '\n';
+      failed_ = true;
       return loop_->stop();
     }
     Await();  // is there at once where messages are left
@@ -56,6 +58,7 @@ class Reader {
   ivmq::BytesSubscriber* const subscriber_;
   asio::posix::stream_descriptor messages_;
   size_t count_ = 0;
+  bool failed_ = false;
 };
 
 }  // namespace
@@ -84,5 +87,5 @@ int main(int argc, char** argv) {
   std::cout << "ready" << std::endl;
   loop.run();
   std::cout << reader.count() << " messages" << std::endl;
-  return 0;
+  return reader.failed() ? 1 : 0;
 }

@@ -42,6 +42,8 @@ TEST(MisuseTest, IsTellableFromFailureByTheExitStatus) {
       {"sub", "topic", "--latency", "--every", "0"},
       {"pub", "topic", "x", "--data", "y"},
       {"pub", "topic", "x", "--json", "{}"},
+      {"pub", "topic", "x", "--json"},  // prints nothing that could be JSON
+      {"pub", "topic", "--json", "--type", "acme.Load", "{}"},
       {"pub", "topic", "--file", "f", "--stdin"},
       {"pub", "topic", "--json", "-", "--size", "1"},
       {"pub", "topic", "x", "--history", "65537"},

@@ -83,7 +83,8 @@ TEST_F(SubTest, AgreesOnWhatItAskedFor) {
     EXPECT_TRUE(WaitUntil([&] { return publisher.subscribers() == 0; }));
     return link;
   };
-  EXPECT_EQ(agreed({}).reliability(), v1::Qos::RELIABLE);
+  EXPECT_EQ(agreed({}).depth(), 16u);  // who only looks slows nobody down
+  EXPECT_EQ(agreed({}).reliability(), v1::Qos::KEEP_LAST);
   EXPECT_EQ(agreed({"--reliable"}).reliability(), v1::Qos::RELIABLE);
   EXPECT_EQ(agreed({"--drop-newest"}).reliability(), v1::Qos::DROP_NEWEST);
   EXPECT_EQ(agreed({"--keep-last", "7"}).depth(), 7u);

@@ -20,7 +20,7 @@ kill -STOP "${LAB_PID[south]}"
 host_at() { grep -c '^at ' "$LAB/steady.log"; }
 before=$(host_at)
 say "stopped south; the host has had $before thousand"
-await_saying host steady "at $(((before + 5) * 1000))\$" 120
+await_saying host steady "at $(((before + 6) * 1000))\$" 120
 is_suspect() { "$bin/ivmq" peers --json | grep -q '"state":"SUSPECT"'; }
 wait_for 60 "south to be suspect" is_suspect || fail "a VM that stands still is not suspect"
 doctor=$("$bin/ivmq" doctor) || true
