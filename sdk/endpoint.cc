@@ -10,7 +10,8 @@ namespace ivmq::internal {
 Endpoint::Endpoint(NodeImpl* node, std::string topic, EventHandler on_event)
     : told_node_(node),
       told_topic_(std::move(topic)),
-      on_event_(on_event ? std::make_shared<const EventHandler>(std::move(on_event)) : nullptr) {}
+      on_event_(on_event ? std::make_shared<EventQueue::OwnHandler>(std::move(on_event))
+                         : nullptr) {}
 
 void Endpoint::Tell(Event event) {
   if (event.topic.empty()) event.topic = told_topic_;

@@ -48,9 +48,10 @@ void EventQueue::Deliver(const void* node) {
   while (!waiting_.empty()) {
     Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
-    for (const EventHandler* handler : {next.own.get(), &for_node_}) {
+    for (const EventHandler* handler :
+         {next.own == nullptr ? nullptr : &next.own->call, &for_node_}) {
       const bool wanted = handler != nullptr && *handler && !forgotten_ &&
-                          (handler == &for_node_ || !next.forgotten);
+                          (handler == &for_node_ || !next.own->forgotten);
       if (!wanted) continue;
       calling_ = handler;
       caller_ = std::this_thread::get_id();
@@ -78,9 +79,9 @@ void EventQueue::Call(const EventHandler& handler, const Event& event) {
 void EventQueue::Forget(const Handler& own) {
   if (own == nullptr) return;
   std::unique_lock lock(mutex_);
-  for (Waiting& one : waiting_) one.forgotten = one.forgotten || one.own == own;
+  own->forgotten = true;
   if (caller_ == std::this_thread::get_id()) return;
-  delivered_.wait(lock, [&] { return calling_ != own.get(); });
+  delivered_.wait(lock, [&] { return calling_ != &own->call; });
 }
 
 void EventQueue::ForgetAll() {

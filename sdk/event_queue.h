@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "ivmq/event.h"
 
@@ -19,8 +20,13 @@ namespace ivmq::internal {
 // Push() and Forget() from any thread, Deliver() from one.
 class EventQueue {
  public:
-  // Of one publisher or subscriber, shared with what waits for delivery.
-  using Handler = std::shared_ptr<const EventHandler>;
+  // Of one publisher, subscriber, client or server, shared with what waits for delivery.
+  struct OwnHandler {
+    explicit OwnHandler(EventHandler handler) : call(std::move(handler)) {}
+    const EventHandler call;
+    bool forgotten = false;  // guarded by the queue's mutex
+  };
+  using Handler = std::shared_ptr<OwnHandler>;
 
   explicit EventQueue(EventHandler for_node);
 
@@ -28,8 +34,8 @@ class EventQueue {
   void Push(Event event, const Handler& own);
   // Calls the handlers. `node`: whose handlers they are.
   void Deliver(const void* node);
-  // Does not call that handler any more; waits while it runs, unless it is it that asks. Nothing of
-  // it may be pushed after this.
+  // Does not call that handler any more; waits while it runs, unless it is it that asks. What
+  // is pushed for it after this goes to the node's handler alone.
   void Forget(const Handler& own);
   // The same for all handlers; what is pushed after this is dropped.
   void ForgetAll();
@@ -45,7 +51,6 @@ class EventQueue {
   struct Waiting {
     Event event;
     Handler own;
-    bool forgotten = false;
   };
   void Call(const EventHandler& handler, const Event& event);
 

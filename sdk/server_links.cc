@@ -151,7 +151,7 @@ bool ServerImpl::OnLinkSuspect(const v1::LinkSuspect& suspect) {
   const Client* const client = PairOf(clients_, suspect.link_id());
   if (client == nullptr) return false;
   // Control tells of both links.
-  if (suspect.link_id() == client->request_link) {
+  if (client->matched && suspect.link_id() == client->request_link) {
     TellOf(suspect.suspect() ? Event::Kind::kSuspect : Event::Kind::kAlive, *client, {});
   }
   return true;

@@ -89,10 +89,25 @@ TEST_F(EventTest, CountsWhatHandlersThrowAndGoesOn) {
   EXPECT_TRUE(WaitUntil([&] { return node.failed_handlers() > 0; }));
 }
 
+using OwnHandler = internal::EventQueue::OwnHandler;
+
+TEST(EventQueueTest, TellsTheNodeAloneOfWhatComesAfterTheEnd) {
+  int told = 0;
+  int told_node = 0;
+  internal::EventQueue queue([&](const Event&) { ++told_node; });
+  const auto own = std::make_shared<OwnHandler>([&](const Event&) { ++told; });
+  queue.Push({}, own);
+  queue.Forget(own);
+  queue.Push({}, own);
+  queue.Deliver(&queue);
+  EXPECT_EQ(told, 0);
+  EXPECT_EQ(told_node, 2);
+}
+
 TEST(EventQueueTest, DropsWhatComesAfterTheEndOfItsNode) {
   int told = 0;
   internal::EventQueue queue([&](const Event&) { ++told; });
-  const auto own = std::make_shared<const EventHandler>([&](const Event&) { ++told; });
+  const auto own = std::make_shared<OwnHandler>([&](const Event&) { ++told; });
   queue.Push({}, own);
   queue.Deliver(&queue);
   EXPECT_EQ(told, 2);
@@ -107,11 +122,11 @@ TEST(EventQueueTest, LetsAHandlerGoWithoutALock) {
   internal::EventQueue queue(nullptr);
   // As a handler that holds another publisher, which goes with it.
   struct Forgets {
-    ~Forgets() { queue->Forget(std::make_shared<const EventHandler>()); }
+    ~Forgets() { queue->Forget(std::make_shared<OwnHandler>(nullptr)); }
     internal::EventQueue* queue;
   };
-  auto own = std::make_shared<const EventHandler>(
-      [held = std::make_shared<Forgets>(&queue)](const Event&) {});
+  auto own =
+      std::make_shared<OwnHandler>([held = std::make_shared<Forgets>(&queue)](const Event&) {});
   queue.Push({}, own);
   queue.Push({}, own);
   own = nullptr;

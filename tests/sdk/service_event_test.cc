@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <stdexcept>
@@ -140,6 +141,27 @@ TEST_F(ServiceEventTest, TellsNothingAfterTheEnd) {
   told.reset();
   server.Close();
   // What came for the client has passed once another is answered.
+  EXPECT_TRUE(client_node_.CreateClient("s").ok());
+}
+
+TEST_F(ServiceEventTest, TellsNothingOfACallbackThatThrowsWhileItsClientCloses) {
+  // A server that never answers, so that the request ends with the client.
+  auto server = server_node_.CreateBytesServer("s", "", "", Echo).value();
+  auto told = std::make_unique<Events>();
+  std::atomic<bool> threw{false};
+  {
+    auto client = client_node_.CreateClient("s", {.on_event = told->handler()}).value();
+    ASSERT_TRUE(client.WaitForServers(1, kLong).ok());
+    ASSERT_TRUE(client
+                    .CallAsync(AsBytes("x"), kLong,
+                               [&](const auto& /*reply*/) {
+                                 threw = true;
+                                 throw std::runtime_error("of the callback");
+                               })
+                    .ok());
+  }
+  told.reset();
+  EXPECT_TRUE(WaitUntil([&] { return threw.load(); }));
   EXPECT_TRUE(client_node_.CreateClient("s").ok());
 }
 

@@ -129,7 +129,8 @@ class IVMQ_API BytesClient {
 
   // Sends and returns. The callback is called once, where ClientOptions::executor runs it, with
   // what Call would have returned; not called if this fails. It must not block: other callbacks
-  // wait. What ends with Close is called back with CLOSED before Close returns.
+  // wait. What ends with Close is called back with CLOSED by the thread that closes, before Close
+  // returns; or, if a callback closes its own client, after that callback.
   Result<PendingCall> CallAsync(std::span<const std::byte> query, std::chrono::nanoseconds timeout,
                                 Callback callback);
   Result<PendingCall> CallAsync(size_t query_bytes, const Fill& fill,
