@@ -41,7 +41,7 @@ Result<Published> PublisherImpl::WriteInPlace(size_t bytes, const BytesPublisher
     return status;
   if (Status status = SecureRoom(bytes); !status.ok()) [[unlikely]]
     return status;
-  const Status abandoned(Code::kAborted, "given up");
+  Status abandoned(Code::kAborted, "given up");
   if (!BuildsInPlace()) {
     if (links_.empty() && !history_.keeps()) return Finish({}, flush);
     // Built apart from the region: a subscriber could change it between two copies.

@@ -129,13 +129,12 @@ void NodeRegistry::RemoveRefusalsOfNode(uint64_t node_id) {
 }
 
 absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish) {
-  const absl::Status named =
-      wish.publishes ? ValidateTopic(wish.topic) : ValidateFilter(wish.topic);
+  absl::Status named = wish.publishes ? ValidateTopic(wish.topic) : ValidateFilter(wish.topic);
   if (!named.ok()) return named;
   if (absl::Status status = ValidateTypeName(wish.type_name); !status.ok()) return status;
   if (absl::Status status = ValidateQos(wish.qos, wish.publishes); !status.ok()) return status;
   const std::vector<std::string> types = {wish.type_name};
-  const absl::Status described = TypeBook::Validate(wish.file_descriptor_set, types);
+  absl::Status described = TypeBook::Validate(wish.file_descriptor_set, types);
   if (!described.ok()) return described;
   Node* node = state_->directory.FindNode(wish.node_id);
   IVMQ_CHECK(node != nullptr && node->online);

@@ -18,7 +18,7 @@ absl::StatusOr<ServiceRegistry::Registered> ServiceRegistry::Register(NewEndpoin
   qos.set_ring_bytes(wish.ring_bytes);
   if (absl::Status status = ValidateQos(qos, true); !status.ok()) return status;
   const std::vector<std::string> types = {wish.request_type, wish.reply_type};
-  const absl::Status described = TypeBook::Validate(wish.file_descriptor_set, types);
+  absl::Status described = TypeBook::Validate(wish.file_descriptor_set, types);
   if (!described.ok()) return described;
   Node* node = state_->directory.FindNode(wish.node_id);
   IVMQ_CHECK(node != nullptr && node->online);

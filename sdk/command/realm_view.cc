@@ -37,8 +37,7 @@ struct RealmView::Told {
 
 Result<RealmView> RealmView::Open(Node* node) {
   auto told = std::make_shared<Told>();
-  const Status status =
-      node->WatchDiscovery([told](const Node::Discovery& found) { told->Take(found); });
+  Status status = node->WatchDiscovery([told](const Node::Discovery& found) { told->Take(found); });
   if (!status.ok()) return status;
   std::unique_lock lock(told->mutex);
   if (!told->changed.wait_for(lock, kSnapshotWithin, [&] { return told->complete; })) {

@@ -25,7 +25,7 @@ ivmq::Bytes ToBytes(const std::string& text) {
 ivmq::Status Count(const ivmq::Bytes& /*query*/, ivmq::ReplyStream<ivmq::Bytes>& stream) {
   for (int i = 0;; ++i) {
     // Waits while the client is slow; fails once it wants no more.
-    const ivmq::Status status = stream.Write(ToBytes(std::to_string(i)));
+    ivmq::Status status = stream.Write(ToBytes(std::to_string(i)));
     if (!status.ok()) return status;
   }
 }

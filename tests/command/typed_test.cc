@@ -25,7 +25,7 @@ class TypedTest : public CommandFixture {
  protected:
   // Writes a file into the daemon's folder and tells its path.
   std::string File(const std::string& name, const std::string& content) const {
-    const std::string path = daemon_.directory() + "/" + name;
+    std::string path = daemon_.directory() + "/" + name;
     std::ofstream(path, std::ios::binary) << content;
     return path;
   }

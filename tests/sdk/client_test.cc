@@ -334,7 +334,7 @@ TEST_F(ClientTest, EndsWithItsNode) {
 TEST_F(ClientTest, StreamsUntilTheEnd) {
   const Server server = Serve([](const StringValue& query, ReplyStream<StringValue>& stream) {
     for (int i = 0; i < 1000; ++i) {
-      const Status status = stream.Write(Value(query.value() + std::to_string(i)));
+      Status status = stream.Write(Value(query.value() + std::to_string(i)));
       if (!status.ok()) return status;
     }
     return Status();
@@ -374,7 +374,7 @@ TEST_F(ClientTest, ASlowStreamHoldsItsServerBackAndNobodyElse) {
       [&written](const StringValue& query, ReplyStream<StringValue>& stream) {
         if (query.value() == "quick") return stream.Write(query);
         for (;;) {
-          if (const Status status = stream.Write(query); !status.ok()) return status;
+          if (Status status = stream.Write(query); !status.ok()) return status;
           ++written;
         }
       },

@@ -288,7 +288,7 @@ TEST_F(ServerTest, AStreamEndsWithItsClient) {
   Server server = Serve(
       [&](const StringValue& query, ReplyStream<StringValue>& stream) {
         for (;;) {
-          const Status status = stream.Write(query);
+          Status status = stream.Write(query);
           if (status.ok()) continue;
           (query.value() == "cancel" ? cancelled : gone).set_value(status.code());
           return status;
@@ -312,7 +312,7 @@ TEST_F(ServerTest, AStreamEndsWithItsServer) {
   std::promise<Code> closed;
   Server server = Serve([&](const StringValue& query, ReplyStream<StringValue>& stream) {
     for (;;) {
-      const Status status = stream.Write(query);
+      Status status = stream.Write(query);
       if (status.ok()) continue;
       closed.set_value(status.code());
       return status;
@@ -335,7 +335,7 @@ TEST_F(ServerTest, AOneThreadedServerReadsCreditBehindWaitingRequests) {
   constexpr int kPieces = 500;
   const Server server = Serve([](const StringValue& query, ReplyStream<StringValue>& stream) {
     for (int i = 0; i < (query.value() == "many" ? kPieces : 1); ++i) {
-      if (const Status status = stream.Write(query); !status.ok()) return status;
+      if (Status status = stream.Write(query); !status.ok()) return status;
     }
     return Status();
   });

@@ -45,12 +45,12 @@ class IVMQ_API Node {
   template <class T = Bytes>
   auto CreatePublisher(std::string_view topic, PublisherOptions options = {}) {
     if constexpr (std::is_same_v<T, Bytes>) {
-      return CreateBytesPublisher(topic, {}, options);
+      return CreateBytesPublisher(topic, {}, std::move(options));
     } else {
       if constexpr (requires { Codec<T>::Descriptors(); }) {
         if (options.descriptors.empty()) options.descriptors = Codec<T>::Descriptors();
       }
-      auto bytes = CreateBytesPublisher(topic, Codec<T>::TypeName(), options);
+      auto bytes = CreateBytesPublisher(topic, Codec<T>::TypeName(), std::move(options));
       return bytes.ok() ? Result<Publisher<T>>(Publisher<T>(std::move(bytes).value()))
                         : Result<Publisher<T>>(bytes.status());
     }
@@ -62,9 +62,9 @@ class IVMQ_API Node {
   template <class T = Bytes>
   auto CreateSubscriber(std::string_view topic, const SubscriberOptions& options = {}) {
     if constexpr (std::is_same_v<T, Bytes>) {
-      return CreateBytesSubscriber(topic, {}, options);
+      return CreateBytesSubscriber(topic, {}, std::move(options));
     } else {
-      auto bytes = CreateBytesSubscriber(topic, Codec<T>::TypeName(), options);
+      auto bytes = CreateBytesSubscriber(topic, Codec<T>::TypeName(), std::move(options));
       return bytes.ok() ? Result<Subscriber<T>>(Subscriber<T>(std::move(bytes).value()))
                         : Result<Subscriber<T>>(bytes.status());
     }
