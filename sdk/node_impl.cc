@@ -154,7 +154,7 @@ Result<std::unique_ptr<PublisherImpl>> NodeImpl::CreatePublisher(std::string_vie
   return publisher;
 }
 
-Result<std::unique_ptr<SubscriberImpl>> NodeImpl::CreateSubscriber(
+Result<std::shared_ptr<SubscriberImpl>> NodeImpl::CreateSubscriber(
     std::string_view topic, std::string_view type_name, const SubscriberOptions& options) {
   if (forked()) return ForkedStatus();
   if (Status status = CheckNames(topic, type_name); !status.ok()) return status;

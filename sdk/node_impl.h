@@ -45,7 +45,7 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   Result<std::unique_ptr<PublisherImpl>> CreatePublisher(std::string_view topic,
                                                          std::string_view type_name,
                                                          const PublisherOptions& options);
-  Result<std::unique_ptr<SubscriberImpl>> CreateSubscriber(std::string_view topic,
+  Result<std::shared_ptr<SubscriberImpl>> CreateSubscriber(std::string_view topic,
                                                            std::string_view type_name,
                                                            const SubscriberOptions& options);
   Result<std::shared_ptr<ClientImpl>> CreateClient(std::string_view service,

@@ -34,7 +34,7 @@ class SubscriberImpl final : public Endpoint,
                              public std::enable_shared_from_this<SubscriberImpl> {
  public:
   // Checks the options and makes one that is not registered yet. INVALID_ARGUMENT.
-  static Result<std::unique_ptr<SubscriberImpl>> Make(std::shared_ptr<NodeImpl> node,
+  static Result<std::shared_ptr<SubscriberImpl>> Make(std::shared_ptr<NodeImpl> node,
                                                       std::string_view topic,
                                                       const SubscriberOptions& options);
   ~SubscriberImpl() override;

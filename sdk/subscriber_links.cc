@@ -13,7 +13,7 @@ namespace ivmq::internal {
 
 using transport::LinkReader;
 
-Result<std::unique_ptr<SubscriberImpl>> SubscriberImpl::Make(std::shared_ptr<NodeImpl> node,
+Result<std::shared_ptr<SubscriberImpl>> SubscriberImpl::Make(std::shared_ptr<NodeImpl> node,
                                                              std::string_view topic,
                                                              const SubscriberOptions& options) {
   if (Status status = CheckRingBytes(options.ring_bytes); !status.ok()) return status;
@@ -21,7 +21,7 @@ Result<std::unique_ptr<SubscriberImpl>> SubscriberImpl::Make(std::shared_ptr<Nod
   waiting.strategy = StrategyOf(options.wait);
   auto waiter = transport::Waiter::Open(node->wake(), waiting);
   if (!waiter.ok()) return FromTransport(waiter.status());
-  return std::unique_ptr<SubscriberImpl>(
+  return std::shared_ptr<SubscriberImpl>(
       new SubscriberImpl(std::move(node), topic, options, std::move(waiter).value()));
 }
 
