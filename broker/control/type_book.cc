@@ -82,6 +82,11 @@ void TypeBook::Add(uint64_t endpoint_id, const std::vector<std::string>& types,
     Type& type = types_[name];
     if (!type.endpoints.insert(endpoint_id).second) continue;  // requests and replies of one type
     types_of_[endpoint_id].push_back(name);
+    if (idle_.erase(std::exchange(type.idle_number, 0)) > 0 && kept != nullptr) {
+      // Nobody is left who meant the old one.
+      used_bytes_ -= type.set->size();
+      type.set = nullptr;
+    }
     if (kept != nullptr) Describe(name, kept, &type);
   }
 }
@@ -94,12 +99,26 @@ void TypeBook::Describe(const std::string& name, const std::shared_ptr<const std
       LogWarning("type {} is described in different ways; the first that came counts (said once)",
                  Quoted(name));
     }
-  } else if (used_bytes_ + set->size() > total_bytes_) {
-    type->had_no_room = true;
-  } else {
-    type->set = set;
-    used_bytes_ += set->size();
+    return;
   }
+  MakeRoom(set->size());
+  type->had_no_room = used_bytes_ + set->size() > total_bytes_;
+  if (type->had_no_room) return;
+  type->set = set;
+  used_bytes_ += set->size();
+}
+
+void TypeBook::MakeRoom(size_t bytes) {
+  while (!idle_.empty() && (used_bytes_ + bytes > total_bytes_ || idle_.size() > kMaxIdle)) {
+    Forget(idle_.begin()->second);
+  }
+}
+
+void TypeBook::Forget(std::string_view name) {
+  const auto found = types_.find(name);
+  idle_.erase(found->second.idle_number);
+  if (found->second.set != nullptr) used_bytes_ -= found->second.set->size();
+  types_.erase(found);
 }
 
 void TypeBook::Remove(uint64_t endpoint_id) {
@@ -107,10 +126,16 @@ void TypeBook::Remove(uint64_t endpoint_id) {
   if (of_endpoint.empty()) return;
   for (const std::string& name : of_endpoint.mapped()) {
     const auto found = types_.find(name);
-    found->second.endpoints.erase(endpoint_id);
-    if (!found->second.endpoints.empty()) continue;
-    if (found->second.set != nullptr) used_bytes_ -= found->second.set->size();
-    types_.erase(found);
+    Type& type = found->second;
+    type.endpoints.erase(endpoint_id);
+    if (!type.endpoints.empty()) continue;
+    if (type.set == nullptr) {
+      types_.erase(found);
+      continue;
+    }
+    type.idle_number = ++last_idle_number_;
+    idle_[type.idle_number] = name;
+    MakeRoom(0);
   }
 }
 

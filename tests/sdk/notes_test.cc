@@ -122,20 +122,28 @@ TEST_F(NotesTest, QuarantinesALinkWhoseExtensionIsNone) {
 }
 
 TEST_F(NotesTest, TellsControlOnceWhatATypeLooksLike) {
-  auto first = node_.CreatePublisher<v1::LinkUp>("t").value();
-  auto second = node_.CreatePublisher<v1::LinkUp>("u").value();
+  {
+    auto first = node_.CreatePublisher<v1::LinkUp>("t").value();
+    auto second = node_.CreatePublisher<v1::LinkUp>("u").value();
+    first.Close();
+    auto third = node_.CreatePublisher<v1::LinkUp>("v").value();
+  }
+  // Control may have forgotten it once none of them is left.
+  auto fourth = node_.CreatePublisher<v1::LinkUp>("t").value();
   std::vector<std::string> sent;
   for (const v1::NodeRequest& one : control_.requests()) {
     if (one.has_register_publisher()) {
       sent.push_back(one.register_publisher().file_descriptor_set());
     }
   }
-  ASSERT_EQ(sent.size(), 2u);
+  ASSERT_EQ(sent.size(), 4u);
   google::protobuf::FileDescriptorSet files;
   ASSERT_TRUE(files.ParseFromString(sent[0]));
   EXPECT_GT(files.file_size(), 0);
   EXPECT_EQ(files.file(files.file_size() - 1).package(), "ivmq.v1");
   EXPECT_EQ(sent[1], "");
+  EXPECT_EQ(sent[2], "");
+  EXPECT_EQ(sent[3], sent[0]);
   // Another node asks, and is given the same.
   Node other = Node::Open({.name = "other", .socket_path = control_.socket_path()}).value();
   EXPECT_EQ(other.DescribeType("ivmq.v1.LinkUp").value(), sent[0]);
