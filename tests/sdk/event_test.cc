@@ -122,6 +122,7 @@ TEST(EventQueueTest, LetsAHandlerGoWithoutALock) {
   internal::EventQueue queue(nullptr);
   // As a handler that holds another publisher, which goes with it.
   struct Forgets {
+    explicit Forgets(internal::EventQueue* of) : queue(of) {}
     ~Forgets() { queue->Forget(std::make_shared<OwnHandler>(nullptr)); }
     internal::EventQueue* queue;
   };

@@ -62,9 +62,9 @@ class IVMQ_API Node {
   template <class T = Bytes>
   auto CreateSubscriber(std::string_view topic, const SubscriberOptions& options = {}) {
     if constexpr (std::is_same_v<T, Bytes>) {
-      return CreateBytesSubscriber(topic, {}, std::move(options));
+      return CreateBytesSubscriber(topic, {}, options);
     } else {
-      auto bytes = CreateBytesSubscriber(topic, Codec<T>::TypeName(), std::move(options));
+      auto bytes = CreateBytesSubscriber(topic, Codec<T>::TypeName(), options);
       return bytes.ok() ? Result<Subscriber<T>>(Subscriber<T>(std::move(bytes).value()))
                         : Result<Subscriber<T>>(bytes.status());
     }
@@ -104,7 +104,7 @@ class IVMQ_API Node {
   // filter. FAILED_PRECONDITION: a server takes or gives other types; all names are told. That
   // nobody serves is no error here.
   template <class Query = Bytes, class Reply = Bytes>
-  auto CreateClient(std::string_view service, ClientOptions options = {}) {
+  auto CreateClient(std::string_view service, const ClientOptions& options = {}) {
     auto bytes =
         CreateBytesClient(service, Codec<Query>::TypeName(), Codec<Reply>::TypeName(), options);
     if constexpr (std::is_same_v<Query, Bytes> && std::is_same_v<Reply, Bytes>) {
