@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -25,17 +26,14 @@ constexpr microseconds kNapMin{50};
 constexpr milliseconds kNapMax{1};
 // Spinning is never given up wholly, or it could not be found to pay again.
 constexpr int kSpinMinShare = 16;
-constexpr int kPausesPerLook = 4;
+constexpr int kPausesPerLook = 2;
 constexpr int kLooksPerClock = 8;
 
 enum Tag : uint32_t { kNotifyTag, kTimerTag, kVectorTag };
 
-bool OnlyOneCpu() {
-  cpu_set_t usable;
-  CPU_ZERO(&usable);
-  // More than 1,024 CPUs do not fit into the set: then there is more than one.
-  return ::sched_getaffinity(0, sizeof(usable), &usable) == 0 && CPU_COUNT(&usable) == 1;
-}
+// Of the machine, not those that this thread may use: who pins a thread to a CPU does it for speed,
+// and the peer runs elsewhere.
+bool OnlyOneCpu() { return ::sysconf(_SC_NPROCESSORS_ONLN) == 1; }
 
 Status Watch(int epoll, int fd, uint32_t events, Tag tag) {
   epoll_event event{};

@@ -46,9 +46,9 @@ class WorkCheck {
 };
 
 enum class WaitStrategy {
-  kAdaptive,  // spin up to spin_max if spinning has paid lately, then block; on one CPU: block
+  kAdaptive,  // spin up to spin_max if spinning has paid lately, then block; one CPU: block
   kBlock,     // never spin
-  kSpin,      // never block; yields on one CPU. Takes a whole core
+  kSpin,      // never block; yields if there is one CPU. Takes a whole core
 };
 
 struct WaiterOptions {

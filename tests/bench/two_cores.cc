@@ -89,8 +89,8 @@ double AdditionNsHere() {
 
 // The child's part: true if it was not preempted.
 bool RunSecond(const Side& second) {
-  PinTo(1);
   const std::function<void()> work = second();
+  PinTo(1);
   TheMeeting()->Start();
   const long before = Preemptions();
   work();
@@ -133,8 +133,8 @@ std::optional<double> RunOnTwoCores(const Side& first, const Side& second) {
   const pid_t child = fork();
   if (child < 0) std::abort();
   if (child == 0) _exit(RunSecond(second) ? 0 : 1);
-  PinTo(0);
   const std::function<void()> work = first();
+  PinTo(0);
   while (meeting->ready.load() < 1) usleep(10);
   const long before = Preemptions();
   meeting->Start();
