@@ -2,10 +2,12 @@
 
 #include <utility>
 
-#include "sdk/client_cache.h"
-#include "sdk/node_impl.h"
-#include "sdk/publisher_impl.h"
-#include "sdk/subscriber_impl.h"
+#include "sdk/node/node_impl.h"
+#include "sdk/pubsub/publisher_impl.h"
+#include "sdk/pubsub/subscriber_impl.h"
+#include "sdk/services/client_cache.h"
+#include "sdk/services/client_impl.h"
+#include "sdk/services/server_impl.h"
 
 namespace ivmq {
 
@@ -21,7 +23,7 @@ Result<Node> Node::Open(NodeOptions options) {
 Result<BytesPublisher> Node::CreateBytesPublisher(std::string_view topic,
                                                   std::string_view type_name,
                                                   PublisherOptions options) {
-  auto impl = impl_->CreatePublisher(topic, type_name, options);
+  auto impl = internal::PublisherImpl::Create(impl_, topic, type_name, options);
   if (!impl.ok()) return impl.status();
   return BytesPublisher(std::move(impl).value());
 }
@@ -29,9 +31,39 @@ Result<BytesPublisher> Node::CreateBytesPublisher(std::string_view topic,
 Result<BytesSubscriber> Node::CreateBytesSubscriber(std::string_view topic,
                                                     std::string_view type_name,
                                                     SubscriberOptions options) {
-  auto impl = impl_->CreateSubscriber(topic, type_name, options);
+  auto impl = internal::SubscriberImpl::Create(impl_, topic, type_name, options);
   if (!impl.ok()) return impl.status();
   return BytesSubscriber(std::move(impl).value());
+}
+
+Result<BytesClient> Node::CreateBytesClient(std::string_view service, std::string_view query_type,
+                                            std::string_view reply_type, ClientOptions options) {
+  auto impl = internal::ClientImpl::Create(impl_, service, query_type, reply_type, options);
+  if (!impl.ok()) return impl.status();
+  return BytesClient(std::move(impl).value());
+}
+
+Result<BytesClient> Node::CachedClient(std::string_view service, std::string_view query_type,
+                                       std::string_view reply_type) {
+  return clients_->Get(impl_, service, query_type, reply_type);
+}
+
+Result<BytesServer> Node::ServeBytes(std::string_view service, std::string_view query_type,
+                                     std::string_view reply_type, BytesServer::Handler handler,
+                                     ServerOptions options) {
+  auto impl = internal::ServerImpl::Create(impl_, service, query_type, reply_type,
+                                           std::move(handler), options, true);
+  if (!impl.ok()) return impl.status();
+  return BytesServer(std::move(impl).value());
+}
+
+Result<BytesServer> Node::CreateBytesServer(std::string_view service, std::string_view query_type,
+                                            std::string_view reply_type,
+                                            BytesServer::Handler handler, ServerOptions options) {
+  auto impl = internal::ServerImpl::Create(impl_, service, query_type, reply_type,
+                                           std::move(handler), options, false);
+  if (!impl.ok()) return impl.status();
+  return BytesServer(std::move(impl).value());
 }
 
 Status Node::WatchDiscovery(std::function<void(const Discovery&)> handler) {

@@ -20,7 +20,7 @@
 #include "sdk/command/lists.h"
 #include "sdk/command/output.h"
 #include "sdk/command/tables.h"
-#include "sdk/defaults.h"
+#include "sdk/node/defaults.h"
 #include "transport/attach_client.h"
 #include "transport/pci_scan.h"
 #include "transport/unix_socket.h"

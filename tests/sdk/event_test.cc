@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "ivmq/ivmq.h"
-#include "sdk/event_queue.h"
+#include "sdk/node/event_queue.h"
 #include "tests/sdk/daemon.h"
 #include "tests/sdk/events.h"
 #include "tests/sdk/fake_control.h"

@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "ivmq/status.h"
-#include "sdk/call_gate.h"
-#include "sdk/convert.h"
-#include "sdk/defaults.h"
-#include "sdk/handler_scope.h"
-#include "sdk/wire_text.h"
+#include "sdk/node/convert.h"
+#include "sdk/node/defaults.h"
+#include "sdk/node/wire_text.h"
+#include "sdk/threads/call_gate.h"
+#include "sdk/threads/handler_scope.h"
 
 namespace ivmq::internal {
 namespace {

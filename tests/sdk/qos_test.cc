@@ -1,7 +1,7 @@
 // What links of each quality of service do with messages that find no room, and what both sides
 // learn of it.
 
-#include "sdk/qos.h"
+#include "sdk/pubsub/qos.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -16,7 +16,7 @@
 #include "ivmq/ivmq.h"
 #include "ringbuf/spsc_consumer.h"
 #include "ringbuf/spsc_producer.h"
-#include "sdk/request_wire.h"
+#include "sdk/services/request_wire.h"
 #include "tests/sdk/daemon.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"

@@ -2,6 +2,7 @@
 # check_includes.sh ROOT: fails when an #include breaks the order of the modules:
 #
 #   ringbuf <- transport <- {broker, sdk},  proto (ivmq/v1) <- {broker/control, sdk}
+#   sdk/threads <- sdk/node <- {sdk/pubsub, sdk/services} <- sdk
 #
 # ringbuf knows the standard library alone, the keeper neither proto nor gRPC nor control, only agent
 # and command of the sdk know gRPC, and the public headers of the sdk only std and each other
@@ -58,6 +59,15 @@ mapfile -t files < <(sources sdk)
 check forbid "sdk does not include broker" '[<"]broker/' "${files[@]}"
 mapfile -t files < <(sources sdk -not -path 'sdk/agent/*' -not -path 'sdk/command/*')
 check forbid "the core of the sdk links no gRPC" '[<"](grpc|grpcpp)/|[<"].*\.grpc\.pb\.h' "${files[@]}"
+
+mapfile -t files < <(sources sdk/threads)
+check forbid "sdk/threads knows no node" '"sdk/(node|pubsub|services)/' "${files[@]}"
+mapfile -t files < <(sources sdk/node)
+check forbid "sdk/node knows endpoints, not their kinds" '"sdk/(pubsub|services)/' "${files[@]}"
+mapfile -t files < <(sources sdk/pubsub)
+check forbid "topics and services do not know each other" '"sdk/services/' "${files[@]}"
+mapfile -t files < <(sources sdk/services)
+check forbid "topics and services do not know each other" '"sdk/pubsub/' "${files[@]}"
 
 mapfile -t files < <(sources sdk/include -not -name protobuf.h)
 check allow "public headers include only std and ivmq" "$standard|[<\"]ivmq/[a-z_]+\\.h" "${files[@]}"

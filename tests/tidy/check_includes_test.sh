@@ -47,6 +47,12 @@ try broker/control/a.cc '"broker/keeper/b.h"' refused
 try sdk/node.cc '"ivmq/v1/control.pb.h"' accepted
 try sdk/node.cc '"broker/keeper_protocol.h"' refused
 try sdk/node.cc '<grpcpp/grpcpp.h>' refused
+try sdk/node.cc '"sdk/services/client_impl.h"' accepted
+try sdk/pubsub/a.cc '"sdk/node/node_impl.h"' accepted
+try sdk/pubsub/a.cc '"sdk/services/client_impl.h"' refused
+try sdk/services/a.cc '"sdk/pubsub/qos.h"' refused
+try sdk/node/a.cc '"sdk/pubsub/qos.h"' refused
+try sdk/threads/a.cc '"sdk/node/session.h"' refused
 try sdk/node.cc '"ivmq/v1/control.grpc.pb.h"' refused
 try sdk/agent/a.cc '<grpcpp/grpcpp.h>' accepted
 try sdk/command/a.cc '"ivmq/v1/admin.grpc.pb.h"' accepted

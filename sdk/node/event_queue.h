@@ -1,0 +1,70 @@
+#ifndef IVMQ_SDK_NODE_EVENT_QUEUE_H_
+#define IVMQ_SDK_NODE_EVENT_QUEUE_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "ivmq/event.h"
+
+namespace ivmq::internal {
+
+// Events on their way to the application's handlers: whatever happens is put here, under whichever
+// locks, and the node's thread delivers it without any.
+//
+// Push() and Forget() from any thread, Deliver() from one.
+class EventQueue {
+ public:
+  // Of one publisher, subscriber, client or server, shared with what waits for delivery.
+  struct OwnHandler {
+    explicit OwnHandler(EventHandler handler) : call(std::move(handler)) {}
+    const EventHandler call;
+    bool forgotten = false;  // guarded by the queue's mutex
+  };
+  using Handler = std::shared_ptr<OwnHandler>;
+
+  explicit EventQueue(EventHandler for_node);
+
+  // `own`: null, or the handler of whom it happened to.
+  void Push(Event event, const Handler& own);
+  // Calls the handlers. `node`: whose handlers they are.
+  void Deliver(const void* node);
+  // Does not call that handler any more; waits while it runs, unless it is it that asks. What
+  // is pushed for it after this goes to the node's handler alone.
+  void Forget(const Handler& own);
+  // The same for all handlers; what is pushed after this is dropped.
+  void ForgetAll();
+
+  // Another handler of the node threw.
+  void CountFailure() { failed_.fetch_add(1, std::memory_order_relaxed); }
+
+  // Whether the node itself has a handler.
+  bool heard_by_node() const { return static_cast<bool>(for_node_); }
+  uint64_t failed_handlers() const { return failed_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Waiting {
+    Event event;
+    Handler own;
+  };
+  void Call(const EventHandler& handler, const Event& event);
+
+  const EventHandler for_node_;
+  std::atomic<uint64_t> failed_{0};
+
+  std::mutex mutex_;  // guards all below
+  std::condition_variable delivered_;
+  std::deque<Waiting> waiting_;
+  bool forgotten_ = false;  // all of them
+  const EventHandler* calling_ = nullptr;
+  std::thread::id caller_;
+};
+
+}  // namespace ivmq::internal
+
+#endif  // IVMQ_SDK_NODE_EVENT_QUEUE_H_
