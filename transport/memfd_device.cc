@@ -1,6 +1,7 @@
 #include "transport/memfd_device.h"
 
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -104,28 +105,55 @@ uint64_t AvailableMemoryBytes() {
   return 0;
 }
 
-Result<UniqueFd> CreateRegionMemfd(const std::string& name, uint64_t region_bytes, bool allocate) {
-  if (region_bytes < kMinRegionBytes || !std::has_single_bit(region_bytes)) {
-    return Status(Code::kInvalidArgument, "a region has a power of two of at least " +
-                                              std::to_string(kMinRegionBytes) + " bytes, not " +
-                                              std::to_string(region_bytes));
+namespace {
+
+Status CheckRegionSize(uint64_t region_bytes, RegionPages pages) {
+  const uint64_t least = pages == RegionPages::kHuge ? kHugePageBytes : kMinRegionBytes;
+  if (region_bytes >= least && std::has_single_bit(region_bytes)) return Status();
+  return Status(Code::kInvalidArgument,
+                std::string(pages == RegionPages::kHuge ? "a region on huge pages" : "a region") +
+                    " has a power of two of at least " + std::to_string(least) + " bytes, not " +
+                    std::to_string(region_bytes));
+}
+
+Status NotAllocated(int error, uint64_t region_bytes, RegionPages pages) {
+  if (pages == RegionPages::kHuge) {
+    const std::string needed = std::to_string(region_bytes / kHugePageBytes);
+    return Status(
+        Code::kResourceExhausted,
+        "there are fewer than the " + needed + " free huge pages of 2 MiB that a region of " +
+            std::to_string(region_bytes) +
+            " bytes needs; reserve them first, for instance with `sysctl vm.nr_hugepages=" +
+            needed + "`");
   }
+  return ErrnoStatus(error, "cannot allocate the region's " + std::to_string(region_bytes) +
+                                " bytes; choose a smaller size");
+}
+
+}  // namespace
+
+Result<UniqueFd> CreateRegionMemfd(const std::string& name, uint64_t region_bytes,
+                                   RegionPages pages) {
+  if (Status status = CheckRegionSize(region_bytes, pages); !status.ok()) return status;
   // A memfd has no limit of its own: taking the pages beyond this would end in the OOM killer.
-  const uint64_t available = allocate ? AvailableMemoryBytes() : 0;
+  // Huge pages are set aside, and not part of it.
+  const uint64_t available = pages == RegionPages::kNow ? AvailableMemoryBytes() : 0;
   if (available != 0 && region_bytes > available) {
     return Status(Code::kResourceExhausted,
                   "a region of " + std::to_string(region_bytes) + " bytes is more than the " +
                       std::to_string(available) +
                       " bytes of memory that are available; choose a smaller size");
   }
-  UniqueFd fd(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  const bool huge = pages == RegionPages::kHuge;
+  UniqueFd fd(::memfd_create(
+      name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0U)));
   if (!fd) return ErrnoStatus(errno, "cannot create the region's memfd");
   if (::ftruncate(fd.get(), static_cast<off_t>(region_bytes)) != 0) {
     return ErrnoStatus(errno, "cannot give the region " + std::to_string(region_bytes) + " bytes");
   }
-  if (allocate && ::fallocate(fd.get(), 0, 0, static_cast<off_t>(region_bytes)) != 0) {
-    return ErrnoStatus(errno, "cannot allocate the region's " + std::to_string(region_bytes) +
-                                  " bytes; choose a smaller size");
+  if (pages != RegionPages::kOnDemand &&
+      ::fallocate(fd.get(), 0, 0, static_cast<off_t>(region_bytes)) != 0) {
+    return NotAllocated(errno, region_bytes, pages);
   }
   if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
     return ErrnoStatus(errno, "cannot seal the region's memfd");

@@ -60,10 +60,19 @@ class MemfdDevice : public Device {
 // What the kernel could give without swapping (MemAvailable); 0 if it does not say.
 uint64_t AvailableMemoryBytes();
 
+// Which pages a region lies on, and when they are taken.
+enum class RegionPages {
+  kOnDemand,  // ordinary ones, when somebody touches them: for tests
+  kNow,       // ordinary ones, all at once, so that nobody meets SIGBUS later
+  kHuge       // of kHugePageBytes, from those that are reserved on this machine, all at once
+};
+inline constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
+
 // A new memfd of that size, sealed against shrinking, growing and unsealing, as QEMU's ivshmem
-// device needs it: power of two, at least 1 MiB. `allocate` takes the pages now, so that nobody
-// meets SIGBUS later; RESOURCE_EXHAUSTED if there is not that much memory.
-Result<UniqueFd> CreateRegionMemfd(const std::string& name, uint64_t region_bytes, bool allocate);
+// device needs it: power of two, at least 1 MiB (kHuge: 2 MiB). INVALID_ARGUMENT;
+// RESOURCE_EXHAUSTED if there is not that much memory, or not as many huge pages.
+Result<UniqueFd> CreateRegionMemfd(const std::string& name, uint64_t region_bytes,
+                                   RegionPages pages);
 
 // `count` eventfds, non-blocking and close-on-exec.
 Result<std::vector<UniqueFd>> CreateEventfds(uint32_t count);

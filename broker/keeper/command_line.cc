@@ -18,6 +18,9 @@ CommandLine ParseCommandLine(int argc, char** argv) {
                  "TOML file with the same names as these flags; [[realm]] tables for several");
   app.add_option("--realm", realm.name, "name of the realm (default: default)");
   app.add_option("--size", realm.size, "of the region: a power of two, 1MiB or more (256MiB)");
+  app.add_flag_callback(
+      "--huge-pages", [&realm] { realm.huge_pages = true; },
+      "lay the region on huge pages that are reserved (vm.nr_hugepages)");
   app.add_option("--vectors", realm.vectors, "of each peer, as vectors= of its device, 1-256 (8)");
   app.add_option("--vm-socket", realm.vm_sockets, "where QEMU connects; may be repeated")
       ->expected(1)

@@ -82,6 +82,12 @@ Result<RealmConfig> ResolveRealm(const RealmText& text, const Machine& machine,
     realm.region_bytes = bytes.value();
   }
   if (Status status = CheckSize(realm.region_bytes); !status.ok()) return status;
+  realm.huge_pages = text.huge_pages.value_or(false);
+  if (realm.huge_pages && realm.region_bytes < transport::kHugePageBytes) {
+    return Invalid(fmt::format("size {}: a region on huge pages has at least {}",
+                               FormatSize(realm.region_bytes),
+                               FormatSize(transport::kHugePageBytes)));
+  }
   if (text.vectors && (*text.vectors < 1 || *text.vectors > transport::kMaxVectors)) {
     return Invalid(
         fmt::format("vectors {}: must be 1 to {}, and the same as vectors= of the VMs' devices",
@@ -131,6 +137,7 @@ Status ResolveSocketAccess(const ConfigText& text, KeeperConfig* config) {
 Status CheckMemory(const KeeperConfig& config, uint64_t available) {
   uint64_t total = 0;
   for (const RealmConfig& realm : config.realms) {
+    if (realm.huge_pages) continue;  // set aside, and counted when they are taken
     const bool too_many = realm.region_bytes > ~total;
     total = too_many ? ~uint64_t{0} : total + realm.region_bytes;
   }
@@ -144,7 +151,7 @@ Status CheckMemory(const KeeperConfig& config, uint64_t available) {
 }  // namespace
 
 bool RealmText::empty() const {
-  return !name && !size && !vectors && vm_sockets.empty() && !node_socket;
+  return !name && !size && !huge_pages && !vectors && vm_sockets.empty() && !node_socket;
 }
 
 Machine Machine::ThisOne() {
@@ -165,14 +172,15 @@ Machine Machine::ThisOne() {
 Result<ConfigText> Merge(ConfigText file, const ConfigText& flags) {
   if (!file.realms.empty() && !flags.realm.empty()) {
     return Invalid(
-        "--realm, --size, --vectors, --vm-socket and --node-socket cannot go with a configuration "
-        "file that has [[realm]] tables");
+        "--realm, --size, --huge-pages, --vectors, --vm-socket and --node-socket cannot go with a "
+        "configuration file that has [[realm]] tables");
   }
   const auto lay_over = [](auto& under, const auto& over) {
     if (over) under = over;
   };
   lay_over(file.realm.name, flags.realm.name);
   lay_over(file.realm.size, flags.realm.size);
+  lay_over(file.realm.huge_pages, flags.realm.huge_pages);
   lay_over(file.realm.vectors, flags.realm.vectors);
   if (!flags.realm.vm_sockets.empty()) file.realm.vm_sockets = flags.realm.vm_sockets;
   lay_over(file.realm.node_socket, flags.realm.node_socket);

@@ -22,6 +22,7 @@ inline constexpr mode_t kDefaultSocketMode = 0660;
 struct RealmText {
   std::optional<std::string> name;
   std::optional<std::string> size;
+  std::optional<bool> huge_pages;
   std::optional<int64_t> vectors;
   std::vector<std::string> vm_sockets;
   std::optional<std::string> node_socket;
@@ -43,6 +44,7 @@ struct ConfigText {
 struct RealmConfig {
   std::string name;
   uint64_t region_bytes = kDefaultRegionBytes;
+  bool huge_pages = false;
   uint32_t vectors = kDefaultVectors;
   std::vector<std::string> vm_sockets;
   std::string node_socket;

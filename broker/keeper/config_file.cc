@@ -17,8 +17,8 @@ using transport::Code;
 using transport::Result;
 using transport::Status;
 
-constexpr std::array<std::string_view, 5> kRealmKeys = {"name", "size", "vectors", "vm-socket",
-                                                        "node-socket"};
+constexpr std::array<std::string_view, 6> kRealmKeys = {"name",    "size",      "huge-pages",
+                                                        "vectors", "vm-socket", "node-socket"};
 constexpr std::array<std::string_view, 6> kTopKeys = {
     "realm", "admin-socket", "log-level", "socket-mode", "socket-group", "control-binary"};
 
@@ -43,8 +43,8 @@ class Reader {
     }
     if (status_.ok() && !text->realms.empty() && !text->realm.empty()) {
       return Status(Code::kInvalidArgument,
-                    fmt::format("{}: with [[realm]] tables, size, vectors, vm-socket and "
-                                "node-socket belong into them",
+                    fmt::format("{}: with [[realm]] tables, size, huge-pages, vectors, "
+                                "vm-socket and node-socket belong into them",
                                 path_));
     }
     return status_;
@@ -81,6 +81,12 @@ class Reader {
         realm->vectors = number->get();
       } else {
         Fail(node.source(), "vectors must be a number");
+      }
+    } else if (name == "huge-pages") {
+      if (const auto* yes = node.as_boolean()) {
+        realm->huge_pages = yes->get();
+      } else {
+        Fail(node.source(), "huge-pages must be true or false");
       }
     } else if (name == "size" && node.is_integer()) {
       realm->size = std::to_string(node.as_integer()->get());

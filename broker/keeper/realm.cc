@@ -73,7 +73,9 @@ Status Realm::Listen(const transport::SocketAccess& access) {
 }
 
 Status Realm::CreateMemory() {
-  auto region = transport::CreateRegionMemfd("ivmq-" + config_.name, config_.region_bytes, true);
+  const auto pages =
+      config_.huge_pages ? transport::RegionPages::kHuge : transport::RegionPages::kNow;
+  auto region = transport::CreateRegionMemfd("ivmq-" + config_.name, config_.region_bytes, pages);
   if (!region.ok()) return region.status();
   region_ = std::move(region).value();
   auto vectors = transport::CreateEventfds(config_.vectors);

@@ -57,7 +57,8 @@ class LendingDevice : public PollingDevice {
       : PollingDevice(device),
         device_(std::move(device)),
         interrupts_(interrupts),
-        page_(LocalRealm::Must(transport::CreateRegionMemfd("doorbell", 1 << 20, false))) {}
+        page_(LocalRealm::Must(transport::CreateRegionMemfd("doorbell", 1 << 20,
+                                                            transport::RegionPages::kOnDemand))) {}
   uint32_t vector_count() const override { return interrupts_ ? device_->vector_count() : 0; }
   int vector_fd(uint32_t vector) const override {
     return interrupts_ ? device_->vector_fd(vector) : -1;

@@ -52,7 +52,8 @@ PseudoVmDevice::PseudoVmDevice(const std::string& vm_socket, uint32_t vectors, b
     parts.vectors.push_back(Copy(client_.vector(parts.peer_id, v)));
   }
   memfd_ = Must(MemfdDevice::Open(std::move(parts)));
-  registers_fd_ = Must(transport::CreateRegionMemfd("registers", kRegisterFileBytes, false));
+  registers_fd_ = Must(transport::CreateRegionMemfd("registers", kRegisterFileBytes,
+                                                    transport::RegionPages::kOnDemand));
   registers_ =
       Must(transport::Mapping::OfFile(registers_fd_.get(), 0, transport::kRegisterPageBytes));
   TakeNews();

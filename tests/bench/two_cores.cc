@@ -87,6 +87,18 @@ double AdditionNsHere() {
   return std::chrono::duration<double, std::nano>(Clock::now() - start).count() / (8 * kRounds);
 }
 
+constexpr size_t kHugePageBytes = size_t{2} << 20;
+
+// Asked once: a run does not mix pages.
+bool HugePagesReserved() {
+  static const bool reserved = [] {
+    int pages = 0;
+    std::ifstream("/proc/sys/vm/nr_hugepages") >> pages;
+    return pages > 0;
+  }();
+  return reserved;
+}
+
 // The child's part: true if it was not preempted.
 bool RunSecond(const Side& second) {
   const std::function<void()> work = second();
@@ -99,8 +111,14 @@ bool RunSecond(const Side& second) {
 
 }  // namespace
 
-SharedFile::SharedFile(size_t bytes) : bytes_(bytes), fd_(memfd_create("bench", MFD_CLOEXEC)) {
-  if (fd_ < 0 || ftruncate(fd_, static_cast<off_t>(bytes)) != 0) std::abort();
+SharedFile::SharedFile(size_t bytes) : bytes_(bytes) {
+  if (HugePagesReserved()) {
+    bytes_ = (bytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+    fd_ = memfd_create("bench", MFD_CLOEXEC | MFD_HUGETLB);
+  } else {
+    fd_ = memfd_create("bench", MFD_CLOEXEC);
+  }
+  if (fd_ < 0 || ftruncate(fd_, static_cast<off_t>(bytes_)) != 0) std::abort();
 }
 
 SharedFile::~SharedFile() {
@@ -214,6 +232,7 @@ std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& m
 }
 
 std::string Machine() {
+  const char* pages = HugePagesReserved() ? "2 MiB" : "4 KiB";
   std::ifstream cpuinfo("/proc/cpuinfo");
   std::string model = "unknown processor";
   for (std::string line; std::getline(cpuinfo, line);) {
@@ -225,7 +244,7 @@ std::string Machine() {
   utsname name{};
   uname(&name);
   return model + ", Linux " + name.release + ", cores 0 and 1 of " +
-         std::to_string(sysconf(_SC_NPROCESSORS_ONLN));
+         std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + ", pages of " + pages;
 }
 
 }  // namespace ivmq::bench

@@ -16,7 +16,8 @@
 
 namespace ivmq::bench {
 
-// Memory that two processes share, each through a mapping of its own.
+// Memory that two processes share, each through a mapping of its own: on pages of 2 MiB where some
+// are reserved (huge_pages.sh), as `ivmqd --huge-pages` has it.
 class SharedFile {
  public:
   explicit SharedFile(size_t bytes);
@@ -30,7 +31,7 @@ class SharedFile {
 
  private:
   size_t bytes_;
-  int fd_;
+  int fd_ = -1;
   std::vector<void*> mappings_;
 };
 

@@ -41,7 +41,8 @@ ControlHarness::ControlHarness(const Options& options)
     : options_(options),
       region_(options.region_fd >= 0
                   ? Copy(options.region_fd)
-                  : Must(transport::CreateRegionMemfd("test", options.region_bytes, false))),
+                  : Must(transport::CreateRegionMemfd("test", options.region_bytes,
+                                                      transport::RegionPages::kOnDemand))),
       host_vectors_(Must(transport::CreateEventfds(options.vectors))) {
   SetLogLevel(LogLevel::kError);
   auto [mine, its] = Pair(SOCK_SEQPACKET);

@@ -31,7 +31,8 @@ transport::RegionInfo Format(const transport::MemfdDevice& device) {
 
 std::shared_ptr<transport::MemfdDevice> MakeDevice() {
   transport::MemfdDevice::Parts parts;
-  parts.region = transport::CreateRegionMemfd("test", 4 << 20, false).value();
+  parts.region =
+      transport::CreateRegionMemfd("test", 4 << 20, transport::RegionPages::kOnDemand).value();
   parts.vectors = transport::CreateEventfds(1).value();
   return transport::MemfdDevice::Open(std::move(parts)).value();
 }

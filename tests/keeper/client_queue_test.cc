@@ -20,7 +20,8 @@ class ClientQueueTest : public testing::Test {
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
     socket_ = UniqueFd(ends[0]);
     client_ = std::make_unique<IvshmemClient>(UniqueFd(ends[1]), kVectors);
-    region_ = transport::CreateRegionMemfd("test", 1 << 20, false).value();
+    region_ =
+        transport::CreateRegionMemfd("test", 1 << 20, transport::RegionPages::kOnDemand).value();
     queue_.PushValue(0);
     queue_.PushValue(1);
     queue_.PushRegion(region_.get());

@@ -127,7 +127,8 @@ TEST(ConfigTest, RealmNamesAreShortPlainAndUnique) {
 }
 
 TEST(ConfigTest, FlagsLieOverTheFile) {
-  auto file = ReadText("realm = 'lab'\nsize = '2MiB'\nvectors = 4\nvm-socket = '/s/vm'\n");
+  auto file = ReadText(
+      "realm = 'lab'\nsize = '2MiB'\nhuge-pages = true\nvectors = 4\nvm-socket = '/s/vm'\n");
   ASSERT_TRUE(file.ok()) << file.status().message();
   ConfigText flags;
   flags.realm.vectors = 16;
@@ -138,8 +139,23 @@ TEST(ConfigTest, FlagsLieOverTheFile) {
   ASSERT_TRUE(config.ok()) << config.status().message();
   EXPECT_EQ(config.value().realms[0].name, "lab");
   EXPECT_EQ(config.value().realms[0].region_bytes, uint64_t{2} << 20);
+  EXPECT_TRUE(config.value().realms[0].huge_pages);
   EXPECT_EQ(config.value().realms[0].vectors, 16u);
   EXPECT_THAT(config.value().realms[0].vm_sockets, ElementsAre("/s/a", "/s/b"));
+}
+
+TEST(ConfigTest, HugePagesNeedARegionOfAtLeastOne) {
+  ConfigText text = WithSize("1MiB");
+  text.realm.huge_pages = true;
+  EXPECT_THAT(Resolve(text, kMachine).status().message(),
+              HasSubstr("size 1MiB: a region on huge pages has at least 2MiB"));
+}
+
+TEST(ConfigTest, HugePagesAreNotTakenFromOrdinaryMemory) {
+  ConfigText text = WithSize("1024GiB");
+  EXPECT_FALSE(Resolve(text, kMachine).ok());
+  text.realm.huge_pages = true;
+  EXPECT_TRUE(Resolve(text, kMachine).ok());
 }
 
 TEST(ConfigTest, FlagsOfARealmAndRealmTablesExcludeEachOther) {
@@ -167,6 +183,7 @@ TEST(ConfigTest, MistakesInAFileAreNamedWithLineAndColumn) {
       {"\nsizes = '1MiB'\n", "ivmqd.toml:2:9: unknown key \"sizes\": expected realm, "},
       {"vectors = 'many'", "vectors must be a number"},
       {"size = true", "size must be a text"},
+      {"huge-pages = 'yes'", "huge-pages must be true or false"},
       {"realm = 3", "realm must be a name"},
       {"[[realm]]\nsize = '1MiB'", "needs a name"},
       {"[[realm]]\nname = 'a'\nadmin-socket = '/s'",

@@ -46,7 +46,10 @@ class ServerFixture : public testing::Test {
 
   void StartServer(IvshmemServer::Options options) {
     vectors_ = options.vectors;
-    if (!region_) region_ = transport::CreateRegionMemfd("test", kRegionBytes, false).value();
+    if (!region_)
+      region_ =
+          transport::CreateRegionMemfd("test", kRegionBytes, transport::RegionPages::kOnDemand)
+              .value();
     host_ = std::make_shared<const std::vector<transport::UniqueFd>>(
         transport::CreateEventfds(options.vectors).value());
     server_ = std::make_unique<IvshmemServer>(&loop_, &*budget_, options, region_.get(), host_,

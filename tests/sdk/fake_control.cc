@@ -39,7 +39,8 @@ FakeControl::FakeControl() : FakeControl(Options{}) {}
 FakeControl::FakeControl(Options options)
     : options_(options), directory_(MakeDirectory()), wake_(::eventfd(0, EFD_CLOEXEC)) {
   transport::MemfdDevice::Parts parts;
-  parts.region = Must(transport::CreateRegionMemfd("ivmq-fake", options.region_bytes, false));
+  parts.region = Must(transport::CreateRegionMemfd("ivmq-fake", options.region_bytes,
+                                                   transport::RegionPages::kOnDemand));
   parts.vectors = Must(transport::CreateEventfds(kVectors));
   device_ = Must(transport::MemfdDevice::Open(std::move(parts)));
   transport::RegionParameters parameters{"fake", {}, kVectors, 1};

@@ -102,20 +102,31 @@ TEST(MemfdDeviceTest, KeepsADoorbellUsableAfterTheDevice) {
 }
 
 TEST(CreateRegionMemfdTest, SealsTheSizeAndKeepsToTheRules) {
-  const Result<UniqueFd> fd = CreateRegionMemfd("seal-test", kMinRegionBytes, true);
+  const Result<UniqueFd> fd = CreateRegionMemfd("seal-test", kMinRegionBytes, RegionPages::kNow);
   ASSERT_TRUE(fd.ok()) << fd.status().message();
   EXPECT_EQ(::fcntl(fd.value().get(), F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
   EXPECT_NE(::ftruncate(fd.value().get(), 0), 0);
   for (const uint64_t bytes :
        {uint64_t{0}, kMinRegionBytes - 1, kMinRegionBytes / 2, 3 * kMinRegionBytes}) {
-    EXPECT_EQ(CreateRegionMemfd("x", bytes, false).status().code(), Code::kInvalidArgument);
+    EXPECT_EQ(CreateRegionMemfd("x", bytes, RegionPages::kOnDemand).status().code(),
+              Code::kInvalidArgument);
   }
-  EXPECT_EQ(CreateRegionMemfd("x", uint64_t{1} << 50, true).status().code(),
+  EXPECT_EQ(CreateRegionMemfd("x", uint64_t{1} << 50, RegionPages::kNow).status().code(),
             Code::kResourceExhausted);
 }
 
+// A machine may have reserved some: this many it has not.
+TEST(CreateRegionMemfdTest, SaysHowManyHugePagesAreMissing) {
+  const Result<UniqueFd> fd = CreateRegionMemfd("huge-test", uint64_t{1} << 44, RegionPages::kHuge);
+  ASSERT_EQ(fd.status().code(), Code::kResourceExhausted) << fd.status().message();
+  EXPECT_NE(fd.status().message().find("sysctl vm.nr_hugepages=8388608"), std::string::npos);
+  EXPECT_EQ(CreateRegionMemfd("huge-test", 1 << 20, RegionPages::kHuge).status().code(),
+            Code::kInvalidArgument);
+}
+
 TEST(MappingTest, RefusesToMapBeyondTheFile) {
-  const UniqueFd fd = LocalRealm::Must(CreateRegionMemfd("map-test", kMinRegionBytes, false));
+  const UniqueFd fd =
+      LocalRealm::Must(CreateRegionMemfd("map-test", kMinRegionBytes, RegionPages::kOnDemand));
   EXPECT_TRUE(Mapping::OfFile(fd.get(), kMinRegionBytes - 4096, 4096).ok());
   EXPECT_TRUE(Mapping::OfFile(fd.get(), 100, 100).ok()) << "any offset will do";
   EXPECT_EQ(Mapping::OfFile(fd.get(), kMinRegionBytes - 4096, 4097).status().code(),

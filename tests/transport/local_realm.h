@@ -23,7 +23,8 @@ class LocalRealm {
  public:
   explicit LocalRealm(uint64_t region_bytes = 4 << 20, uint32_t vectors = 2,
                       const std::string& name = "test")
-      : vectors_(vectors), region_(Must(CreateRegionMemfd("ivmq-test", region_bytes, false))) {
+      : vectors_(vectors),
+        region_(Must(CreateRegionMemfd("ivmq-test", region_bytes, RegionPages::kOnDemand))) {
     const std::shared_ptr<Mapping> mapping = Must(Mapping::OfFile(region_.get(), 0, region_bytes));
     RegionParameters parameters{name, {}, vectors, 1};
     for (size_t i = 0; i < kUuidBytes; ++i) parameters.uuid[i] = static_cast<uint8_t>(i + 1);

@@ -14,7 +14,7 @@ namespace {
 class RegionTest : public testing::Test {
  protected:
   void SetUp() override {
-    const Result<UniqueFd> fd = CreateRegionMemfd("region-test", kBytes, false);
+    const Result<UniqueFd> fd = CreateRegionMemfd("region-test", kBytes, RegionPages::kOnDemand);
     ASSERT_TRUE(fd.ok()) << fd.status().message();
     Result<std::shared_ptr<Mapping>> mapping = Mapping::OfFile(fd.value().get(), 0, kBytes);
     ASSERT_TRUE(mapping.ok()) << mapping.status().message();
