@@ -4,14 +4,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cstddef>
 #include <cstdlib>
 #include <functional>
 #include <limits>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -41,17 +38,22 @@ constexpr const char* kSubFooter =
     "  ivmq sub 'sensors.*' --latency --timeout 10 --json";
 constexpr const char* kRequestFooter =
     "\nStatus 1 where a request fails; its code and text are on the standard error.\n"
-    "`--json` without a message prints each reply as a JSON object.\n"
+    "`--json` without a message prints each reply as a JSON object; beside one with a message it\n"
+    "goes before the command: `ivmq --json request …`.\n"
     "\nExamples:\n"
     "  ivmq request time.now\n"
     "  ivmq request camera.settings --json '{\"id\": 7}' --timeout 0.5\n"
     "  ivmq request shout hello --wait 1 --json";
 constexpr const char* kReplyFooter =
-    "\n`--json` without a message prints each request as a JSON object.\n"
+    "\n`--json` without a message prints each request as a JSON object; beside one with a message\n"
+    "it goes before the command: `ivmq --json reply …`.\n"
     "\nExamples:\n"
     "  ivmq reply shout --command 'tr a-z A-Z'\n"
     "  ivmq reply ping pong --count 1\n"
     "  ivmq reply camera.settings --echo --type acme.Settings";
+
+constexpr const char* kJsonMessage =
+    "the message as JSON, encoded as --type; - for a message on each line of the standard input";
 
 constexpr double kSecondsMax = 1e9;  // fits a count of nanoseconds
 constexpr double kRateMinHz = 0.001;
@@ -94,32 +96,6 @@ std::string CommandsOf(const CLI::App& app) {
 std::chrono::nanoseconds Seconds(double seconds) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
       std::chrono::duration<double>(seconds));
-}
-
-// The first word that is neither an option nor the value of one.
-std::string_view CommandOf(const std::vector<char*>& arguments) {
-  for (size_t i = 1; i < arguments.size(); ++i) {
-    const std::string_view word = arguments[i];
-    if (!word.starts_with("-")) return word;
-    if (word == "--admin-socket" || word == "--node-socket") ++i;
-  }
-  return {};
-}
-
-// `--json` takes a message in pub, request and reply. Where none can follow it is the flag that all
-// commands have: moves it to the front, where it is read as that. pub prints nothing, so there it
-// can only be a message that was forgotten or put elsewhere.
-std::vector<char*> WithFlagInFront(int argc, char** argv) {
-  std::vector<char*> arguments(argv, argv + argc);
-  if (CommandOf(arguments) == "pub") return arguments;
-  for (size_t i = 1; i < arguments.size() && std::string_view(arguments[i]) != "--"; ++i) {
-    const bool last = i + 1 == arguments.size();
-    if (std::string_view(arguments[i]) != "--json") continue;
-    if (!last && !std::string_view(arguments[i + 1]).starts_with("--")) continue;
-    const auto flag = arguments.begin() + static_cast<std::ptrdiff_t>(i);
-    std::rotate(arguments.begin() + 1, flag, flag + 1);
-  }
-  return arguments;
 }
 
 // Builds the parser; owns what CLI11 writes to until Take() turns it into a CommandLine.
@@ -238,16 +214,26 @@ class Parser {
                     "it (default: what the realm knows)");
   }
 
-  // What is sent: options of which one may be given.
+  // With a message behind it, that is what is sent; without one, the flag that all commands have.
+  CLI::Option* AddJson(CLI::App* app, std::optional<std::string>* message,
+                       const std::string& what) {
+    const auto take = [this, message](const std::string& given) {
+      if (given.empty()) {
+        line_.json = true;
+      } else {
+        *message = given;
+      }
+    };
+    return app->add_option_function<std::string>("--json", take, what)->expected(0, 1);
+  }
+
+  // What is sent, but for JSON: options of which one may be given.
   static std::vector<CLI::Option*> AddPayload(CLI::App* app, Payload* payload) {
     std::vector<CLI::Option*> sources{
         AddText(app, "MESSAGE", &payload->text, "the message, as text"),
         app->add_option("--file", payload->file,
                         "the file's content is the message; - for the standard input"),
-        app->add_flag("--stdin", payload->lines, "each line of the standard input is a message"),
-        AddText(app, "--json", &payload->json,
-                "the message as JSON, encoded as --type; - for a message on each line of the "
-                "standard input")};
+        app->add_flag("--stdin", payload->lines, "each line of the standard input is a message")};
     AddDescriptors(app, &payload->descriptors);
     return sources;
   }
@@ -258,6 +244,8 @@ class Parser {
     pub->footer(kPubFooter);
     pub->add_option("TOPIC", options->topic, "tokens by dots, no wildcards")->required();
     std::vector<CLI::Option*> sources = AddPayload(pub, &options->payload);
+    // pub prints nothing, so that a message has to follow.
+    sources.push_back(AddText(pub, "--json", &options->payload.json, kJsonMessage));
     sources.push_back(AddText(pub, "--data", &options->payload.text, "the same as MESSAGE"));
     ExcludeEachOther(sources);
     pub->add_option("--type", options->payload.type_name,
@@ -327,6 +315,7 @@ class Parser {
     request->footer(kRequestFooter);
     request->add_option("SERVICE", options->service, "tokens by dots, no wildcards")->required();
     ExcludeEachOther(AddPayload(request, &options->payload));
+    AddJson(request, &options->payload.json, kJsonMessage);
     request->add_option("--type", options->payload.type_name,
                         "full protobuf type name of the request (default: bytes without a type; "
                         "with --json the one that the service takes)");
@@ -350,12 +339,12 @@ class Parser {
     reply->add_option("SERVICE", options->service, "tokens by dots, no wildcards")->required();
     ExcludeEachOther(
         {AddText(reply, "MESSAGE", &options->payload.text, "the reply, as text"),
-         AddText(reply, "--json", &options->payload.json, "the reply as JSON, encoded as --type"),
          reply->add_flag("--echo", options->echo, "the reply is the request"),
          reply->add_option("--command", options->command,
                            "runs it by the shell for each request, which is its standard input; "
                            "its standard output is the reply. Where the request's type is known it "
                            "gets JSON, with --type it gives JSON. If it fails the request does")});
+    AddJson(reply, &options->payload.json, "the reply as JSON, encoded as --type");
     reply->add_option("--type", options->payload.type_name,
                       "full protobuf type name of the replies (default: bytes without a type)");
     AddDescriptors(reply, &options->payload.descriptors);
@@ -409,19 +398,24 @@ class Parser {
   bool Take() {
     line_.admin_socket_given = !line_.admin_socket.empty();
     if (!line_.admin_socket_given) line_.admin_socket = DefaultAdminSocket();
+    const Payload& request = line_.request.payload;
     const Payload& reply = line_.reply.payload;
-    std::string missing;
-    if (line_.subcommand == Subcommand::kPub && !line_.pub.payload.given() &&
-        !line_.pub.size_bytes) {
-      missing = "pub: what shall be published? Give MESSAGE, --file, --stdin, --json or --size";
+    std::string mistake;
+    if (request.json && (request.text || !request.file.empty() || request.lines)) {
+      mistake = "request: a message in --json and another one? Give one of them";
+    } else if (reply.json && (reply.text || line_.reply.echo || !line_.reply.command.empty())) {
+      mistake = "reply: a reply in --json and another one? Give one of them";
+    } else if (line_.subcommand == Subcommand::kPub && !line_.pub.payload.given() &&
+               !line_.pub.size_bytes) {
+      mistake = "pub: what shall be published? Give MESSAGE, --file, --stdin, --json or --size";
     } else if (line_.subcommand == Subcommand::kReply && !reply.given() && !line_.reply.echo &&
                line_.reply.command.empty()) {
-      missing = "reply: what shall the reply be? Give MESSAGE, --json, --echo or --command";
+      mistake = "reply: what shall the reply be? Give MESSAGE, --json, --echo or --command";
     } else if (line_.subcommand == Subcommand::kReply && reply.json && reply.type_name.empty()) {
-      missing = "reply: --json of which type? Give --type";
+      mistake = "reply: --json of which type? Give --type";
     }
-    if (!missing.empty()) Complain(missing);
-    return missing.empty();
+    if (!mistake.empty()) Complain(mistake);
+    return mistake.empty();
   }
 
   CLI::App app_;
@@ -439,8 +433,7 @@ std::string DefaultAdminSocket() {
 }
 
 bool ParseCommandLine(int argc, char** argv, CommandLine* line, int* exit_code) {
-  std::vector<char*> arguments = WithFlagInFront(argc, argv);
-  return Parser().Parse(static_cast<int>(arguments.size()), arguments.data(), line, exit_code);
+  return Parser().Parse(argc, argv, line, exit_code);
 }
 
 }  // namespace ivmq::command

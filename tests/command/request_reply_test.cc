@@ -114,6 +114,7 @@ TEST_F(RequestReplyTest, PrintsEachOfSeveralReplies) {
   const Finished json = Request({"--json"});
   ASSERT_EQ(json.Lines().size(), 2u);
   EXPECT_EQ(FieldOf(ParseJson<Struct>(json.Lines()[1]), "reply"), "1");
+  EXPECT_EQ(Request({"a message", "--json", "--count", "1"}).out, json.out);
 }
 
 TEST_F(RequestReplyTest, TellsCodeAndTextOfAFailure) {
@@ -150,6 +151,9 @@ TEST_F(RequestReplyTest, AsksInJsonAndPrintsJson) {
   const Finished finished = Request({"--json", R"({"name": "x"})"});
   EXPECT_EQ(finished.exit_code, 0) << finished.err;
   EXPECT_THAT(finished.out, HasSubstr(R"({"name":"x served","realm":"",)"));
+  const Finished both = Run({"--json", "request", "s", "--json", R"({"name": "x"})"});
+  ASSERT_EQ(both.Lines().size(), 1u) << both.err;
+  EXPECT_EQ(FieldOf(ParseJson<Struct>(both.Lines()[0]), "service"), "s");
   const Finished unfit = Request({"--json", R"({"nam": "x"})"});
   EXPECT_EQ(unfit.exit_code, 2);
   EXPECT_THAT(unfit.err, HasSubstr("is no ivmq.v1.Topic"));
