@@ -26,6 +26,9 @@ namespace {
 using transport::UniqueFd;
 
 constexpr int kLookEveryMs = 100;
+// Leads the command's process group and kills it when we die, be it by SIGKILL: its standard input
+// is a pipe that only we can write to, and never do.
+constexpr const char* kGuardian = "read -r never; kill -KILL 0";
 
 struct Pipe {
   UniqueFd read;
@@ -47,9 +50,9 @@ bool IsGiven(const std::vector<std::string>& given, std::string_view one) {
                      [&](const std::string& other) { return other.starts_with(name); });
 }
 
-// The child starts with the signals that we block or ignore as they are by default, in a process
-// group of its own. An errno.
-int Spawn(const ShellCommand& command, int in, int out, pid_t* pid) {
+// Starts a shell in the process group `group` (0: one of its own), with the signals that we block
+// or ignore as they are by default. An errno.
+int Spawn(const ShellCommand& command, int in, int out, pid_t group, pid_t* pid) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
@@ -61,7 +64,7 @@ int Spawn(const ShellCommand& command, int in, int out, pid_t* pid) {
   posix_spawnattr_setsigmask(&attributes, &signals);
   sigaddset(&signals, SIGPIPE);
   posix_spawnattr_setsigdefault(&attributes, &signals);
-  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setpgroup(&attributes, group);
   posix_spawnattr_setflags(&attributes,
                            POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   std::string text = command.command;
@@ -81,13 +84,13 @@ int Spawn(const ShellCommand& command, int in, int out, pid_t* pid) {
   return error;
 }
 
-// A child that is killed with its group and reaped at the end.
+// A child that is killed and reaped at the end.
 class Child {
  public:
   explicit Child(pid_t pid) : pid_(pid) {}
   ~Child() {
     if (pid_ <= 0) return;
-    ::kill(-pid_, SIGKILL);
+    ::kill(pid_, SIGKILL);
     static_cast<void>(Reap());
   }
   Child(const Child&) = delete;
@@ -178,13 +181,17 @@ class Exchange {
 
 Result<std::string> RunShellCommand(const ShellCommand& command, std::span<const std::byte> input,
                                     const std::function<bool()>& give_up) {
+  Pipe life;
   Pipe in;
   Pipe out;
-  if (!MakePipe(&in) || !MakePipe(&out)) return ErrnoStatus("pipe", errno);
+  if (!MakePipe(&life) || !MakePipe(&in) || !MakePipe(&out)) return ErrnoStatus("pipe", errno);
+  pid_t group = -1;
+  int error = Spawn({kGuardian, {}, 0}, life.read.get(), STDOUT_FILENO, 0, &group);
+  if (error != 0) return ErrnoStatus("cannot start /bin/sh", error);
+  const Child guardian(group);
   pid_t pid = -1;
-  if (const int error = Spawn(command, in.read.get(), out.write.get(), &pid); error != 0) {
-    return ErrnoStatus("cannot start /bin/sh", error);
-  }
+  error = Spawn(command, in.read.get(), out.write.get(), group, &pid);
+  if (error != 0) return ErrnoStatus("cannot start /bin/sh", error);
   Child child(pid);
   // The wrapper of glibc 2.36 is declared for C alone.
   UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
@@ -192,7 +199,10 @@ Result<std::string> RunShellCommand(const ShellCommand& command, std::span<const
   in.read = UniqueFd();
   out.write = UniqueFd();
   Exchange exchange(std::move(in.write), std::move(out.read), std::move(ended), input);
-  if (Status status = exchange.Run(command.output_bytes_max, give_up); !status.ok()) return status;
+  if (Status status = exchange.Run(command.output_bytes_max, give_up); !status.ok()) {
+    ::kill(-group, SIGKILL);
+    return status;
+  }
   if (Status status = StatusOf(child.Reap()); !status.ok()) return status;
   return exchange.TakeOutput();
 }

@@ -19,7 +19,8 @@ struct ShellCommand {
 };
 
 // Runs it with `input` on its standard input; its standard output. Asks `give_up` a few times a
-// second, and kills it and its children (its process group) when that says true.
+// second, and kills it and its children (its process group) when that says true. They are also
+// killed when this process dies meanwhile, however it does.
 //   CANCELLED           given up
 //   RESOURCE_EXHAUSTED  it wrote more than it may
 //   INTERNAL            it could not be started, ended with another status than 0, or was killed

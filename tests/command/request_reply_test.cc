@@ -5,6 +5,7 @@
 #include <ivmq/protobuf.h>
 
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -94,6 +95,26 @@ TEST_F(RequestReplyTest, StopsACommandWhoseClientHasGivenUp) {
   EXPECT_EQ(late.exit_code, 1);
   EXPECT_THAT(late.err, HasSubstr("DEADLINE_EXCEEDED"));
   EXPECT_EQ(reply.Wait(), 0);
+}
+
+TEST_F(RequestReplyTest, LeavesNoCommandBehindHoweverItIsKilled) {
+  for (const int signal : {SIGTERM, SIGINT, SIGKILL}) {
+    const std::string file = daemon_.directory() + "/pids" + std::to_string(signal);
+    Child reply = Start({"reply", "s", "--command",
+                         "trap '' TERM INT HUP; sleep 1000 & echo $$ $! >" + file + ".new; mv " +
+                             file + ".new " + file + "; wait"});
+    Child request = Start({"request", "s", "--wait", "1", "--timeout", "60"});
+    ASSERT_TRUE(WaitUntil([&] { return std::filesystem::exists(file); }));
+    std::string shell;
+    std::string sleep;
+    std::ifstream(file) >> shell >> sleep;
+    ASSERT_FALSE(HasEnded(shell));
+    ASSERT_FALSE(HasEnded(sleep));
+    reply.Signal(signal);
+    EXPECT_EQ(reply.Wait(), signal == SIGKILL ? 128 + SIGKILL : 0);
+    EXPECT_TRUE(WaitUntil([&] { return HasEnded(shell) && HasEnded(sleep); })) << signal;
+    EXPECT_EQ(request.Wait(), 1);
+  }
 }
 
 TEST_F(RequestReplyTest, PrintsEachOfSeveralReplies) {

@@ -62,6 +62,12 @@ std::vector<std::string> Finished::Lines() const {
 
 std::string IvmqPath() { return IVMQ_COMMAND_PATH; }
 
+bool HasEnded(const std::string& pid) {
+  std::string number, name, state;
+  std::ifstream("/proc/" + pid + "/stat") >> number >> name >> state;
+  return state.empty() || state == "Z";
+}
+
 Finished RunIvmq(const std::vector<std::string>& arguments, const std::string& input) {
   ::unsetenv("IVMQ_ADMIN_SOCKET");
   ::unsetenv("IVMQ_NODE_SOCKET");

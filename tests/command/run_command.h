@@ -24,6 +24,8 @@ Finished RunIvmq(const std::vector<std::string>& arguments, const std::string& i
 Finished RunScript(const std::string& script);
 // Path of the build's `ivmq`.
 std::string IvmqPath();
+// Whether the process is gone, or nobody has asked yet how it died.
+bool HasEnded(const std::string& pid);
 
 // One line of JSON as a T; the test fails where it is none.
 template <class T>

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 
+#include "tests/command/run_command.h"
 #include "tests/sdk/daemon.h"
 #include "tests/sdk/texts.h"
 
@@ -71,12 +72,7 @@ TEST_F(ShellCommandTest, KillsTheCommandAndItsChildrenWhenItIsGivenUp) {
   std::string child;
   std::ifstream(file) >> child;
   std::filesystem::remove(file);
-  // It is gone, or nobody has asked how it died.
-  EXPECT_TRUE(test::WaitUntil([&child] {
-    std::string pid, name, state;
-    std::ifstream("/proc/" + child + "/stat") >> pid >> name >> state;
-    return state.empty() || state == "Z";
-  }));
+  EXPECT_TRUE(test::WaitUntil([&child] { return HasEnded(child); }));
 }
 
 }  // namespace
