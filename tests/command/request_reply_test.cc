@@ -90,7 +90,7 @@ TEST_F(RequestReplyTest, FailsWhereTheCommandFails) {
 
 TEST_F(RequestReplyTest, StopsACommandWhoseClientHasGivenUp) {
   Child reply = Start({"reply", "s", "--command", "sleep 60", "--count", "1"});
-  ASSERT_TRUE(WaitUntil([&] { return Run({"topics"}).out.find("s") != std::string::npos; }));
+  ASSERT_TRUE(WaitUntil([&] { return Run({"topics"}).out.find('s') != std::string::npos; }));
   const Finished late = Run({"request", "s", "x", "--wait", "1", "--timeout", "0.5"});
   EXPECT_EQ(late.exit_code, 1);
   EXPECT_THAT(late.err, HasSubstr("DEADLINE_EXCEEDED"));
@@ -100,9 +100,10 @@ TEST_F(RequestReplyTest, StopsACommandWhoseClientHasGivenUp) {
 TEST_F(RequestReplyTest, LeavesNoCommandBehindHoweverItIsKilled) {
   for (const int signal : {SIGTERM, SIGINT, SIGKILL}) {
     const std::string file = daemon_.directory() + "/pids" + std::to_string(signal);
-    Child reply = Start({"reply", "s", "--command",
-                         "trap '' TERM INT HUP; sleep 1000 & echo $$ $! >" + file + ".new; mv " +
-                             file + ".new " + file + "; wait"});
+    std::string command = "trap '' TERM INT HUP; file=";
+    command += file;
+    command += "; sleep 1000 & echo $$ $! >$file.new; mv $file.new $file; wait";
+    Child reply = Start({"reply", "s", "--command", command});
     Child request = Start({"request", "s", "--wait", "1", "--timeout", "60"});
     ASSERT_TRUE(WaitUntil([&] { return std::filesystem::exists(file); }));
     std::string shell;
