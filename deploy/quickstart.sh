@@ -102,9 +102,11 @@ start_programs() {
 
 # Prints the subscriber's lines as they come, until there are enough.
 show_messages() {
-  local seen=0 lines deadline=$((SECONDS + 60))
+  local seen=0 complete lines deadline=$((SECONDS + 60))
   while ((seen < messages)); do
-    mapfile -t lines < <(head -n "$messages" "$shown" | tail -n "+$((seen + 1))")
+    # A line that is still being written is for the next look.
+    complete=$({ wc -l <"$shown"; } 2>/dev/null || echo 0)
+    mapfile -t lines < <(head -n "$((complete < messages ? complete : messages))" "$shown" | tail -n "+$((seen + 1))")
     if ((${#lines[@]})); then printf '    %s\n' "${lines[@]}"; fi
     seen=$((seen + ${#lines[@]}))
     if ((SECONDS > deadline)); then
