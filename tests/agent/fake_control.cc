@@ -137,6 +137,7 @@ void FakeControl::Run() {
         if (accepts_ && entry->hello != entry->accepted_hello) Accept(entry);
       }
     }
+    // Polls for hellos, and for a test that lets them be accepted: no doorbell tells of the latter.
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }

@@ -68,7 +68,7 @@ PseudoVmDevice::~PseudoVmDevice() {
 
 void PseudoVmDevice::Die() {
   dead_ = true;
-  while (client_.socket() >= 0) std::this_thread::yield();
+  while (client_.socket() >= 0) std::this_thread::yield();  // the thread closes it
 }
 
 void PseudoVmDevice::Run() {
@@ -82,6 +82,8 @@ void PseudoVmDevice::Run() {
       client_.Read();
       TakeNews();
     }
+    // Polls the doorbell register, a word that is stored to without a trap, and every so often the
+    // socket for peers that come and go.
     std::this_thread::sleep_for(kLookEvery);
   }
 }
