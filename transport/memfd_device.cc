@@ -117,7 +117,7 @@ Status CheckRegionSize(uint64_t region_bytes, RegionPages pages) {
 }
 
 Status NotAllocated(int error, uint64_t region_bytes, RegionPages pages) {
-  if (pages == RegionPages::kHuge) {
+  if (pages == RegionPages::kHuge && (error == ENOSPC || error == ENOMEM)) {
     const std::string needed = std::to_string(region_bytes / kHugePageBytes);
     return Status(
         Code::kResourceExhausted,

@@ -4,7 +4,7 @@
 #   tests/bench/huge_pages.sh COMMAND [ARGUMENT...]
 set -euo pipefail
 (($#)) || { sed -n "s|^#   tests|usage: tests|p" "$0" >&2; exit 2; }
-knob=/proc/sys/vm/nr_hugepages
+knob=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
 before=$(<"$knob")
 trap 'echo "$before" >"$knob"' EXIT
 echo $((before + 32)) >"$knob" || { echo "huge_pages.sh: cannot reserve huge pages; run it as root" >&2; exit 1; }

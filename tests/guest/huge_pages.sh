@@ -3,19 +3,20 @@
 # takes; skipped where that is not allowed or there are none.
 source "$(dirname "$0")/scenario.sh"
 
-knob=/proc/sys/vm/nr_hugepages
-before=$(<"$knob")
+pool=/sys/kernel/mm/hugepages/hugepages-2048kB
+knob=$pool/nr_hugepages
+before=$(cat "$knob" 2>/dev/null || echo 0)
+free=$(cat "$pool/free_hugepages" 2>/dev/null || echo 0)
 needed=$((before + 128)) # 256 MiB
-give_back() { echo "$before" >"$knob"; }
+give_back() { { echo "$before" >"$knob"; } 2>/dev/null || true; }
+trap 'lab_cleanup; give_back' EXIT
 if ! echo "$needed" 2>/dev/null >"$knob" || (($(<"$knob") < needed)); then
-  give_back 2>/dev/null || true
   echo "skipped: no 256 MiB of huge pages can be reserved here"
   exit 77
 fi
-trap 'lab_cleanup; give_back' EXIT
 
 start_broker --huge-pages
-expect_equal "free huge pages" "$before" "$(awk '/^HugePages_Free/ { print $2 }' /proc/meminfo)"
+expect_equal "free huge pages" "$free" "$(<"$pool/free_hugepages")"
 boot_members guest
 start_agent guest auto
 say "one guest, on huge pages"
