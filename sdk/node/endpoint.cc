@@ -9,6 +9,7 @@ namespace ivmq::internal {
 
 Endpoint::Endpoint(NodeImpl* node, std::string topic, EventHandler on_event)
     : told_node_(node),
+      fork_guard_(node->fork_guard()),
       told_topic_(std::move(topic)),
       on_event_(on_event ? std::make_shared<EventQueue::OwnHandler>(std::move(on_event))
                          : nullptr) {}
@@ -63,18 +64,6 @@ void Endpoint::TakePending() {
   if (!gate_.pending()) return;  // The other thread was faster.
   Apply();
   gate_.Done();
-}
-
-Endpoint::Call::Call(Endpoint* endpoint) : endpoint_(endpoint), entered_(endpoint->gate_.Enter()) {
-  if (entered_ && endpoint_->gate_.pending()) [[unlikely]]
-    endpoint_->TakePending();
-}
-
-Endpoint::Call::~Call() {
-  if (!entered_) return;
-  endpoint_->gate_.Leave();
-  if (endpoint_->gate_.pending()) [[unlikely]]
-    endpoint_->TakePending();
 }
 
 Status EndedStatus(EndReason reason, const std::string& topic) {

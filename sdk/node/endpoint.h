@@ -10,6 +10,7 @@
 #include "ivmq/v1/control.pb.h"
 #include "sdk/node/event_queue.h"
 #include "sdk/threads/call_gate.h"
+#include "sdk/threads/fork_guard.h"
 #include "transport/doorbell.h"
 
 namespace ivmq::internal {
@@ -55,6 +56,9 @@ class Endpoint {
   // Looks what has been due since. When it wants to be asked again; never, unless overridden.
   virtual std::chrono::steady_clock::time_point OnTimer(std::chrono::steady_clock::time_point now);
 
+  // True in a child forked since the node was opened: it must touch nothing. Any thread.
+  bool forked() const { return fork_guard_.forked(); }
+
   // Any thread: takes part no more. Never waits; done at the latest when the call ends that is
   // under way.
   void End(EndReason reason);
@@ -64,8 +68,17 @@ class Endpoint {
   // and after it.
   class Call {
    public:
-    explicit Call(Endpoint* endpoint);
-    ~Call();
+    explicit Call(Endpoint* endpoint) : endpoint_(endpoint), entered_(endpoint->gate_.Enter()) {
+      if (entered_ && endpoint_->gate_.pending()) [[unlikely]]
+        endpoint_->TakePending();
+    }
+    ~Call() {
+      if (!entered_) [[unlikely]]
+        return;
+      endpoint_->gate_.Leave();
+      if (endpoint_->gate_.pending()) [[unlikely]]
+        endpoint_->TakePending();
+    }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
     // False: called from within a call of the same endpoint.
@@ -113,6 +126,7 @@ class Endpoint {
  private:
   // Constant after construction.
   NodeImpl* const told_node_;
+  const ForkGuard& fork_guard_;  // the node's
   const std::string told_topic_;
   const EventQueue::Handler on_event_;
 

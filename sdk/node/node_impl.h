@@ -44,6 +44,7 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   uint64_t failed_handlers() const { return events_.failed_handlers(); }
 
   bool forked() const { return fork_guard_.forked(); }
+  const ForkGuard& fork_guard() const { return fork_guard_; }
   bool connected() const { return !forked() && session_->connected(); }
   uint64_t id() const { return id_; }
   uint32_t peer_id() const { return device_->peer_id(); }

@@ -18,16 +18,18 @@ Result<Published> PublisherImpl::Write(std::span<const std::byte> message, bool 
   if (timestamps_) return WriteNoted(message, {}, flush);
   if (forked()) return ForkedStatus();
   const Call call(this);
-  if (Status status = Admit(call, message.size()); !status.ok()) [[unlikely]]
-    return status;
+  if (!Admits(call, message.size())) [[unlikely]]
+    return RefusedStatus(call, message.size());
   return WriteRecord(message, 0, flush);
 }
 
 Result<Published> PublisherImpl::WriteRecord(std::span<const std::byte> record, uint8_t flags,
                                              bool flush) {
-  if (Status status = SecureRoom(record.size()); !status.ok()) [[unlikely]]
-    return status;
-  const Published published = WriteToAll(record, flags);
+  if (FirstWithoutRoom(record.size()) != nullptr) [[unlikely]] {
+    if (Status status = WaitForRoom(record.size()); !status.ok()) return status;
+  }
+  Published published{.links = WriteToReliable(record, flags)};
+  if (reliable_links_ < links_.size()) published = OfferToLossy(record, flags, published.links);
   if (history_.keeps()) history_.Push(record, flags);
   return Finish(published, flush);
 }
@@ -37,10 +39,11 @@ Result<Published> PublisherImpl::WriteInPlace(size_t bytes, const BytesPublisher
   if (timestamps_) return WriteNotedInPlace(bytes, fill, {}, flush);
   if (forked()) return ForkedStatus();
   const Call call(this);
-  if (Status status = Admit(call, bytes); !status.ok()) [[unlikely]]
-    return status;
-  if (Status status = SecureRoom(bytes); !status.ok()) [[unlikely]]
-    return status;
+  if (!Admits(call, bytes)) [[unlikely]]
+    return RefusedStatus(call, bytes);
+  if (FirstWithoutRoom(bytes) != nullptr) [[unlikely]] {
+    if (Status status = WaitForRoom(bytes); !status.ok()) return status;
+  }
   Status abandoned(Code::kAborted, "given up");
   if (!BuildsInPlace()) {
     if (links_.empty() && !history_.keeps()) return Finish({}, flush);
@@ -61,24 +64,13 @@ Result<Published> PublisherImpl::WriteInPlace(size_t bytes, const BytesPublisher
   return Finish({.links = 1}, flush);
 }
 
-Status PublisherImpl::Admit(const Call& call, size_t bytes) const {
-  if (!call.entered()) [[unlikely]]
-    return ReenteredStatus();
-  if (ended_ != EndReason::kNotEnded) [[unlikely]]
-    return EndedStatus(ended_, topic_);
-  if (bytes > max_message_bytes()) [[unlikely]] {
-    return {Code::kInvalidArgument,
-            "a message of " + std::to_string(bytes) + " bytes on topic '" + topic_ + "': at most " +
-                std::to_string(max_message_bytes()) +
-                " are allowed; set PublisherOptions::max_message_bytes for more"};
-  }
-  return {};
-}
-
-Status PublisherImpl::SecureRoom(size_t bytes) {
-  if (FirstWithoutRoom(bytes) == nullptr) [[likely]]
-    return {};
-  return WaitForRoom(bytes);
+Status PublisherImpl::RefusedStatus(const Call& call, size_t bytes) const {
+  if (!call.entered()) return ReenteredStatus();
+  if (ended_ != EndReason::kNotEnded) return EndedStatus(ended_, topic_);
+  return {Code::kInvalidArgument,
+          "a message of " + std::to_string(bytes) + " bytes on topic '" + topic_ + "': at most " +
+              std::to_string(max_message_bytes()) +
+              " are allowed; set PublisherOptions::max_message_bytes for more"};
 }
 
 Status PublisherImpl::WaitForRoom(size_t bytes) {
@@ -147,29 +139,31 @@ Status PublisherImpl::FullStatus(size_t bytes) {
   return {Code::kFull, std::move(text)};
 }
 
-Published PublisherImpl::WriteToAll(std::span<const std::byte> record, uint8_t flags) {
-  Published published;
-  for (size_t i = 0; i < reliable_links_;) {
-    if (links_[i]->writer.TryWrite(record, flags) == WriteResult::kOk) [[likely]] {
-      ++published.links;
-      ++i;
+// Counts in a register. Published holds two words of half the size: built in memory word by word
+// and then read as a whole, it would be waited for until the store buffer has drained, the record's
+// own lines included.
+uint32_t PublisherImpl::WriteToReliable(std::span<const std::byte> record, uint8_t flags) {
+  uint32_t written = 0;
+  while (written < reliable_links_) {
+    if (links_[written]->writer.TryWrite(record, flags) == WriteResult::kOk) [[likely]] {
+      ++written;
     } else {
-      Quarantine(i);  // Room was there: only nonsense from the other side takes it away.
+      Quarantine(written);  // Room was there: only nonsense from the other side takes it away.
     }
   }
-  if (reliable_links_ < links_.size()) OfferToLossy(record, flags, &published);
-  return published;
+  return written;
 }
 
-void PublisherImpl::OfferToLossy(std::span<const std::byte> record, uint8_t flags,
-                                 Published* published) {
+Published PublisherImpl::OfferToLossy(std::span<const std::byte> record, uint8_t flags,
+                                      uint32_t written) {
+  Published published{.links = written};
   for (size_t i = reliable_links_; i < links_.size();) {
     switch (links_[i]->Offer(record, flags, telling_scratch_)) {
       case Link::Outcome::kWritten:
-        ++published->links;
+        ++published.links;
         break;
       case Link::Outcome::kDropped:
-        ++published->dropped;
+        ++published.dropped;
         break;
       case Link::Outcome::kCorrupt:
         Quarantine(i);  // and another has its place
@@ -177,6 +171,7 @@ void PublisherImpl::OfferToLossy(std::span<const std::byte> record, uint8_t flag
     }
     ++i;
   }
+  return published;
 }
 
 Published PublisherImpl::Finish(Published published, bool flush) {

@@ -52,7 +52,6 @@ class PublisherImpl final : public Endpoint {
   PublisherCounters counters() const;
   void Close();
 
-  bool forked() const;
   // What its registration says.
   const v1::Qos& offer() const { return offer_; }
 
@@ -87,9 +86,12 @@ class PublisherImpl final : public Endpoint {
   void CountLinks();
 
   // Inside a call:
-  Status Admit(const Call& call, size_t bytes) const;
+  bool Admits(const Call& call, size_t bytes) const {
+    return call.entered() && ended_ == EndReason::kNotEnded && bytes <= max_message_bytes();
+  }
+  // Why it does not.
+  Status RefusedStatus(const Call& call, size_t bytes) const;
   // Room for a record of that size on every reliable link, or FULL, or CLOSED.
-  Status SecureRoom(size_t bytes);
   Status WaitForRoom(size_t bytes);
   // Null if all reliable links have it. Takes links out whose other side wrote nonsense.
   Link* FirstWithoutRoom(size_t bytes);
@@ -104,8 +106,10 @@ class PublisherImpl final : public Endpoint {
   std::optional<transport::PublishTime> PublishTimeNow();
   // Secures room, writes to every link and keeps it for latecomers.
   Result<Published> WriteRecord(std::span<const std::byte> record, uint8_t flags, bool flush);
-  Published WriteToAll(std::span<const std::byte> record, uint8_t flags);
-  void OfferToLossy(std::span<const std::byte> record, uint8_t flags, Published* published);
+  // To all of them; how many that is now.
+  uint32_t WriteToReliable(std::span<const std::byte> record, uint8_t flags);
+  // What has been done when `written` links have it already.
+  Published OfferToLossy(std::span<const std::byte> record, uint8_t flags, uint32_t written);
   Published Finish(Published published, bool flush);
   void FlushAll();
   // Whether a message can be built where it will be read.

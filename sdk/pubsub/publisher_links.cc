@@ -43,8 +43,6 @@ PublisherImpl::PublisherImpl(std::shared_ptr<NodeImpl> node, std::string_view to
 
 PublisherImpl::~PublisherImpl() { Close(); }
 
-bool PublisherImpl::forked() const { return node_->forked(); }
-
 void PublisherImpl::Close() {
   if (forked()) return;
   EndForGood();

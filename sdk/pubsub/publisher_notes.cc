@@ -73,7 +73,7 @@ Result<Published> PublisherImpl::WriteNotedInPlace(size_t bytes, const BytesPubl
                                                    const PublishOptions& options, bool flush) {
   if (forked()) return ForkedStatus();
   const Call call(this);
-  if (Status status = Admit(call, bytes); !status.ok()) return status;
+  if (!Admits(call, bytes)) return RefusedStatus(call, bytes);
   const auto notes = BuildNotes(bytes, options);
   if (!notes.ok()) return notes.status();
   const std::span<std::byte> record = std::span(scratch_).first(*notes + bytes);

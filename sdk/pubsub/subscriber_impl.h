@@ -61,8 +61,6 @@ class SubscriberImpl final : public Endpoint,
   void CountUndecodable() { undecodable_.Add(1); }
   void Close();
 
-  bool forked() const;
-
   void OnAnswered() override;
   void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) override;
   bool OnLinkReady(uint64_t link_id) override;

@@ -38,8 +38,6 @@ SubscriberImpl::SubscriberImpl(std::shared_ptr<NodeImpl> node, std::string_view 
 
 SubscriberImpl::~SubscriberImpl() { Close(); }
 
-bool SubscriberImpl::forked() const { return node_->forked(); }
-
 void SubscriberImpl::Close() {
   if (forked()) return;
   node_->callbacks()->Remove(this);

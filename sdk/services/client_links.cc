@@ -52,8 +52,6 @@ ClientImpl::ClientImpl(std::shared_ptr<NodeImpl> node, std::string_view service,
 
 ClientImpl::~ClientImpl() { Close(); }
 
-bool ClientImpl::forked() const { return node_->forked(); }
-
 void ClientImpl::Destroy(ClientImpl* client) {
   // A forked child has neither the links nor the threads.
   if (!client->forked()) delete client;

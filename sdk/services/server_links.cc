@@ -57,8 +57,6 @@ void ServerImpl::Destroy(ServerImpl* server) {
   if (!server->forked()) delete server;
 }
 
-bool ServerImpl::forked() const { return node_->forked(); }
-
 void ServerImpl::Close() {
   if (forked()) return;
   EndForGood();
