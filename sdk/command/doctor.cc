@@ -124,9 +124,10 @@ v1::ListPeersResponse ExamineAdmin(const CommandLine& line, Findings* findings) 
                             : 100.0 * static_cast<double>(realm.arena_used_bytes()) /
                                   static_cast<double>(realm.arena_bytes());
     const std::string troubles = RealmTroubles(realm);
-    const std::string found = fmt::format("{}: {} of memory, {:.0f} % in use, {} VMs", realm.name(),
-                                          HumanBytes(static_cast<double>(realm.region_bytes())),
-                                          used, realm.peers_connected());
+    const std::string found =
+        fmt::format("{}: {} of memory, {:.0f} % in use, {} VM{}", realm.name(),
+                    HumanBytes(static_cast<double>(realm.region_bytes())), used,
+                    realm.peers_connected(), realm.peers_connected() == 1 ? "" : "s");
     if (!troubles.empty()) {
       findings->Warn("realm", troubles, "restart ivmqd with a larger --size or a higher limit");
     } else {

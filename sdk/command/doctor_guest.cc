@@ -40,7 +40,9 @@ void ExamineDevice(const transport::PciFunction& device, Findings* findings) {
   findings->Expect(
       device.driver == "vfio-pci", "driver",
       fmt::format("{}: {}", device.bdf, device.driver.empty() ? "none" : device.driver),
-      "for interrupts: modprobe vfio-pci, then ivmq-agent --bind");
+      device.iommu_group
+          ? "for interrupts: modprobe vfio-pci, then ivmq-agent --bind"
+          : "ivmq-agent polls it; for interrupts the VM needs an IOMMU first, see below");
   if (device.iommu_group) {
     findings->Ok("IOMMU", fmt::format("{} is in group {}", device.bdf, *device.iommu_group));
   } else {
