@@ -31,11 +31,12 @@ Status TimeoutStatus() { return {Code::kTimeout, "nothing came"}; }
 Status SubscriberImpl::Admit(const Call& call) const {
   if (!call.entered()) [[unlikely]]
     return ReenteredStatus();
-  if (on_message_) [[unlikely]] {
-    return {Code::kFailedPrecondition,
-            "topic '" + topic_ + "': messages go to SubscriberOptions::on_message"};
-  }
   return {};
+}
+
+Status SubscriberImpl::TakenStatus() const {
+  return {Code::kFailedPrecondition,
+          "topic '" + topic_ + "': messages go to SubscriberOptions::on_message"};
 }
 
 template <class Take>
@@ -65,6 +66,8 @@ Status SubscriberImpl::Await(std::chrono::nanoseconds timeout, const Take& take)
 
 Result<BytesMessage> SubscriberImpl::Receive(std::chrono::nanoseconds timeout) {
   if (forked()) return ForkedStatus();
+  if (on_message_) [[unlikely]]
+    return TakenStatus();
   const Call call(this);
   if (Status status = Admit(call); !status.ok()) [[unlikely]]
     return status;
@@ -77,6 +80,8 @@ Result<BytesMessage> SubscriberImpl::Receive(std::chrono::nanoseconds timeout) {
 
 Result<size_t> SubscriberImpl::Poll(size_t limit, const BytesSubscriber::Handler& handler) {
   if (forked()) return ForkedStatus();
+  if (on_message_) [[unlikely]]
+    return TakenStatus();
   const Call call(this);
   if (Status status = Admit(call); !status.ok()) [[unlikely]]
     return status;
@@ -101,6 +106,7 @@ Result<size_t> SubscriberImpl::PollInside(size_t limit, const BytesSubscriber::H
 
 Result<BytesMessage> SubscriberImpl::Borrow(std::chrono::nanoseconds timeout) {
   if (forked()) return ForkedStatus();
+  if (on_message_) return TakenStatus();
   // The links stay as they are until the message is back.
   auto call = std::make_unique<Call>(this);
   if (Status status = Admit(*call); !status.ok()) return status;
@@ -243,6 +249,8 @@ void SubscriberImpl::Interrupt() {
 
 int SubscriberImpl::fd() {
   if (forked()) return -1;
+  // The callback thread has asked before the application had the subscriber, and may be inside.
+  if (on_message_ && fd_in_use_) return waiter_->fd();
   const Call call(this);
   if (call.entered() && !fd_in_use_) {
     fd_in_use_ = true;

@@ -132,6 +132,8 @@ class SubscriberImpl final : public Endpoint,
   template <class Take>
   Status Await(std::chrono::nanoseconds timeout, const Take& take);
   Status Admit(const Call& call) const;
+  // Of a subscriber with callbacks: its calls are the callback thread's.
+  Status TakenStatus() const;
   Result<size_t> PollInside(size_t limit, const BytesSubscriber::Handler& handler);
   bool NextInPlace(BytesMessage* message);
   static Link* LinkOf(const transport::LinkReader& reader) {

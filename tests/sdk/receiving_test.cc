@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -149,6 +150,29 @@ TEST_F(ReceivingTest, RunsCallbacksOnAnExecutor) {
   }
   stale();  // Its subscriber is gone.
   EXPECT_THAT(texts.Await(3), ElementsAre("0", "1", "2"));
+}
+
+TEST_F(ReceivingTest, RefusesToReceiveWhileACallbackRuns) {
+  Node node = Open();
+  std::promise<void> entered;
+  std::promise<void> leave;
+  auto subscriber = node.CreateSubscriber("t", {.on_message =
+                                                    [&](const BytesMessage&) {
+                                                      entered.set_value();
+                                                      leave.get_future().wait();
+                                                    }})
+                        .value();
+  auto publisher = node.CreatePublisher("t").value();
+  ASSERT_TRUE(publisher.Publish(AsBytes("x")).ok());
+  ASSERT_EQ(entered.get_future().wait_for(kLong), std::future_status::ready);
+  for (const Status& refused :
+       {subscriber.Receive(kLong).status(), subscriber.Borrow(kLong).status(),
+        subscriber.Poll(1, [](const BytesMessage&) {}).status()}) {
+    EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
+    EXPECT_THAT(refused.message(), HasSubstr("on_message"));
+  }
+  EXPECT_GE(subscriber.fd(), 0);
+  leave.set_value();
 }
 
 TEST_F(ReceivingTest, ReportsAnExecutorThatThrows) {
