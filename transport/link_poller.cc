@@ -27,7 +27,7 @@ LinkPoller::LinkPoller() : LinkPoller(Options()) {}
 LinkPoller::LinkPoller(Options options) : options_(options) {}
 LinkPoller::~LinkPoller() = default;
 
-Status LinkPoller::Add(std::unique_ptr<LinkReader> reader) {
+Status LinkPoller::Add(std::unique_ptr<LinkReader>&& reader) {
   const uint64_t link_id = reader->link_id();
   if (!links_.empty() && reader->device() != links_.front()->reader->device()) {
     return Status(Code::kInvalidArgument,

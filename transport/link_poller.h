@@ -39,8 +39,9 @@ class LinkPoller {
   LinkPoller& operator=(const LinkPoller&) = delete;
 
   // Takes a link into the round. ALREADY_EXISTS if its id or its ready byte is there,
-  // INVALID_ARGUMENT if it is on another device than the others; the reader is gone then.
-  Status Add(std::unique_ptr<LinkReader> reader);
+  // INVALID_ARGUMENT if it is on another device than the others; the reader stays the caller's
+  // then.
+  Status Add(std::unique_ptr<LinkReader>&& reader);
   // Takes it out and hands it back; null if unknown. Records that it holds stay borrowed from it.
   std::unique_ptr<LinkReader> Remove(uint64_t link_id);
   LinkReader* Find(uint64_t link_id);  // null if unknown

@@ -120,7 +120,9 @@ class SubscriberImpl final : public Endpoint,
   bool LookForSilence(std::chrono::steady_clock::time_point now, uint64_t messages, bool unread,
                       Activity* activity) const;
   void AddLink(std::unique_ptr<Link> link);
-  void Detach(size_t index, v1::NodeRequest* farewell);
+  // What control is to hear of a link that cannot be read; tells the application and counts it.
+  v1::NodeRequest RefusalOf(const Link& link, const std::string& detail);
+  void Detach(size_t index, const v1::NodeRequest& farewell);
   void CountLinks();
   static v1::LinkCounters CountersOf(const Link& link);
   bool StopJoining(uint64_t link_id);

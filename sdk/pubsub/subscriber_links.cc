@@ -191,7 +191,25 @@ void SubscriberImpl::Apply() {
 }
 
 void SubscriberImpl::AddLink(std::unique_ptr<Link> link) {
-  if (poller_.Add(std::move(link->added)).ok()) links_.push_back(std::move(link));
+  const transport::Status added = poller_.Add(std::move(link->added));
+  if (added.ok()) {
+    links_.push_back(std::move(link));
+    return;
+  }
+  node_->Post(RefusalOf(*link, added.message()));
+}
+
+v1::NodeRequest SubscriberImpl::RefusalOf(const Link& link, const std::string& detail) {
+  corrupt_links_.Add(1);
+  TellOf(Event::Kind::kGone, link, detail);
+  node_->DeliverEvents();
+  v1::NodeRequest farewell;
+  farewell.mutable_link_corrupt()->set_endpoint_id(id_);
+  farewell.mutable_link_corrupt()->set_link_id(link.id);
+  farewell.mutable_link_corrupt()->set_detail(detail);
+  *farewell.mutable_link_corrupt()->mutable_counters() = CountersOf(link);
+  StopJoining(link.id);
+  return farewell;
 }
 
 void SubscriberImpl::LeaveAll() {
@@ -223,7 +241,7 @@ void SubscriberImpl::LetGoOfDrained() {
     farewell.mutable_link_closed()->set_endpoint_id(id_);
     farewell.mutable_link_closed()->set_link_id(links_[i]->id);
     *farewell.mutable_link_closed()->mutable_counters() = CountersOf(*links_[i]);
-    Detach(i, &farewell);
+    Detach(i, farewell);
   }
   CountLinks();
   if (!exhausted() || ended_told_) return;
@@ -232,28 +250,19 @@ void SubscriberImpl::LetGoOfDrained() {
   if (id_ != 0) node_->OnEndpointEnded();
 }
 
-void SubscriberImpl::Detach(size_t index, v1::NodeRequest* farewell) {
+void SubscriberImpl::Detach(size_t index, const v1::NodeRequest& farewell) {
   const std::unique_ptr<Link> link = std::move(links_[index]);
   if (link->down) --down_links_;
   links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(index));
   poller_.Remove(link->id);
-  node_->Post(*farewell);
+  node_->Post(farewell);
 }
 
 void SubscriberImpl::Quarantine(uint64_t link_id, const std::string& detail) {
   const std::lock_guard lock(mutex_);
   for (size_t i = 0; i < links_.size(); ++i) {
     if (links_[i]->id != link_id) continue;
-    corrupt_links_.Add(1);
-    v1::NodeRequest farewell;
-    farewell.mutable_link_corrupt()->set_endpoint_id(id_);
-    farewell.mutable_link_corrupt()->set_link_id(link_id);
-    farewell.mutable_link_corrupt()->set_detail(detail);
-    *farewell.mutable_link_corrupt()->mutable_counters() = CountersOf(*links_[i]);
-    TellOf(Event::Kind::kGone, *links_[i], detail);
-    node_->DeliverEvents();
-    Detach(i, &farewell);
-    StopJoining(link_id);
+    Detach(i, RefusalOf(*links_[i], detail));
     break;
   }
   CountLinks();

@@ -167,7 +167,8 @@ class ServerImpl final : public Endpoint,
   void OnCredit(Client* client, const RequestHead& head);
   bool UseRoom();
   void WantRoom(Client* client, size_t bytes);
-  // Whether its requests are to be read, and to be served: brings both up to date.
+  // Whether its requests are to be read, and to be served: brings both up to date. Leaves a client
+  // whose link cannot be read beside the others.
   void Settle(Client* client);
 
   void Leave(Client* client, const std::string* detail);

@@ -207,7 +207,8 @@ void ServerImpl::Settle(Client* client) {
   if (client->parked == nullptr && full && client->blocked == 0) {
     client->parked = poller_.Remove(client->request_link);
   } else if (client->parked != nullptr && (relieved || client->blocked > 0)) {
-    if (!poller_.Add(std::move(client->parked)).ok()) client->reader = nullptr;
+    const transport::Status added = poller_.Add(std::move(client->parked));
+    if (!added.ok()) return Leave(client, &added.message());
     crew_.Notify();
   }
 }

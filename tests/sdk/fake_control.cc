@@ -311,6 +311,7 @@ FakeControl::Link FakeControl::MakeLink(const EndpointState& publisher,
     ringbuf::InitializeRing(place, link.ring_capacity);
   }
   ready_[link.id] = {Allocate(64), Allocate(64)};
+  if (options_.shares_ready_bytes) ready_[link.id] = ready_.begin()->second;
   links_[link.id] = link;
   return link;
 }

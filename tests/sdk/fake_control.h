@@ -42,6 +42,7 @@ class FakeControl {
     bool answers_hello = true;
     bool answers_registrations = true;
     bool sends_link_ready = true;
+    bool shares_ready_bytes = false;  // all links have those of the first one
   };
 
   FakeControl();
@@ -63,6 +64,10 @@ class FakeControl {
   // From now on.
   void set_answers_registrations(bool answers);
   void set_sends_link_ready(bool sends);
+  void set_shares_ready_bytes(bool shares) {
+    const std::lock_guard lock(mutex_);
+    options_.shares_ready_bytes = shares;
+  }
 
   // To the node that came as number `node` (from 1).
   void SendEvent(uint64_t node, const v1::NodeEvent& event);
