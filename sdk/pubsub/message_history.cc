@@ -7,11 +7,20 @@
 namespace ivmq::internal {
 namespace {
 
-// What a record takes of a ring that has not wrapped yet, at most.
+// What a record takes of a ring that has not wrapped yet, at most, if it is in the midst of a
+// batch.
 uint64_t RoomFor(uint64_t bytes) {
   const uint64_t alignment =
       bytes >= ringbuf::kAlignedPayloadBytes ? ringbuf::kCacheLineBytes : ringbuf::kHeaderBytes;
   return ringbuf::internal::AlignUp(bytes, ringbuf::kHeaderBytes) + alignment;
+}
+
+// What the gaps behind the first records of batches take besides, at most: the ring publishes by
+// itself, and a gap may follow where a batch begins thereafter.
+uint64_t RoomForGaps(uint64_t records, uint64_t bytes, uint64_t capacity) {
+  const uint64_t gap = ringbuf::internal::PairBytes(capacity) - ringbuf::kHeaderBytes;
+  const uint64_t batch_bytes_min = ringbuf::internal::BatchBytes(capacity) - gap;
+  return (records / ringbuf::internal::kBatchRecords + bytes / batch_bytes_min) * gap;
 }
 
 }  // namespace
@@ -31,7 +40,7 @@ void MessageHistory::Replay(uint64_t messages, uint64_t room_bytes,
   size_t fit = 0;
   for (; fit < wanted; ++fit) {
     used += RoomFor(Recent(fit).record.size());
-    if (used > room_bytes) break;
+    if (used + RoomForGaps(fit + 1, used, room_bytes) > room_bytes) break;
   }
   for (size_t age = fit; age-- > 0;) {
     const Kept& kept = Recent(age);

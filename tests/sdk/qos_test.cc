@@ -285,6 +285,25 @@ TEST_F(QosTest, KeepsNoMoreForLatecomersThanTheirRingHolds) {
   EXPECT_EQ(next, 100u);
 }
 
+// Where the reader has kept up, as that of an empty ring has, the ring lets records begin on lines.
+TEST_F(QosTest, KeepsTheNewestForLatecomersWhateverGapsTheirRingHas) {
+  for (const size_t bytes : {size_t{8}, size_t{56}, size_t{57}, size_t{200}, kSmallMessage}) {
+    auto publisher =
+        node_.CreatePublisher("t", {.ring_bytes = kSmallRing, .history = History(300)}).value();
+    for (uint64_t i = 0; i < 300; ++i) ASSERT_TRUE(publisher.Publish(Numbered(i, bytes)).ok());
+    auto late = node_.CreateSubscriber("t", {.history = History(300)}).value();
+    ASSERT_TRUE(publisher.WaitForSubscribers(1, kLong).ok());
+    std::vector<uint64_t> numbers;
+    for (auto got = late.Receive(0s); got.ok(); got = late.Receive(0s)) {
+      numbers.push_back(NumberOf(*got));
+    }
+    ASSERT_FALSE(numbers.empty()) << bytes;
+    EXPECT_EQ(numbers.back(), 299u) << bytes;
+    EXPECT_EQ(numbers.back() - numbers.front() + 1, numbers.size()) << bytes;
+    EXPECT_GT(numbers.size() * (bytes + 8), kSmallRing / 2) << bytes;
+  }
+}
+
 TEST_F(QosTest, DrainsWhenAllHasBeenTaken) {
   for (const Reliability offered : {Block(1s), Fail(), DropNewest()}) {
     auto publisher = node_.CreatePublisher("t", {.reliability = offered}).value();
