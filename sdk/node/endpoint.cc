@@ -34,12 +34,13 @@ void Endpoint::OnRegistered(uint64_t id) {
 }
 
 void Endpoint::EndForGood() {
-  End(EndReason::kClosed);
   uint64_t id = 0;
   {
     const std::lock_guard lock(mutex_);
     id = id_;
   }
+  if (id != 0) told_node_->ForgetTypes(id);
+  End(EndReason::kClosed);
   if (id != 0) told_node_->Forget(id);
   told_node_->events()->Forget(on_event_);
 }

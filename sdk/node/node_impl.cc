@@ -125,24 +125,20 @@ NodeImpl::~NodeImpl() {
 }
 
 // Once a node is enough: control keeps it as long as anybody publishes or serves the type.
-bool NodeImpl::IsToDescribe(std::initializer_list<std::string_view> types,
-                            const std::string& descriptors) {
-  if (descriptors.empty() || descriptors.size() > kDescriptorBytesMax) return false;
-  const std::lock_guard lock(mutex_);
-  return std::any_of(types.begin(), types.end(), [this](std::string_view type) {
+bool NodeImpl::IsToDescribe(const Types& types) const {
+  if (types.descriptors.empty() || types.descriptors.size() > kDescriptorBytesMax) return false;
+  return std::any_of(types.names.begin(), types.names.end(), [this](std::string_view type) {
     return !type.empty() && described_.find(type) == described_.end();
   });
 }
 
-void NodeImpl::NoteDescribed(std::initializer_list<std::string_view> types, uint64_t endpoint_id,
-                             bool said) {
-  const std::lock_guard lock(mutex_);
-  for (const std::string_view type : types) {
+void NodeImpl::NoteDescribed(const Types& types, uint64_t endpoint_id) {
+  for (const std::string_view type : types.names) {
     if (type.empty()) continue;
     const auto known = described_.find(type);
     if (known != described_.end()) {
       known->second.insert(endpoint_id);
-    } else if (said) {
+    } else if (!types.said->empty()) {
       described_[std::string(type)].insert(endpoint_id);
     }
   }
@@ -173,23 +169,29 @@ void NodeImpl::AskForTime() {
   });
 }
 
-Result<uint64_t> NodeImpl::Register(v1::NodeRequest* request, Endpoint* endpoint) {
+Result<uint64_t> NodeImpl::Register(v1::NodeRequest* request, Endpoint* endpoint,
+                                    const Types* types) {
   if (forked()) return ForkedStatus();
-  {
-    const std::lock_guard lock(mutex_);
-    if (closing_) return Status(Code::kClosed, "the node is closed");
-    ++registering_;
-  }
+  const auto deadline = DeadlineAfter(timeout_);
   // Shared, for an answer that comes when nobody waits any more.
   const auto id = std::make_shared<uint64_t>(0);
-  const Status status =
-      session_->Call(request, DeadlineAfter(timeout_),
-                     [this, endpoint, id](const v1::NodeEvent& answer, bool abandoned) {
-                       *id = OnRegistered(answer, abandoned, endpoint);
-                     });
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  if (closing_) return Status(Code::kClosed, "the node is closed");
+  ++registering_;
+  // Sent with the lock held: whoever is it that control knows the types from says goodbye after
+  // this, so they are in use until then, and known.
+  if (types != nullptr && IsToDescribe(*types)) *types->said = types->descriptors;
+  const auto call =
+      session_->Begin(request, [this, endpoint, id](const v1::NodeEvent& answer, bool abandoned) {
+        *id = OnRegistered(answer, abandoned, endpoint);
+      });
+  lock.unlock();
+  const Status status = call.ok() ? session_->Await(call.value(), deadline) : call.status();
+  lock.lock();
   if (--registering_ == 0) early_.clear();
-  return status.ok() ? Result<uint64_t>(*id) : Result<uint64_t>(status);
+  if (!status.ok()) return status;
+  if (types != nullptr) NoteDescribed(*types, *id);
+  return *id;
 }
 
 uint64_t NodeImpl::OnRegistered(const v1::NodeEvent& answer, bool abandoned, Endpoint* endpoint) {
@@ -268,6 +270,10 @@ void NodeImpl::EndAll(EndReason reason) {
 void NodeImpl::Forget(uint64_t endpoint_id) {
   const std::lock_guard lock(mutex_);
   endpoints_.erase(endpoint_id);
+}
+
+void NodeImpl::ForgetTypes(uint64_t endpoint_id) {
+  const std::lock_guard lock(mutex_);
   for (auto known = described_.begin(); known != described_.end();) {
     known->second.erase(endpoint_id);
     known = known->second.empty() ? described_.erase(known) : std::next(known);

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -53,15 +52,22 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
 
   // For the endpoints:
 
+  // What the types of an endpoint look like, which its registration is to say where control does
+  // not know it from another endpoint of this node that lives. Two that register at the same time
+  // may both say it.
+  struct Types {
+    std::vector<std::string_view> names;  // empty ones apart
+    const std::string& descriptors;       // empty: nobody knows
+    std::string* said;                    // where it goes, in the registration
+  };
   // Registers `endpoint` by `request`; the answer and the links that came before it reach the
-  // endpoint in order. After a failure nothing refers to it.
-  Result<uint64_t> Register(v1::NodeRequest* request, Endpoint* endpoint);
-  // Whether a registration is to carry what the types look like: where control does not know it
-  // from another endpoint of this node that lives.
-  bool IsToDescribe(std::initializer_list<std::string_view> types, const std::string& descriptors);
-  void NoteDescribed(std::initializer_list<std::string_view> types, uint64_t endpoint_id,
-                     bool said);
+  // endpoint in order. After a failure nothing refers to it. Null types: it has none to describe.
+  Result<uint64_t> Register(v1::NodeRequest* request, Endpoint* endpoint,
+                            const Types* types = nullptr);
   void Post(const v1::NodeRequest& request) { session_->Post(request); }
+  // That endpoint is about to leave: control will not know types from it any more. To be called
+  // before it says so to control. Not with its mutex held.
+  void ForgetTypes(uint64_t endpoint_id);
   // No event goes to that endpoint any more. Not from within its calls with its mutex held.
   void Forget(uint64_t endpoint_id);
   // An endpoint has let go of all its links for good. Takes no lock of the node.
@@ -96,6 +102,8 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   bool WantsGoodbye() override;
 
   // With mutex_ held:
+  bool IsToDescribe(const Types& types) const;
+  void NoteDescribed(const Types& types, uint64_t endpoint_id);
   void OnLinkEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd>* fds);
   bool DeliverLinkUp(const v1::LinkUp& link, std::vector<transport::UniqueFd>* fds);
   transport::Doorbell DoorbellOf(const v1::LinkUp& link, std::vector<transport::UniqueFd>* fds);

@@ -51,6 +51,14 @@ Status StatusOfAnswer(const v1::NodeEvent& answer) {
 
 }  // namespace
 
+struct Session::PendingCall {
+  enum class State { kWaiting, kAnswering, kDone };
+  State state = State::kWaiting;
+  bool abandoned = false;
+  Status status;
+  OnAnswer on_answer;
+};
+
 Session::Session(transport::UniqueFd channel, int connection)
     : connection_(connection),
       channel_fd_(channel.get()),
@@ -131,9 +139,16 @@ void Session::Post(const v1::NodeRequest& request) {
 }
 
 Status Session::Call(v1::NodeRequest* request, Clock::time_point deadline, OnAnswer on_answer) {
+  const auto call = Begin(request, std::move(on_answer));
+  return call.ok() ? Await(call.value(), deadline) : call.status();
+}
+
+Result<std::shared_ptr<Session::PendingCall>> Session::Begin(v1::NodeRequest* request,
+                                                             OnAnswer on_answer) {
   if (on_own_thread()) {
-    return {Code::kFailedPrecondition,
-            "called on the node's own thread (in a discovery handler): its answer comes there"};
+    return Status(
+        Code::kFailedPrecondition,
+        "called on the node's own thread (in a discovery handler): its answer comes there");
   }
   auto call = std::make_shared<PendingCall>();
   call->on_answer = std::move(on_answer);
@@ -144,12 +159,14 @@ Status Session::Call(v1::NodeRequest* request, Clock::time_point deadline, OnAns
     calls_[request->request_id()] = call;
   }
   const transport::Status sent = Send(*request);
+  if (sent.ok()) return call;
+  const std::lock_guard lock(calls_mutex_);
+  calls_.erase(request->request_id());
+  return ended_ ? ended_why_ : FromTransport(sent);
+}
 
+Status Session::Await(const std::shared_ptr<PendingCall>& call, Clock::time_point deadline) {
   std::unique_lock lock(calls_mutex_);
-  if (!sent.ok()) {
-    calls_.erase(request->request_id());
-    return ended_ ? ended_why_ : FromTransport(sent);
-  }
   calls_changed_.wait_until(lock, deadline,
                             [&] { return call->state != PendingCall::State::kWaiting; });
   if (call->state == PendingCall::State::kWaiting) {

@@ -68,6 +68,11 @@ class Session {
   // than a failure. Else the failure, UNAVAILABLE (the session has ended), DEADLINE_EXCEEDED, or
   // FAILED_PRECONDITION on the session's own thread, where waiting would be for ever.
   Status Call(v1::NodeRequest* request, Clock::time_point deadline, OnAnswer on_answer = nullptr);
+  // The two halves of it: Begin() sends and does not wait, so that it may be done under a lock of
+  // the caller's which decides what is sent first.
+  struct PendingCall;
+  Result<std::shared_ptr<PendingCall>> Begin(v1::NodeRequest* request, OnAnswer on_answer);
+  Status Await(const std::shared_ptr<PendingCall>& call, Clock::time_point deadline);
   // The same without waiting: `on_answer` is called if an answer comes.
   void Ask(v1::NodeRequest* request, OnAnswer on_answer);
   // Sends without waiting for an answer; dropped once the session has ended.
@@ -85,14 +90,6 @@ class Session {
   int channel_fd() const { return channel_fd_; }
 
  private:
-  struct PendingCall {
-    enum class State { kWaiting, kAnswering, kDone };
-    State state = State::kWaiting;
-    bool abandoned = false;
-    Status status;
-    OnAnswer on_answer;
-  };
-
   void Run();
   // After the end: until the node is closed.
   void Linger();

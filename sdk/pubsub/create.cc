@@ -33,11 +33,10 @@ Result<std::unique_ptr<PublisherImpl>> PublisherImpl::Create(const std::shared_p
   registration->set_topic(std::string(topic));
   registration->set_type_name(std::string(type_name));
   *registration->mutable_qos() = (*publisher)->offer();
-  const bool says = node->IsToDescribe({type_name}, options.descriptors);
-  if (says) registration->set_file_descriptor_set(options.descriptors);
-  const auto id = node->Register(&request, publisher->get());
+  const NodeImpl::Types types{
+      {type_name}, options.descriptors, registration->mutable_file_descriptor_set()};
+  const auto id = node->Register(&request, publisher->get(), &types);
   if (!id.ok()) return id.status();
-  node->NoteDescribed({type_name}, id.value(), says);
   if (options.timestamps) static_cast<void>(node->clock()->Now());  // so that it is known in time
   return publisher;
 }

@@ -71,11 +71,10 @@ Result<std::shared_ptr<ServerImpl>> ServerImpl::Create(
   registration->set_request_type(std::string(query_type));
   registration->set_reply_type(std::string(reply_type));
   registration->set_ring_bytes((*server)->ring_bytes());
-  const bool says = node->IsToDescribe({query_type, reply_type}, options.descriptors);
-  if (says) registration->set_file_descriptor_set(options.descriptors);
-  const auto id = node->Register(&request, server->get());
+  const NodeImpl::Types types{
+      {query_type, reply_type}, options.descriptors, registration->mutable_file_descriptor_set()};
+  const auto id = node->Register(&request, server->get(), &types);
   if (!id.ok()) return id.status();
-  node->NoteDescribed({query_type, reply_type}, id.value(), says);
   if (Status status = (*server)->Start(); !status.ok()) return status;
   return server;
 }
