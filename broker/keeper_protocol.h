@@ -29,29 +29,29 @@
 namespace ivmq::broker {
 
 inline constexpr int kControlSocketFd = 3;
-inline constexpr uint32_t kKeeperProtocolVersion = 2;
+inline constexpr uint32_t kKeeperProtocolVersion = 3;
 inline constexpr uint32_t kMaxDoorbellFds = 64;  // a kDoorbells event; the kernel takes at most 253
 
 enum class KeeperEventKind : uint32_t {
-  kHello = 1,           // value: version; number: last command taken
-  kRealm = 2,           // name, uuid, region_bytes, vectors, generation, flag
-  kDoorbells = 3,       // peer, value: first vector of these fds, count
-  kPeerConnected = 4,   // peer, index and name (end of the path) of the VM socket, pid, uid, gid
-  kPeerGone = 5,        // peer, proof
-  kNodeAttached = 6,    // connection, vector, pid, uid, gid, start_time; fd: channel
-  kNodeGone = 7,        // connection, proof; of a process that lives kClosedByUs first, and kExited
-                        // once it has died
+  kHello = 1,          // value: version; number: last command taken
+  kRealm = 2,          // name, uuid, region_bytes, vectors, generation, flag
+  kDoorbells = 3,      // peer, value: first vector of these fds, count
+  kPeerConnected = 4,  // peer, index and name (end of the path) of the VM socket, pid, uid, gid
+  kPeerGone = 5,      // peer, proof; of a VM that was put out kNone first, and kEof once it is gone
+  kNodeAttached = 6,  // connection, vector, pid, uid, gid, start_time; fd: channel
+  kNodeGone = 7,      // connection, proof; of a process that lives kNone first, and kExited
+                      // once it has died
   kAdminConnected = 8,  // pid, uid, gid; fd: the accepted connection
   kPeerRefused = 9,     // value: RefusalReason; count: how many so far for that reason
   kReady = 10,
   kCommandDone = 11,  // number; flag 1: done, 0: there was nothing of that name
 };
 
-// Why a connection ended. Only the first two prove that the other side is dead.
+// What proves that the other side is dead, where it has gone.
 enum class GoneProof : uint32_t {
-  kEof = 1,         // of a VM: it closed the socket, or the kernel did at its death
-  kExited = 2,      // of a process: it has ended
-  kClosedByUs = 3,  // evicted, or it broke the protocol: proves nothing. Of a process: it lives
+  kEof = 1,     // of a VM: it closed the socket, the kernel did at its death, or it has no region
+  kExited = 2,  // of a process: it has ended
+  kNone = 3,    // nothing as yet: it was evicted or broke the protocol, and may live on
 };
 
 enum class RefusalReason : uint32_t {
@@ -86,7 +86,7 @@ static_assert(sizeof(KeeperEvent) == 176);
 
 enum class KeeperCommandKind : uint32_t {
   kRealmReady = 1,  // the region is formatted: listen; peer: how many VMs at once at most
-  kEvictPeer = 2,   // peer: tell the others that it left, close its socket
+  kEvictPeer = 2,   // peer: tell the others that it left, and it nothing any more
   kEvictNode = 3,   // connection: close it
   kRefused = 4,     // the realm cannot be served: `text` says why; the keeper exits with it
   kForgetNode = 5,  // connection: nothing depends on the death of its process any more

@@ -84,7 +84,7 @@ void AddAudits(const RealmState& state, const std::string& topic, const Looks& f
   for (const auto& [id, link] : state.directory.links()) {
     const auto before = first.find(id);
     if (before == first.end()) continue;  // it came in between, or is of another topic
-    *response->add_links() = AuditLive(link, state.name, before->second, state.LookAt(link));
+    *response->add_links() = AuditOf(link, state.name, before->second, state.LookAt(link));
   }
 }
 

@@ -49,8 +49,16 @@ void AddDrop(v1::Drop::Reason reason, const Amount& count, const Amount& range_e
   drop->set_last_sequence(std::max(first, Less(range_end.most, 1)));
 }
 
+// Such a side touches the link no more; of one that is lost or evicted nobody knows.
+bool HasLetGo(const LinkSide& side) {
+  return side.left == SideEvent::kClosed || side.left == SideEvent::kCorrupt ||
+         side.left == SideEvent::kDied;
+}
+
 // All that is known of a link.
 struct Facts {
+  bool publisher_left = false;    // nothing is published any more
+  bool subscriber_left = false;   // nothing is delivered any more, so nothing is in flight
   bool publisher_known = false;   // it answered both times, or has told its last counters
   bool subscriber_known = false;  // the same
   bool still = true;              // nothing moved in the ring between the looks
@@ -71,6 +79,8 @@ Facts Gather(const Link& link, const LinkLook& first, const LinkLook& second) {
   const v1::LinkCounters& was = first.counters;
   const v1::LinkCounters& is = second.counters;
   Facts facts;
+  facts.publisher_left = HasLetGo(link.publisher);
+  facts.subscriber_left = HasLetGo(link.subscriber);
   facts.publisher_known =
       link.publisher.counted || (was.publisher_answered() && is.publisher_answered());
   facts.subscriber_known =
@@ -97,7 +107,7 @@ Facts Gather(const Link& link, const LinkLook& first, const LinkLook& second) {
 }
 
 // Of a side that said nothing the ring knows more than its last word.
-bool Complete(const Link& link, Facts* facts) {
+bool Complete(Facts* facts) {
   if (!facts->ring_known) return false;
   const bool recounted = !facts->publisher_known;
   if (recounted) {
@@ -105,8 +115,7 @@ bool Complete(const Link& link, Facts* facts) {
                           std::max(facts->full.most, facts->ring_dropped.most));
     const Amount by_ring = Plus(facts->entered, facts->full);
     // Died: what is in the ring is all that there is. Silent: it may have more in hand.
-    const bool over = link.publisher.left != SideEvent::kAttached;
-    const uint64_t in_hand = over ? 0 : ringbuf::internal::kBatchRecords;
+    const uint64_t in_hand = facts->publisher_left ? 0 : ringbuf::internal::kBatchRecords;
     facts->published = Between(std::max(facts->published.least, by_ring.least),
                                Sum(std::max(facts->published.most, by_ring.most), in_hand));
   }
@@ -122,7 +131,7 @@ bool Complete(const Link& link, Facts* facts) {
 }
 
 // What does not add up although nothing moved; empty if all does.
-std::string WrongIn(const Facts& facts, bool ended) {
+std::string WrongIn(const Facts& facts) {
   const uint64_t published = facts.published.most;
   const uint64_t delivered = facts.delivered.most;
   const uint64_t dropped = Sum(facts.full.most, facts.overwritten.most);
@@ -134,14 +143,14 @@ std::string WrongIn(const Facts& facts, bool ended) {
   if (!facts.ring_known) return "";
   if (facts.publisher_known) {
     // It tells the ring and counts, one after the other.
-    const uint64_t in_hand = ended ? 0 : 1;
+    const uint64_t in_hand = facts.publisher_left ? 0 : 1;
     if (Sum(facts.full.most, in_hand) < facts.ring_dropped.most ||
         Sum(facts.ring_dropped.most, in_hand) < facts.full.most) {
       return fmt::format("the publisher counted {} without room, the ring says {}", facts.full.most,
                          facts.ring_dropped.most);
     }
     // What is committed and not flushed as yet is not in the ring.
-    const uint64_t staged = ended ? 0 : ringbuf::internal::kBatchRecords - 1;
+    const uint64_t staged = facts.publisher_left ? 0 : ringbuf::internal::kBatchRecords - 1;
     const uint64_t wrote = Less(published, facts.full.most);
     if (facts.entered.least > wrote || Sum(facts.entered.most, staged) < wrote) {
       return fmt::format("the publisher counted {} into the ring, the ring holds {}", wrote,
@@ -166,7 +175,8 @@ v1::Drop::Reason LeftoverReason(const Link& link) {
                                                     : v1::Drop::SUBSCRIBER_DIED;
 }
 
-void WriteAccounts(const Link& link, const Facts& facts, bool ended, v1::LinkAudit* audit) {
+void WriteAccounts(const Link& link, const Facts& facts, v1::LinkAudit* audit) {
+  const bool over = facts.subscriber_left;
   v1::Account* counters = audit->mutable_counters();
   Write(facts.published, counters->mutable_published());
   Write(facts.delivered, counters->mutable_delivered());
@@ -174,8 +184,8 @@ void WriteAccounts(const Link& link, const Facts& facts, bool ended, v1::LinkAud
   AddDrop(v1::Drop::OVERWRITTEN, facts.overwritten, facts.published, 0, counters);
   const Amount rest =
       Minus(Minus(Minus(facts.published, facts.delivered), facts.full), facts.overwritten);
-  Write(ended ? Amount{} : rest, counters->mutable_in_flight());
-  if (ended) {
+  Write(over ? Amount{} : rest, counters->mutable_in_flight());
+  if (over) {
     AddDrop(LeftoverReason(link), rest, facts.published, facts.delivered.least, counters);
   }
   if (!facts.ring_known) return;
@@ -183,8 +193,8 @@ void WriteAccounts(const Link& link, const Facts& facts, bool ended, v1::LinkAud
   Write(facts.entered, ring->mutable_published());
   Write(facts.released, ring->mutable_delivered());
   AddDrop(v1::Drop::OVERWRITTEN, facts.ring_overwritten, facts.entered, 0, ring);
-  Write(ended ? Amount{} : facts.in_ring, ring->mutable_in_flight());
-  if (ended && facts.in_ring.most > 0) {
+  Write(over ? Amount{} : facts.in_ring, ring->mutable_in_flight());
+  if (over && facts.in_ring.most > 0) {
     // Read and not reported is not dropped: the subscriber's own count says which.
     const Amount left = Minus(Minus(facts.entered, facts.delivered), facts.ring_overwritten);
     const Amount lost = facts.subscriber_known ? left : Amount{0, facts.in_ring.most};
@@ -195,16 +205,20 @@ void WriteAccounts(const Link& link, const Facts& facts, bool ended, v1::LinkAud
   }
 }
 
-v1::LinkAudit Audit(const Link& link, const std::string& realm, const LinkLook& first,
-                    const LinkLook& second, bool ended) {
+}  // namespace
+
+v1::LinkAudit AuditOf(const Link& link, const std::string& realm, const LinkLook& first,
+                      const LinkLook& second) {
   v1::LinkAudit audit;
   *audit.mutable_link() = DescribeLink(link, realm);
   *audit.mutable_link()->mutable_counters() = second.counters;
-  audit.set_ended(ended);
   Facts facts = Gather(link, first, second);
-  const bool recounted = Complete(link, &facts);
-  audit.set_published_recounted(recounted && link.publisher.left != SideEvent::kAttached);
-  WriteAccounts(link, facts, ended, &audit);
+  // A publisher that is lost may write on, but nobody reads it.
+  const bool ended = facts.subscriber_left && link.publisher.left != SideEvent::kAttached;
+  audit.set_ended(ended);
+  const bool recounted = Complete(&facts);
+  audit.set_published_recounted(recounted && facts.publisher_left);
+  WriteAccounts(link, facts, &audit);
   const bool quiescent = facts.still && first.counters.published() == second.counters.published() &&
                          first.counters.delivered() == second.counters.delivered() &&
                          first.counters.dropped_full() == second.counters.dropped_full() &&
@@ -214,7 +228,7 @@ v1::LinkAudit Audit(const Link& link, const std::string& realm, const LinkLook& 
   audit.set_verdict(quiescent && exact ? v1::LinkAudit::EXACT : v1::LinkAudit::BOUNDS);
   if (!quiescent) {
     audit.set_detail("messages passed between two readings");
-  } else if (const std::string wrong = WrongIn(facts, ended); !wrong.empty()) {
+  } else if (const std::string wrong = WrongIn(facts); !wrong.empty()) {
     audit.set_verdict(v1::LinkAudit::WRONG);
     audit.set_detail(wrong);
   } else if (!exact) {
@@ -231,17 +245,6 @@ v1::LinkAudit Audit(const Link& link, const std::string& realm, const LinkLook& 
     audit.set_detail("the ring holds nonsense: " + facts.trouble);
   }
   return audit;
-}
-
-}  // namespace
-
-v1::LinkAudit AuditLive(const Link& link, const std::string& realm, const LinkLook& first,
-                        const LinkLook& second) {
-  return Audit(link, realm, first, second, false);
-}
-
-v1::LinkAudit AuditEnded(const Link& link, const std::string& realm, const LinkLook& last) {
-  return Audit(link, realm, last, last, true);
 }
 
 }  // namespace ivmq::control

@@ -21,12 +21,11 @@ struct LinkLook {
   RingReading ring;
 };
 
-// Of a link that exists, looked at twice, one look wholly after the other. What did not change in
-// between had its value between the two looks, so both sides and the ring are taken at one moment.
-v1::LinkAudit AuditLive(const Link& link, const std::string& realm, const LinkLook& first,
-                        const LinkLook& second);
-// Of a link that both sides have just let go of. REQUIRES: its ring has not been reused.
-v1::LinkAudit AuditEnded(const Link& link, const std::string& realm, const LinkLook& last);
+// Of a link looked at twice, one look wholly after the other. What did not change in between had
+// its value between the two looks, so both sides and the ring are taken at one moment. Once both
+// sides have let go of the link one look is enough. REQUIRES: its ring has not been reused.
+v1::LinkAudit AuditOf(const Link& link, const std::string& realm, const LinkLook& first,
+                      const LinkLook& second);
 
 // The final accounts of the last links that ended, oldest first. One thread.
 class EndedLinks {

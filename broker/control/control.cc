@@ -161,7 +161,7 @@ void Control::OnNodeAttached(const KeeperEvent& event, Fds fds) {
 void Control::OnNodeGone(const KeeperEvent& event) {
   const auto realm = realms_.find(event.realm);
   if (realm == realms_.end()) return;
-  const bool died = event.proof != GoneProof::kClosedByUs;
+  const bool died = event.proof != GoneProof::kNone;
   bool waits = false;  // for the death of its process, with what its node knew
   if (auto session = sessions_.extract({event.realm, event.connection}); !session.empty()) {
     session.mapped()->OnGone(died ? SideEvent::kDied : SideEvent::kLost);
@@ -200,28 +200,29 @@ void Control::OnRefused(const KeeperEvent& event) {
 absl::Status Control::EvictNode(uint64_t node_id) {
   for (const auto& [index, realm] : realms_) {
     if (realm->state.directory.FindNode(node_id) != nullptr) {
-      return EvictNodeOf(realm.get(), node_id);
+      EvictNodeOf(realm.get(), node_id, "an operator removed this node");
+      return absl::OkStatus();
     }
   }
   return absl::NotFoundError(fmt::format("there is no node {}; `ivmq nodes` lists them", node_id));
 }
 
-absl::Status Control::EvictNodeOf(Realm* realm, uint64_t node_id) {
+void Control::EvictNodeOf(Realm* realm, uint64_t node_id, const std::string& why) {
   EventSink* sink = realm->state.directory.FindNode(node_id)->sink;
   LogInfo("realm \"{}\": node {} is evicted", realm->state.name, node_id);
   if (sink != nullptr) {
     v1::NodeEvent event;
-    event.mutable_evicted()->set_reason("an operator removed this node");
+    event.mutable_evicted()->set_reason(why);
     sink->Send(event, {});
   }
   realm->registry.Leave(node_id, SideEvent::kEvicted);
+  realm->survey.OnLeft(node_id);
   if (sink != nullptr) sink->Close();
   for (const auto& [key, session] : sessions_) {
     if (key.first == realm->state.index && session->session().node_id() == node_id) {
       keeper_.SendEvictNode(key.first, key.second);
     }
   }
-  return absl::OkStatus();
 }
 
 absl::Status Control::EvictPeer(const std::string& realm_name, uint32_t peer_id) {
@@ -237,6 +238,13 @@ absl::Status Control::EvictPeer(const std::string& realm_name, uint32_t peer_id)
       return absl::InvalidArgumentError("there are several realms: name the one that is meant");
     }
     peer->second.evicted = true;
+    std::vector<uint64_t> node_ids;
+    for (const auto& [id, node] : realm->state.directory.nodes()) {
+      if (node.peer_id == peer_id && node.online) node_ids.push_back(id);
+    }
+    for (const uint64_t id : node_ids) {
+      EvictNodeOf(realm, id, "an operator removed this machine");
+    }
     keeper_.SendEvictPeer(realm->state.index, peer_id);
     return absl::OkStatus();
   }

@@ -52,7 +52,7 @@ class Control : public AdminBackend {
   void OnAdminConnected(const broker::KeeperEvent& event, Fds fds);
   void Fail(const std::string& why);
   void Tick();
-  absl::Status EvictNodeOf(Realm* realm, uint64_t node_id);
+  void EvictNodeOf(Realm* realm, uint64_t node_id, const std::string& why);
 
   transport::EventLoop* const loop_;
   std::string failure_;

@@ -31,7 +31,7 @@ class FrameSession : public EventSink {
 
   void Send(const v1::NodeEvent& event, std::span<const int> fds) override;
   void Close() override;
-  // What the keeper knows: kDied or kUnprovable.
+  // What the keeper knows: kDied or kLost.
   void OnGone(SideEvent how);
 
   const NodeSession& session() const { return session_; }

@@ -6,7 +6,9 @@ namespace ivmq::control {
 
 const Agent* GuestSession::CurrentAgent() const {
   const auto peer = realm_->state.peers.find(key_.peer);
-  if (peer == realm_->state.peers.end() || !peer->second.agent) return nullptr;
+  if (peer == realm_->state.peers.end() || peer->second.evicted || !peer->second.agent) {
+    return nullptr;
+  }
   const Agent& agent = *peer->second.agent;
   return agent.holder == key_.holder ? &agent : nullptr;
 }

@@ -14,7 +14,6 @@ v1::LinkDown::Reason DownReason(SideEvent event) {
     case SideEvent::kEvicted:
       return v1::LinkDown::EVICTED;
     case SideEvent::kLost:
-    case SideEvent::kUnprovable:
     case SideEvent::kAttached:
       break;
   }
@@ -23,7 +22,7 @@ v1::LinkDown::Reason DownReason(SideEvent event) {
 
 // The state that a side goes to, or the one it has where the event means nothing there.
 SideState Next(SideState from, SideEvent event) {
-  if (from == SideState::kSettled || from == SideState::kOrphaned) return from;
+  if (from == SideState::kSettled) return from;
   switch (event) {
     case SideEvent::kAttached:
       return from == SideState::kTold ? SideState::kAttached : from;
@@ -36,8 +35,6 @@ SideState Next(SideState from, SideEvent event) {
     case SideEvent::kLost:
     case SideEvent::kEvicted:
       return SideState::kLost;
-    case SideEvent::kUnprovable:
-      return SideState::kOrphaned;
   }
   return from;
 }
@@ -74,11 +71,8 @@ bool ApplyOfPair(SideEvent event, LinkProgress* progress) {
 v1::Link::State StateOf(const LinkProgress& progress) {
   const SideState publisher = progress.publisher;
   const SideState subscriber = progress.subscriber;
-  const auto lost = [](SideState side) {
-    return side == SideState::kLost || side == SideState::kOrphaned;
-  };
   if (progress.quarantined) return v1::Link::QUARANTINED;
-  if (lost(publisher) || lost(subscriber)) return v1::Link::ORPHANED;
+  if (publisher == SideState::kLost || subscriber == SideState::kLost) return v1::Link::ORPHANED;
   if (!IsActive(publisher) || !IsActive(subscriber) || progress.both_told) return v1::Link::CLOSING;
   return publisher == SideState::kAttached && subscriber == SideState::kAttached
              ? v1::Link::UP

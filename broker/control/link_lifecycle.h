@@ -16,8 +16,7 @@
 //     └──────┬──────────────┘
 //            ├─ closed, corrupt, died ──► kSettled      it will never touch them again
 //            └─ lost, evicted ──► kLost                 nobody knows
-//                                   ├─ died ──► kSettled      proven dead after all
-//                                   └─ unprovable ──► kOrphaned
+//                                   └─ died ──► kSettled      proven dead after all
 //
 // When one side leaves kTold or kAttached the other is told, once. When both are settled the link
 // is over and its memory is free. The links of a client and a server share their fate: when a side
@@ -25,16 +24,15 @@
 
 namespace ivmq::control {
 
-enum class SideState : uint8_t { kTold, kAttached, kSettled, kLost, kOrphaned };
+enum class SideState : uint8_t { kTold, kAttached, kSettled, kLost };
 
 enum class SideEvent : uint8_t {
-  kAttached,    // the side said that it uses the link
-  kClosed,      // it said that it does not touch it any more
-  kCorrupt,     // the same, because it found nonsense
-  kDied,        // its process or machine is proven dead
-  kLost,        // its session ended, which proves nothing
-  kEvicted,     // an operator ended its session, which proves nothing either
-  kUnprovable,  // lost or evicted, and no proof of its death can come any more
+  kAttached,  // the side said that it uses the link
+  kClosed,    // it said that it does not touch it any more
+  kCorrupt,   // the same, because it found nonsense
+  kDied,      // its process or machine is proven dead
+  kLost,      // its session ended, which proves nothing
+  kEvicted,   // an operator ended its session, which proves nothing either
 };
 
 struct LinkProgress {

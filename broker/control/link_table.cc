@@ -229,7 +229,10 @@ void LinkTable::OnSide(uint64_t link_id, bool publisher_side, SideEvent event) {
     (publisher_side ? link->publisher : link->subscriber).left = event;
   }
   // While its ring is still there.
-  if (actions.over) state_->ended.Add(AuditEnded(*link, state_->name, state_->LookAt(*link)));
+  if (actions.over) {
+    const LinkLook last = state_->LookAt(*link);
+    state_->ended.Add(AuditOf(*link, state_->name, last, last));
+  }
   if (actions.tell_ready) {
     const Node* node = state_->directory.FindNode(link->subscriber.node_id);
     v1::NodeEvent ready;

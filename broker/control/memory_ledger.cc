@@ -46,13 +46,6 @@ void MemoryLedger::ReleaseAll(Holder holder) {
   for (const auto& [offset, count] : offsets) Drop(offset, &extents_.at(offset), holder);
 }
 
-void MemoryLedger::OrphanAll(Holder holder) {
-  const auto held = holdings_.find(holder);
-  if (held == holdings_.end()) return;
-  // The hold stays for good, so that the extent is never free.
-  for (const auto& [offset, count] : held->second) arena_.Orphan(offset);
-}
-
 void MemoryLedger::Quarantine(const Extent& memory) {
   for (const uint64_t offset : arena_.Withdraw(memory.offset, memory.bytes)) {
     // What was free when it was quarantined has no holder.

@@ -34,8 +34,6 @@ class MemoryLedger {
   void Release(uint64_t offset, Holder holder);
   // Proven dead: it lets go of everything.
   void ReleaseAll(Holder holder);
-  // It will never be proven dead: all that it holds is orphaned, also what others let go of later.
-  void OrphanAll(Holder holder);
 
   // Someone who let go of this memory, being proven dead, is alive after all: whatever of it is
   // free now or will be is orphaned.

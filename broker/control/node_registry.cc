@@ -76,11 +76,7 @@ void NodeRegistry::Leave(uint64_t node_id, SideEvent how) {
     if (was_online) state_->Tell(v1::DiscoveryEvent::CHANGED, *node);
     return;
   }
-  if (how == SideEvent::kUnprovable) {
-    state_->ledger.OrphanAll(node_id);
-  } else {
-    state_->ledger.ReleaseAll(node_id);
-  }
+  state_->ledger.ReleaseAll(node_id);
   state_->Tell(v1::DiscoveryEvent::REMOVED, *node);
   state_->directory.RemoveNode(node_id);
 }

@@ -48,7 +48,6 @@ class NodeRegistry {
   //   kClosed      it said goodbye: it touches nothing any more
   //   kDied        it is proven dead; also for one that was lost before
   //   kLost, kEvicted   its session ended and proves nothing: it becomes DETACHED
-  //   kUnprovable  no proof will ever come: its memory is orphaned and it is forgotten
   // In any case it has no session afterwards. Harmless for a node that is not there.
   void Leave(uint64_t node_id, SideEvent how);
   // The same for all nodes of a peer.

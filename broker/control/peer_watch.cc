@@ -114,29 +114,51 @@ void PeerWatch::OnConnected(const broker::KeeperEvent& event) {
 
 void PeerWatch::OnGone(uint32_t peer_id, GoneProof proof) {
   early_doorbells_.erase(peer_id);
-  const auto found = state_->peers.find(peer_id);
-  if (found == state_->peers.end() || peer_id == 0) return;
-  Peer& peer = found->second;
-  const bool proven = proof != GoneProof::kClosedByUs;
-  LogInfo("realm \"{}\": peer {} {}", state_->name, peer_id,
-          proven ? "is gone" : "was disconnected; its memory is not used again");
-  if (peer.agent) StopStream(&*peer.agent);
-  if (proven) {
-    realm_->registry.LeaveAll(peer_id, SideEvent::kDied);
-    FreeAgents(&peer);
-  } else {
-    realm_->registry.LeaveAll(peer_id, peer.evicted ? SideEvent::kEvicted : SideEvent::kLost);
-    realm_->registry.LeaveAll(peer_id, SideEvent::kUnprovable);
-    if (peer.agent) state_->ledger.OrphanAll(peer.agent->holder);
-    for (const Agent& agent : peer.earlier_agents) state_->ledger.OrphanAll(agent.holder);
+  if (peer_id == 0) return;
+  if (auto outcast = put_out_.extract(peer_id); !outcast.empty()) {
+    return Free(&outcast.mapped().peer);
   }
+  const auto found = state_->peers.find(peer_id);
+  if (found == state_->peers.end()) return;
+  Peer peer = std::move(found->second);
+  state_->peers.erase(found);
+  if (proof == GoneProof::kNone) {
+    PutOut(std::move(peer));
+  } else {
+    Free(&peer);
+    state_->Tell(v1::DiscoveryEvent::REMOVED, peer);
+  }
+}
+
+void PeerWatch::PutOut(Peer peer) {
+  LogInfo("realm \"{}\": peer {} was put out; its memory stays in use until its VM is gone",
+          state_->name, peer.id);
+  realm_->registry.LeaveAll(peer.id, peer.evicted ? SideEvent::kEvicted : SideEvent::kLost);
   if (PeerEntry* entry = EntryOf(peer)) {
     entry->state.store(static_cast<uint32_t>(PeerState::kFree), std::memory_order_release);
     entry->peer_id.store(0, std::memory_order_release);
-    slots_[*peer.slot] = proven ? Slot::kFree : Slot::kRetired;
   }
   state_->Tell(v1::DiscoveryEvent::REMOVED, peer);
-  state_->peers.erase(found);
+  peer.doorbells.clear();
+  const uint32_t id = peer.id;
+  auto timer = std::make_unique<transport::Timer>(loop_);
+  timer->Set(kLastWords, [this, id] {
+    std::optional<Agent>& agent = put_out_.at(id).peer.agent;
+    if (agent) StopStream(&*agent);
+  });
+  put_out_.emplace(id, Outcast{std::move(peer), std::move(timer)});
+}
+
+void PeerWatch::Free(Peer* peer) {
+  LogInfo("realm \"{}\": peer {} is gone", state_->name, peer->id);
+  if (peer->agent) StopStream(&*peer->agent);
+  realm_->registry.LeaveAll(peer->id, SideEvent::kDied);
+  FreeAgents(peer);
+  if (PeerEntry* entry = EntryOf(*peer)) {
+    entry->state.store(static_cast<uint32_t>(PeerState::kFree), std::memory_order_release);
+    entry->peer_id.store(0, std::memory_order_release);
+    slots_[*peer->slot] = Slot::kFree;
+  }
 }
 
 void PeerWatch::FreeAgents(Peer* peer) {

@@ -31,6 +31,8 @@ class PeerWatch {
   // Agents of a peer that were never proven dead, and streams of one agent that broke; each holds
   // its stream's memory.
   static constexpr size_t kMaxEarlierAgents = 64;
+  // The stream of an agent whose VM was put out, for the last that its processes are told.
+  static constexpr std::chrono::milliseconds kLastWords{500};
   // Reboots of a peer that are remembered.
   static constexpr size_t kMaxBuried = 16;
 
@@ -50,6 +52,8 @@ class PeerWatch {
   // From the keeper. Doorbells come first and in order.
   void OnDoorbells(uint32_t peer, std::vector<transport::UniqueFd> fds);
   void OnConnected(const broker::KeeperEvent& event);
+  // kNone: it was put out and may go on writing, so all that it knew stays in use until its end,
+  // which the keeper tells of then.
   void OnGone(uint32_t peer, broker::GoneProof proof);
 
   // Once a second: control's own heartbeat, everyone else's, and hellos whose doorbell was lost.
@@ -91,6 +95,9 @@ class PeerWatch {
   absl::Status StartStream(Peer* peer, Agent* agent);
   void StopStream(Agent* agent);
   void OnStreamClosed(uint32_t peer, uint64_t holder, const transport::Status& status);
+  void PutOut(Peer peer);
+  // All of it is proven dead.
+  void Free(Peer* peer);
   void FreeAgents(Peer* peer);
   void RingAgent(const Peer& peer) const;
   void CheckHeartbeat(Peer* peer);
@@ -105,9 +112,14 @@ class PeerWatch {
   uint64_t control_wake_offset_ = 0;
   std::shared_ptr<transport::NodeWake> wake_;
   uint64_t heartbeat_ = 0;
-  enum class Slot : uint8_t { kFree, kUsed, kRetired };  // retired: its last agent may still write
+  enum class Slot : uint8_t { kFree, kUsed };  // used also where its VM was put out and may write
   std::vector<Slot> slots_;
   std::map<uint32_t, std::vector<transport::UniqueFd>> early_doorbells_;
+  struct Outcast {
+    Peer peer;
+    std::unique_ptr<transport::Timer> last_words;
+  };
+  std::map<uint32_t, Outcast> put_out_;  // by ID
   std::unique_ptr<transport::StreamLoop> streams_;
   transport::Timer rescan_;
   transport::FdWatch rung_;

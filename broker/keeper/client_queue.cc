@@ -31,11 +31,17 @@ void ClientQueue::PushGone(uint32_t id) {
   PushValue(id);
 }
 
+bool ClientQueue::RegionIsOut() const {
+  const auto region = std::find_if(items_.begin(), items_.end(),
+                                   [](const Item& item) { return item.region_fd >= 0; });
+  // The fd goes with the first byte.
+  return region == items_.end() || (region == items_.begin() && sent_bytes_ > 0);
+}
+
 ClientQueue::Step ClientQueue::SendOne(int socket) {
   Item& item = items_.front();
   const uint64_t wire = htole64(static_cast<uint64_t>(item.value));
   const int fd = item.vectors ? (*item.vectors)[item.next_vector].get() : item.region_fd;
-  // An fd goes with the first byte.
   const std::span<const int> fds(&fd, fd >= 0 && sent_bytes_ == 0 ? 1 : 0);
   const ssize_t sent =
       transport::SendWithFds(socket, std::as_bytes(std::span(&wire, 1)).subspan(sent_bytes_), fds);

@@ -37,6 +37,8 @@ class ClientQueue {
   };
   // Sends the next message without blocking. REQUIRES: !empty().
   Step SendOne(int socket);
+  // Whether the client has the region, or nothing of a greeting is queued.
+  bool RegionIsOut() const;
   // Whether the next message carries an eventfd: the greeting's first three may not be held back.
   bool NextIsVector() const { return !items_.empty() && items_.front().vectors != nullptr; }
 

@@ -27,7 +27,7 @@ const char* Describe(RefusalReason reason) {
     case RefusalReason::kIdsExhausted:
       return "all IDs up to 65535 were used; restart ivmqd and the VMs to start over";
     case RefusalReason::kTooManyPeers:
-      return "as many VMs are connected as the region's peer table has room for";
+      return "as many VMs are connected, or evicted and alive, as the peer table has room for";
     case RefusalReason::kOutOfFds:
       break;
   }
@@ -73,7 +73,9 @@ void IvshmemServer::Refuse(RefusalReason reason) {
 }
 
 void IvshmemServer::Accept(UniqueFd socket, uint32_t socket_index) {
-  if (clients_.size() >= options_.max_peers) return Refuse(RefusalReason::kTooManyPeers);
+  if (clients_.size() + put_out_.size() >= options_.max_peers) {
+    return Refuse(RefusalReason::kTooManyPeers);
+  }
   if (next_id_ > transport::kMaxPeerId) return Refuse(RefusalReason::kIdsExhausted);
   auto vectors = transport::CreateEventfds(options_.vectors);
   if (!vectors.ok()) return Refuse(RefusalReason::kOutOfFds);
@@ -145,13 +147,23 @@ void IvshmemServer::FlushLater(Client* client) {
 }
 
 void IvshmemServer::OnEvents(uint32_t id, uint32_t events) {
+  const bool hung_up = (events & (EPOLLHUP | EPOLLERR)) != 0;
+  if (const auto outcast = put_out_.find(id); outcast != put_out_.end()) {
+    // What else was reported before it was put out, and comes only now, proves nothing.
+    if (!hung_up) return;
+    put_out_.erase(outcast);
+    return observer_->OnPeerGone(id, GoneProof::kEof);
+  }
   Client& client = *clients_.at(id);
-  if ((events & (EPOLLHUP | EPOLLERR)) != 0) return Remove(id, GoneProof::kEof);
+  if (hung_up) {
+    Remove(id, GoneProof::kEof);
+    return;
+  }
   if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) {
     // It wrote, or shut down its sending half only. Neither is an ivshmem client; both may live.
     LogWarning("peer {} (pid {}) broke the ivshmem protocol: a client never writes", id,
                client.info.process.pid);
-    return Remove(id, GoneProof::kClosedByUs);
+    return PutOut(id);
   }
   if ((events & EPOLLOUT) != 0) {
     client.blocked = false;
@@ -160,20 +172,33 @@ void IvshmemServer::OnEvents(uint32_t id, uint32_t events) {
   }
 }
 
-void IvshmemServer::Remove(uint32_t id, GoneProof proof) {
-  const auto found = clients_.find(id);
-  const std::unique_ptr<Client> gone = std::move(found->second);
-  clients_.erase(found);
+std::unique_ptr<IvshmemServer::Client> IvshmemServer::Remove(uint32_t id, GoneProof proof) {
+  std::unique_ptr<Client> gone = std::move(clients_.extract(id).mapped());
   for (const auto& [other, client] : clients_) {
     client->queue.PushGone(id);
     Flush(client.get());
   }
   observer_->OnPeerGone(id, proof);
+  return gone;
+}
+
+void IvshmemServer::PutOut(uint32_t id) {
+  if (!clients_.at(id)->queue.RegionIsOut()) {
+    // It maps nothing that it could write to, and QEMU would wait for the region for ever.
+    Remove(id, GoneProof::kEof);
+    return;
+  }
+  std::unique_ptr<Client> client = Remove(id, GoneProof::kNone);
+  client->queue = ClientQueue();
+  client->retry.Reset();
+  client->info.vectors.reset();
+  client->watch.SetEvents(0);  // a hang-up comes unasked
+  put_out_.emplace(id, std::move(client));
 }
 
 bool IvshmemServer::Evict(uint32_t id) {
   if (!clients_.contains(id)) return false;
-  Remove(id, GoneProof::kClosedByUs);
+  PutOut(id);
   return true;
 }
 

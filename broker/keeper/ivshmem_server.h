@@ -33,6 +33,7 @@ class IvshmemObserver {
   virtual ~IvshmemObserver() = default;
   // Before any client is told of the peer.
   virtual void OnPeerConnected(const PeerInfo& peer) = 0;
+  // With kNone first where the peer was put out; kEof also where it never had the region.
   virtual void OnPeerGone(uint32_t id, GoneProof proof) = 0;
   virtual void OnPeerRefused(RefusalReason reason, uint32_t count) = 0;
 };
@@ -42,13 +43,18 @@ class IvshmemObserver {
 //
 // Stock QEMU trusts its server: an ID that comes back, a second disconnect or a miscounted
 // announcement is memory corruption there. So IDs only grow, a client that does not read gets a
-// queue of its own, and a client that writes is dropped. One thread, the event loop's.
+// queue of its own, and a client that writes is put out.
+//
+// Who is put out has left for the others and is told nothing more, but maps the region for as long
+// as it likes. Its socket is kept: stock QEMU closes its end only with the device's chardev or at
+// its own end, so that the end-of-file proves it; had we closed ours first, none would prove
+// anything. One that has no region as yet is closed. One thread, the event loop's.
 class IvshmemServer {
  public:
   struct Options {
     uint32_t vectors = 8;
-    uint32_t first_id = 1;  // tests start near the end
-    uint32_t max_peers = transport::kMaxPeerId;
+    uint32_t first_id = 1;                       // tests start near the end
+    uint32_t max_peers = transport::kMaxPeerId;  // those that were put out included
   };
 
   // Borrows all but `host_vectors`.
@@ -62,8 +68,7 @@ class IvshmemServer {
   void Accept(transport::UniqueFd socket, uint32_t socket_index);
   // A connection was lost before it reached Accept().
   void Refuse(RefusalReason reason);
-  // Tells the others that the peer left and closes its socket; proves nothing about its memory.
-  // False if there is no such peer. The observer hears of it like of any other departure.
+  // Puts a peer out. False if there is no such peer, or it was put out before.
   bool Evict(uint32_t id);
 
   void set_max_peers(uint32_t max_peers) { options_.max_peers = max_peers; }
@@ -76,7 +81,8 @@ class IvshmemServer {
   void Flush(Client* client);
   void FlushLater(Client* client);
   void OnEvents(uint32_t id, uint32_t events);
-  void Remove(uint32_t id, GoneProof proof);
+  std::unique_ptr<Client> Remove(uint32_t id, GoneProof proof);
+  void PutOut(uint32_t id);
   void WarnOfFileLimits();
 
   transport::EventLoop* loop_;
@@ -88,7 +94,8 @@ class IvshmemServer {
 
   uint32_t next_id_;
   std::map<uint32_t, std::unique_ptr<Client>> clients_;  // by ID, so greetings list in its order
-  std::array<uint32_t, 4> refused_{};                    // by RefusalReason
+  std::map<uint32_t, std::unique_ptr<Client>> put_out_;
+  std::array<uint32_t, 4> refused_{};  // by RefusalReason
 };
 
 }  // namespace ivmq::broker

@@ -210,7 +210,7 @@ void Realm::OnPeerConnected(const PeerInfo& peer) {
 
 void Realm::OnPeerGone(uint32_t id, GoneProof proof) {
   LogInfo("realm {}: peer {} {}", config_.name, id,
-          proof == GoneProof::kEof ? "is gone" : "was closed by us");
+          proof == GoneProof::kEof ? "is gone" : "was put out");
   if (control_ == nullptr) return;
   KeeperEvent event = NewEvent(KeeperEventKind::kPeerGone);
   event.peer = id;
@@ -249,7 +249,7 @@ void Realm::OnNodeGone(uint64_t connection, AttachServer::Gone how) {
   if (control_ == nullptr) return;
   KeeperEvent event = NewEvent(KeeperEventKind::kNodeGone);
   event.connection = connection;
-  event.proof = died ? GoneProof::kExited : GoneProof::kClosedByUs;
+  event.proof = died ? GoneProof::kExited : GoneProof::kNone;
   const bool known = control_->SendGone(event);
   if (!known && !died) nodes_->Forget(connection);
 }

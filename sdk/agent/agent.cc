@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -125,6 +126,8 @@ void Agent::OnAccepted(const Greeter::Session& session) {
   session_nonce_ = session.nonce;
   for (auto& [id, process] : processes_) process->Connect(control_.get(), session_nonce_);
   server_->Refuse(Status());
+  // So that processes which were told that the daemon is lost see that one is there again.
+  static_cast<void>(::utimensat(AT_FDCWD, options_.node_socket.c_str(), nullptr, 0));
   LogInfo("in contact with control: peer {} of realm '{}', {}", device_->peer_id(),
           region_.realm_name,
           device_->vector_count() > 0 ? "taking interrupts" : "polling for lack of interrupts");

@@ -89,7 +89,8 @@ void NodeImpl::OnEvent(v1::NodeEvent* event, std::vector<transport::UniqueFd>* f
     case v1::NodeEvent::kEvicted:
       TellNode(Event::Kind::kEvicted, event->evicted().reason());
       EndAll(EndReason::kEvicted);
-      session_->Stop();
+      evicted_ = true;
+      session_->PutOut({Code::kClosed, "this node was evicted by an operator: open a new one"});
       break;
     default:
       break;  // of a later version
@@ -161,19 +162,22 @@ void NodeImpl::OnEnd(const Status& why, bool lost) {
     for (auto& [id, endpoint] : endpoints_) endpoint->OnDisconnected();
   }
   lost_ = lost;
-  if (lost) TellNode(Event::Kind::kDaemonLost, why.message());
+  if (lost && !evicted_) TellNode(Event::Kind::kDaemonLost, why.message());
   events_.Deliver(this);
 }
 
 // A daemon that starts makes its socket anew. Nothing wakes us then, so we look once a second; only
-// where the daemon was lost and somebody wants to know.
+// where the daemon was lost, or has put us out, and somebody wants to know. An agent that has found
+// back to its host touches its socket.
 std::chrono::steady_clock::time_point NodeImpl::LookForDaemon(
     std::chrono::steady_clock::time_point now) {
   if (!lost_ || !events_.heard_by_node()) return std::chrono::steady_clock::time_point::max();
   const SocketAge found = SocketAge::Of(socket_path_);
   if (found.exists() && !(found == socket_)) {
     socket_ = found;
-    TellNode(Event::Kind::kDaemonBack, "a new node can be opened; this one keeps its links");
+    TellNode(Event::Kind::kDaemonBack, evicted_
+                                           ? "a new node can be opened"
+                                           : "a new node can be opened; this one keeps its links");
   }
   return now + kLookForDaemonEvery;
 }

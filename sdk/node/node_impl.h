@@ -130,7 +130,8 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   // Of the session's thread.
   const std::string socket_path_;
   SocketAge socket_;   // of the daemon that was there last
-  bool lost_ = false;  // that daemon
+  bool lost_ = false;  // that daemon, or our place there
+  bool evicted_ = false;
 
   RealmClock clock_;
   EventQueue events_;

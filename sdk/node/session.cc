@@ -215,7 +215,8 @@ void Session::Run() {
       why = Status(Code::kClosed, "the node is closed");
       break;
     }
-    if (!WaitForInput(until, &why) || !ReadFrames(&why)) {
+    if (!WaitForInput(until, &why) || !ReadFrames(&why) || put_out_) {
+      if (put_out_) why = *put_out_;
       lost = !stop_.load(std::memory_order_relaxed);
       break;
     }

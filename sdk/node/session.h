@@ -11,9 +11,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "ivmq/status.h"
@@ -25,7 +27,8 @@ namespace ivmq::internal {
 
 // A node's session with control: requests and their answers, events, and the one background thread
 // that reads them. It sleeps until something comes, or until the listener wants to be asked again.
-// Where the daemon is lost the thread stays, for what the listener has to do without it.
+// Where the daemon is lost, or has put us out, the thread stays, for what the listener has to do
+// without it.
 //
 // Threads: Hello() before Start(); Call() and Post() from any; the listener is called on the
 // session's own thread, holding no lock of the session.
@@ -80,6 +83,9 @@ class Session {
 
   // Has the listener asked WantsGoodbye().
   void Kick();
+  // From Listener::OnEvent(): control has put us out, and nothing can be asked of it any more.
+  // Calls fail with `why` from now on.
+  void PutOut(Status why) { put_out_ = std::move(why); }
   // Ends the session without a goodbye, as soon as the thread can.
   void Stop();
   // Waits for the thread's end; false at the deadline. On the thread itself: false at once.
@@ -111,6 +117,8 @@ class Session {
   const int channel_fd_;
   transport::UniqueFd wake_;  // eventfd: to the thread
   Listener* listener_ = nullptr;
+
+  std::optional<Status> put_out_;  // of the thread
 
   std::mutex channel_mutex_;
   transport::FrameChannel channel_;  // guarded by channel_mutex_

@@ -158,9 +158,13 @@ TEST_F(AgentTest, SaysANewHelloWhenTheStreamBreaks) {
   Client client = Attach();
   client.SayHello();
   client.Hear();
+  // Processes that lost their session see by this that they can open a new one.
+  const auto long_ago = std::filesystem::last_write_time(socket()) - std::chrono::hours(1);
+  std::filesystem::last_write_time(socket(), long_ago);
   control_.DropStreams();
   EXPECT_TRUE(client.ChannelEnds());
   EXPECT_TRUE(Eventually([&] { return control_.hellos_accepted() == 2; }));
+  EXPECT_TRUE(Eventually([&] { return std::filesystem::last_write_time(socket()) > long_ago; }));
 
   Client another = Attach();
   another.SayHello();

@@ -14,7 +14,10 @@
 #include <vector>
 
 #include "tests/agent/pseudo_vm.h"
+#include "tests/control/admin_client.h"
 #include "tests/sdk/daemon.h"
+#include "tests/sdk/events.h"
+#include "transport/unix_socket.h"
 
 namespace ivmq::agent {
 namespace {
@@ -113,6 +116,51 @@ TEST_P(GuestPathTest, AGuestThatDiesLeavesTheOthersAlone) {
     goes->device().Die();
   }
   Exchange(on_host, in_stays, "still.here", 200);
+}
+
+TEST_P(GuestPathTest, AnEvictedGuestsProcessesHearOfItAndItsMemoryComesBackWithItsEnd) {
+  control::AdminClient admin(transport::ConnectUnix(daemon_.admin_socket(),
+                                                    transport::UnixSocketType::kStream,
+                                                    std::chrono::steady_clock::now() + kPatience)
+                                 .value());
+  const auto used = [&] { return admin.Realm().arena_used_bytes(); };
+  const uint64_t empty = used();
+  {
+    auto guest = Boot("one");
+    test::Events events;
+    Node in_guest = Node::Open({.name = "in-guest",
+                                .socket_path = SocketOf("one"),
+                                .timeout = kPatience,
+                                .on_event = events.handler()})
+                        .value();
+    auto publisher = in_guest.CreateBytesPublisher("t", "").value();
+    {
+      Node on_host = Open(daemon_.node_socket(), "on-host");
+      auto subscriber = on_host.CreateBytesSubscriber("t", "").value();
+      ASSERT_TRUE(publisher.WaitForSubscribers(1, kPatience).ok());
+      for (int i = 0; i < 10; ++i) ASSERT_TRUE(publisher.Publish(Bytes("x")).ok());
+      publisher.Flush();
+      for (int i = 0; i < 4; ++i) ASSERT_TRUE(subscriber.Receive(kPatience).ok());
+      ASSERT_TRUE(admin.EvictPeer("", guest->peer_id()).ok());
+      EXPECT_NE(events.Await(Event::Kind::kEvicted).detail, "");
+      EXPECT_EQ(publisher.Publish(Bytes("x")).status().code(), Code::kClosed);
+    }
+    EXPECT_TRUE(WaitUntil([&] { return !guest->connected(); }));
+    // The VM maps the region still: nobody else gets what it knew.
+    EXPECT_GT(used(), empty + (uint64_t{64} << 10));
+    v1::LinkAudit audit = admin.Audit("t").links(0);
+    EXPECT_TRUE(audit.ended()) << audit.DebugString();
+    EXPECT_EQ(audit.counters().in_flight().most(), 0U);
+    guest->device().Die();
+    EXPECT_TRUE(WaitUntil([&] { return used() == empty; }));
+    audit = admin.Audit("t").links(0);
+    EXPECT_EQ(audit.verdict(), v1::LinkAudit::EXACT) << audit.DebugString();
+    EXPECT_EQ(audit.counters().published().most(), 10U);
+    ASSERT_EQ(audit.counters().drops_size(), 1);
+    EXPECT_EQ(audit.counters().drops(0).reason(), v1::Drop::SUBSCRIBER_CLOSED);
+    EXPECT_EQ(audit.counters().drops(0).count().least(), 6U);
+  }
+  EXPECT_EQ(admin.Realm().arena_orphaned_bytes(), 0U);
 }
 
 TEST_P(GuestPathTest, TrafficGoesOnWhenControlIsKilled) {

@@ -34,13 +34,13 @@ LinkLook Look(uint64_t published, uint64_t delivered, const RingReading& ring) {
 class AuditTest : public testing::Test {
  protected:
   v1::LinkAudit Live(const LinkLook& first, const LinkLook& second) {
-    return AuditLive(link_, "r", first, second);
+    return AuditOf(link_, "r", first, second);
   }
   v1::LinkAudit Live(const LinkLook& look) { return Live(look, look); }
   v1::LinkAudit Ended(LinkLook look) {
     look.counters.set_publisher_answered(false);
     look.counters.set_subscriber_answered(false);
-    return AuditEnded(link_, "r", look);
+    return AuditOf(link_, "r", look, look);
   }
   static void ExpectAmount(const v1::Amount& amount, uint64_t least, uint64_t most) {
     EXPECT_EQ(amount.least(), least);
@@ -198,6 +198,50 @@ TEST_F(AuditTest, GivesWhatASubscriberLeftUnreadAReasonAndARange) {
   EXPECT_EQ(Ended(Look(100, 0, Ring(100, 100))).verdict(), Verdict::EXACT);
 }
 
+TEST_F(AuditTest, NothingIsInFlightToASubscriberThatHasLeftWhateverThePublisherDoes) {
+  link_.subscriber.left = SideEvent::kClosed;
+  link_.subscriber.counted = true;
+  const auto expect_dropped = [](const v1::LinkAudit& audit, uint64_t least, uint64_t most) {
+    ExpectAmount(audit.counters().in_flight(), 0, 0);
+    ExpectAmount(audit.ring().in_flight(), 0, 0);
+    ASSERT_EQ(audit.counters().drops_size(), 1);
+    EXPECT_EQ(audit.counters().drops(0).reason(), v1::Drop::SUBSCRIBER_CLOSED);
+    ExpectAmount(audit.counters().drops(0).count(), least, most);
+    ASSERT_EQ(audit.ring().drops_size(), 1);
+    ExpectAmount(audit.ring().drops(0).count(), 10, 10);
+  };
+  // It has not heard of that as yet.
+  v1::LinkAudit audit = Live(Look(100, 90, Ring(100, 88)));
+  EXPECT_EQ(audit.verdict(), Verdict::EXACT) << audit.DebugString();
+  EXPECT_FALSE(audit.ended());
+  expect_dropped(audit, 10, 10);
+  // It was evicted: it says nothing, and may write on.
+  link_.publisher.left = SideEvent::kEvicted;
+  audit = Ended(Look(60, 90, Ring(100, 88)));
+  EXPECT_EQ(audit.verdict(), Verdict::BOUNDS);
+  EXPECT_TRUE(audit.ended());
+  EXPECT_FALSE(audit.published_recounted());
+  ExpectAmount(audit.counters().published(), 100, 132);
+  expect_dropped(audit, 10, 42);
+  // It is proven dead.
+  link_.publisher.left = SideEvent::kDied;
+  audit = Ended(Look(60, 90, Ring(100, 88)));
+  EXPECT_EQ(audit.verdict(), Verdict::EXACT) << audit.DebugString();
+  EXPECT_TRUE(audit.published_recounted());
+  expect_dropped(audit, 10, 10);
+}
+
+TEST_F(AuditTest, WhatAnEvictedSubscriberMayStillReadIsInFlight) {
+  link_.publisher.left = SideEvent::kClosed;
+  link_.publisher.counted = true;
+  link_.subscriber.left = SideEvent::kEvicted;
+  const v1::LinkAudit audit = Ended(Look(100, 0, Ring(100, 88)));
+  EXPECT_EQ(audit.verdict(), Verdict::BOUNDS);
+  EXPECT_FALSE(audit.ended());
+  ExpectAmount(audit.counters().in_flight(), 0, 12);
+  EXPECT_EQ(audit.counters().drops_size(), 0);
+}
+
 TEST_F(AuditTest, AccountsForAQuarantinedLinkAndBlamesAnyOther) {
   RingReading nonsense;
   nonsense.still = true;
@@ -205,6 +249,8 @@ TEST_F(AuditTest, AccountsForAQuarantinedLinkAndBlamesAnyOther) {
   EXPECT_EQ(Live(Look(100, 90, nonsense)).verdict(), Verdict::WRONG);
   EXPECT_THAT(Live(Look(100, 90, nonsense)).detail(), HasSubstr("its head 4"));
   link_.progress.quarantined = true;
+  link_.publisher.left = SideEvent::kClosed;
+  link_.subscriber.left = SideEvent::kCorrupt;
   link_.publisher.counted = link_.subscriber.counted = true;
   const v1::LinkAudit audit = Ended(Look(100, 90, nonsense));
   EXPECT_EQ(audit.verdict(), Verdict::EXACT);

@@ -229,8 +229,15 @@ TEST(ControlTest, DisconnectsAVmForWhichThePeerTableHasNoRoom) {
   ASSERT_TRUE(command);
   EXPECT_EQ(command->kind, broker::KeeperCommandKind::kEvictPeer);
   EXPECT_EQ(command->peer, slots + 1);
-  harness.PeerGone(slots + 1, broker::GoneProof::kClosedByUs);
+  harness.PeerGone(slots + 1, broker::GoneProof::kNone);
+  harness.PeerGone(slots + 1, broker::GoneProof::kEof);
   // A slot is used again once its VM is proven dead.
+  harness.PeerGone(1, broker::GoneProof::kNone);
+  harness.ConnectPeer(slots + 3);
+  const auto second = harness.NextCommand();
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->peer, slots + 3);
+  harness.PeerGone(slots + 3, broker::GoneProof::kNone);
   harness.PeerGone(1, broker::GoneProof::kEof);
   harness.ConnectPeer(slots + 2);
   EXPECT_TRUE(WaitUntil([&] { return admin.Realm().peers_connected() == slots; }));

@@ -247,7 +247,7 @@ TEST_F(FrameSessionTest, WhatAnEvictedNodeKnewIsFreeOnceItsProcessDies) {
   ASSERT_TRUE(command);
   EXPECT_EQ(command->kind, broker::KeeperCommandKind::kEvictNode);
   EXPECT_EQ(command->connection, publisher.connection());
-  harness_.NodeGone(publisher, GoneProof::kClosedByUs);
+  harness_.NodeGone(publisher, GoneProof::kNone);
   subscriber.LinkClosed(link);
   harness_.NodeGone(subscriber, GoneProof::kExited);
   EXPECT_TRUE(WaitUntil([&] { return admin_.Nodes().nodes_size() == 1; }));
@@ -264,7 +264,7 @@ TEST_F(FrameSessionTest, AProcessThatEndsItsConnectionAndLivesKeepsItsMemoryUnti
   TestNode node = Node("x");
   node.Publish("a");
   node.Subscribe("a");
-  harness_.NodeGone(node, GoneProof::kClosedByUs);
+  harness_.NodeGone(node, GoneProof::kNone);
   EXPECT_TRUE(node.AtEof());
   EXPECT_TRUE(WaitUntil([&] { return admin_.Nodes().nodes(0).state() == v1::Node::DETACHED; }));
   EXPECT_GT(used(), before + 65536);
@@ -279,7 +279,7 @@ TEST_F(FrameSessionTest, ForgetsAProcessThatLeavesInGoodOrderAndLives) {
   v1::NodeRequest goodbye;
   goodbye.mutable_goodbye();
   EXPECT_TRUE(node.Call(goodbye).has_done());
-  harness_.NodeGone(node, GoneProof::kClosedByUs);
+  harness_.NodeGone(node, GoneProof::kNone);
   const auto command = harness_.NextCommand();
   ASSERT_TRUE(command);
   EXPECT_EQ(command->kind, broker::KeeperCommandKind::kForgetNode);

@@ -3,12 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <optional>
 #include <string>
 
-#include "tests/control/admin_client.h"
-#include "tests/control/control_harness.h"
-#include "tests/control/fake_agent.h"
+#include "tests/control/guest_fixture.h"
 
 namespace ivmq::control {
 namespace {
@@ -17,29 +14,7 @@ using broker::GoneProof;
 using testing::HasSubstr;
 using Event = v1::NodeEvent;
 
-class GuestSessionTest : public testing::Test {
- protected:
-  void SetUp() override {
-    peer_ = harness_.ConnectPeer(1);
-    agent_.emplace(peer_);
-  }
-  void Start(const FakeAgent::Identity& identity = {}) {
-    ASSERT_TRUE(agent_->SayHello(identity));
-    agent_->Connect();
-  }
-  uint64_t used() { return admin_.Realm().arena_used_bytes(); }
-  v1::Peer Peer() { return admin_.Peers().peers(1); }
-  v1::NodeRequest PublisherOf(const std::string& topic) {
-    v1::NodeRequest request;
-    request.mutable_register_publisher()->set_topic(topic);
-    return request;
-  }
-
-  ControlHarness harness_;
-  AdminClient admin_{harness_.ConnectAdmin()};
-  TestPeer peer_;
-  std::optional<FakeAgent> agent_;
-};
+using GuestSessionTest = GuestFixture;
 
 TEST_F(GuestSessionTest, AnswersAHelloWithAStreamThatCarriesSessions) {
   EXPECT_EQ(Peer().state(), v1::Peer::CONNECTED);
@@ -312,39 +287,6 @@ TEST_F(GuestSessionTest, AnAgentThatGreetsAnewAfterAnAnswerGetsAFreshStream) {
   GuestNode fresh(&*agent_);
   fresh.Attach(8);
   EXPECT_NE(fresh.Hello("y"), 0u);
-}
-
-TEST_F(GuestSessionTest, WhatAnEvictedVmKnewIsNeverUsedAgain) {
-  Start();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
-  EXPECT_EQ(admin_.EvictPeer("test", 0).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(admin_.EvictPeer("test", 5).error_code(), grpc::StatusCode::NOT_FOUND);
-  EXPECT_EQ(admin_.EvictPeer("other", 1).error_code(), grpc::StatusCode::NOT_FOUND);
-  ASSERT_TRUE(admin_.EvictPeer("test", 1).ok());
-  const auto command = harness_.NextCommand();
-  ASSERT_TRUE(command);
-  EXPECT_EQ(command->kind, broker::KeeperCommandKind::kEvictPeer);
-  EXPECT_EQ(command->peer, 1u);
-  harness_.PeerGone(1, GoneProof::kClosedByUs);
-  EXPECT_TRUE(WaitUntil([&] { return admin_.Realm().arena_orphaned_bytes() > 2 * 65536; }));
-  EXPECT_EQ(admin_.Nodes().nodes_size(), 0);
-}
-
-TEST_F(GuestSessionTest, AnEvictedNodeOfAGuestIsFreeWhenItsVmIsGone) {
-  const uint64_t before = used();
-  Start();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  const uint64_t id = node.Hello("x");
-  ASSERT_TRUE(admin_.EvictNode(id).ok());
-  EXPECT_TRUE(node.NextOf(Event::kEvicted).has_evicted());
-  EXPECT_TRUE(node.Finish().ok());
-  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
-  harness_.PeerGone(1, GoneProof::kEof);
-  EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
-  EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), 0u);
 }
 
 TEST_F(GuestSessionTest, AnAgentCannotCallAdmin) {

@@ -79,18 +79,18 @@ TEST(LinkLifecycleTest, FollowsTheRulesStepByStep) {
         {kPub, E::kClosed, false, false, false, false}},
        v1::Link::ORPHANED,
        v1::LinkDown::LOST},
-      {"evicted for good",
+      {"evicted and alive",
        {{kPub, E::kEvicted, false, true, false, false},
-        {kPub, E::kUnprovable, false, false, false, false},
-        {kPub, E::kDied, false, false, false, false},
+        {kPub, E::kLost, false, false, false, false},
         {kSub, E::kClosed, false, false, true, false}},
        v1::Link::ORPHANED,
        v1::LinkDown::EVICTED},
-      {"unprovable at once",
-       {{kSub, E::kUnprovable, false, true, false, false},
-        {kPub, E::kDied, false, false, true, false}},
-       v1::Link::ORPHANED,
-       v1::LinkDown::LOST},
+      {"evicted, then dead",
+       {{kPub, E::kEvicted, false, true, false, false},
+        {kSub, E::kClosed, false, false, true, false},
+        {kPub, E::kDied, false, false, true, true}},
+       v1::Link::CLOSING,
+       v1::LinkDown::EVICTED},
   };
   for (const Life& life : lives) {
     LinkProgress progress;
@@ -133,9 +133,8 @@ TEST(LinkLifecycleTest, GoesDownOnceForTheSakeOfItsPair) {
 // Whatever happens in whatever order: a side is released at most once, and only when it closed or
 // died; the link is over exactly when both are.
 TEST(LinkLifecycleTest, ReleasesOnlyWhatIsClosedOrDeadInEveryOrder) {
-  const E events[] = {E::kAttached, E::kClosed,  E::kCorrupt,   E::kDied,
-                      E::kLost,     E::kEvicted, E::kUnprovable};
-  constexpr int kChoices = 14;
+  const E events[] = {E::kAttached, E::kClosed, E::kCorrupt, E::kDied, E::kLost, E::kEvicted};
+  constexpr int kChoices = 12;
   for (int a = 0; a < kChoices; ++a) {
     for (int b = 0; b < kChoices; ++b) {
       for (int c = 0; c < kChoices; ++c) {

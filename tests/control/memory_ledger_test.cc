@@ -51,15 +51,6 @@ TEST_F(MemoryLedgerTest, TheDeadLetGoOfEverything) {
   EXPECT_EQ(used(), 0u);
 }
 
-TEST_F(MemoryLedgerTest, WhatALostHolderKnewIsNeverFree) {
-  const uint64_t offset = ledger_.Allocate(4096, 64, kPublisher).value();
-  ledger_.Hold(offset, kSubscriber);
-  ledger_.OrphanAll(kPublisher);
-  EXPECT_EQ(ledger_.arena().orphaned_bytes(), 4096u);
-  ledger_.ReleaseAll(kSubscriber);
-  EXPECT_EQ(used(), 4096u);
-}
-
 TEST_F(MemoryLedgerTest, QuarantinesWhatIsFreeAndWhatOthersUseMeanwhile) {
   const uint64_t offset = ledger_.Allocate(4096, 64, kPublisher).value();
   const std::vector<MemoryLedger::Extent> knew = ledger_.HeldBy(kPublisher);

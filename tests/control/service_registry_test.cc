@@ -332,7 +332,7 @@ TEST_F(ServiceRegistryTest, WhatAnEvictedClientKnewIsFreeOnceItsProcessDies) {
   EXPECT_TRUE(client.NextOf(Event::kEvicted).has_evicted());
   EXPECT_EQ(NextTwoDowns(&server), BothDown(pair, v1::LinkDown::EVICTED));
   CloseBoth(&server, pair);
-  harness_.NodeGone(client, GoneProof::kClosedByUs);
+  harness_.NodeGone(client, GoneProof::kNone);
   harness_.NodeGone(server, GoneProof::kExited);
   EXPECT_TRUE(WaitUntil([&] { return admin_.Nodes().nodes_size() == 1; }));
   EXPECT_GT(used(), before + 2 * 65536);

@@ -126,7 +126,7 @@ class FakeControl {
     }
     if (event.kind == KeeperEventKind::kNodeGone) {
       channels_.erase(event.connection);
-      if (event.proof == GoneProof::kClosedByUs) {
+      if (event.proof == GoneProof::kNone) {
         KeeperCommand command{};
         command.kind = KeeperCommandKind::kForgetNode;
         command.realm = event.realm;

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -175,7 +176,40 @@ TEST_F(EventTest, TellsOfAnEviction) {
   evicted.mutable_evicted()->set_reason("maintenance");
   control_.SendEvent(1, evicted);
   EXPECT_EQ(events.Await(Kind::kEvicted).detail, "maintenance");
+  EXPECT_TRUE(WaitUntil([&] { return !node.connected(); }));
+  const Status refused = node.CreatePublisher("t").status();
+  EXPECT_EQ(refused.code(), Code::kClosed);
+  EXPECT_THAT(refused.message(), ::testing::HasSubstr("evicted"));
+  // It is told what happens afterwards as one is that has lost its daemon.
+  EXPECT_EQ(events.Count(Kind::kDaemonBack), 0u);
+  control_.DieWithKeeper();
+  std::filesystem::remove(control_.socket_path());
+  const auto listener =
+      transport::ListenUnix(control_.socket_path(), transport::UnixSocketType::kSeqpacket);
+  ASSERT_TRUE(listener.ok());
+  events.Await(Kind::kDaemonBack);
+  EXPECT_EQ(events.Count(Kind::kEvicted), 1u);
   EXPECT_EQ(events.Count(Kind::kDaemonLost), 0u);
+}
+
+TEST_F(EventTest, TellsAnEvictedNodeWhatBecomesOfTheMessagesThatItHad) {
+  Events events;
+  Node node = Open("n", events.handler());
+  auto publisher = Open("other").CreatePublisher("t").value();
+  std::promise<void> evicted;
+  int calls = 0;
+  const auto on_message = [&](const BytesMessage&) {
+    if (++calls == 1) return evicted.get_future().wait();
+    throw std::runtime_error("no");
+  };
+  auto subscriber = node.CreateSubscriber("t", {.on_message = on_message}).value();
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(publisher.Publish(AsBytes("x")).ok());
+  v1::NodeEvent event;
+  event.mutable_evicted()->set_reason("test");
+  control_.SendEvent(1, event);
+  events.Await(Kind::kEvicted);
+  evicted.set_value();
+  events.Await(Kind::kCallbackFailed);
 }
 
 TEST_F(EventTest, TellsWhenATopicFallsSilentAndAgainAfterAMessage) {

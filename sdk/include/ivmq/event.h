@@ -22,9 +22,12 @@ struct Event {
     kCallbackFailed,  // a callback or handler of the application threw; its message counts as
                       // delivered
     kDaemonLost,      // links that exist go on; new ones need a new node
-    kDaemonBack,      // another daemon was started: a new node can be opened. Only told to the
-                      // node's own handler
-    kEvicted,         // by an operator
+    kDaemonBack,      // after kDaemonLost or kEvicted: another daemon was started, or a guest's has
+                      // found back to its host; a new node can be opened. Only told to the node's
+                      // own handler
+    kEvicted,         // by an operator, the node or its machine. Nothing new is sent or received;
+                      // what was received can still be read. A new node can be opened at once, if
+                      // only the node was evicted. Only told to the node's own handler
   };
   Kind kind = Kind::kMatched;
   std::string topic;  // or service: of the link, or of whom it happened to; empty: of the node

@@ -244,6 +244,8 @@ TEST_F(QemuTest, SurvivesTheDeathOfControlAndTheEvictionOfAnotherVm) {
   daemon_->Ask("evict-peer 0 2");
   EXPECT_TRUE(daemon_->WaitForEvent("gone 0 2 proof=3"));
   EXPECT_TRUE(b->Answers()) << b->Stderr();
+  b->process().Signal(SIGKILL);
+  EXPECT_TRUE(daemon_->WaitForEvent("gone 0 2 proof=1"));
   daemon_->Ask("crash");
   IvshmemClient client = Join();
   EXPECT_EQ(client.id(), 3);

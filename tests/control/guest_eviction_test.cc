@@ -1,0 +1,95 @@
+// What becomes of a VM, and of a process in it, that an operator evicts.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/control/guest_fixture.h"
+
+namespace ivmq::control {
+namespace {
+
+using broker::GoneProof;
+using testing::HasSubstr;
+using Event = v1::NodeEvent;
+using GuestEvictionTest = GuestFixture;
+
+TEST_F(GuestEvictionTest, EvictsAVm) {
+  Start();
+  EXPECT_EQ(admin_.EvictPeer("test", 0).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(admin_.EvictPeer("test", 5).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(admin_.EvictPeer("other", 1).error_code(), grpc::StatusCode::NOT_FOUND);
+  ASSERT_TRUE(admin_.EvictPeer("test", 1).ok());
+  const auto command = harness_.NextCommand();
+  ASSERT_TRUE(command);
+  EXPECT_EQ(command->kind, broker::KeeperCommandKind::kEvictPeer);
+  EXPECT_EQ(command->peer, 1u);
+  harness_.PeerGone(1, GoneProof::kNone);
+  EXPECT_TRUE(WaitUntil([&] { return admin_.Peers().peers_size() == 1; }));
+  EXPECT_EQ(admin_.EvictPeer("test", 1).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(GuestEvictionTest, WhatAnEvictedVmKnewIsUsedAgainOnceTheVmIsGone) {
+  const uint64_t before = used();
+  Start();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  GuestNode idle(&*agent_);
+  idle.Attach(8);
+  idle.Hello("y");
+  node.Call(PublisherOf("a"));
+  TestNode host = harness_.AttachNode();
+  host.Hello("host");
+  host.Subscribe("a");
+  const v1::LinkUp up = host.NextOf(Event::kLinkUp).link_up();
+  ASSERT_TRUE(admin_.EvictPeer("test", 1).ok());
+  harness_.PeerGone(1, GoneProof::kNone);
+  for (GuestNode* each : {&node, &idle}) {
+    EXPECT_THAT(each->NextOf(Event::kEvicted).evicted().reason(), HasSubstr("machine"));
+    EXPECT_TRUE(each->Finish().ok());
+  }
+  EXPECT_EQ(host.NextOf(Event::kLinkDown).link_down().reason(), v1::LinkDown::EVICTED);
+  host.LinkClosed(up.link_id());
+  // Its stream is open for a moment, but takes no session any more.
+  EXPECT_TRUE(WaitUntil([&] {
+    GuestNode late(&*agent_);
+    late.Attach(9);
+    return late.Finish().error_code() == grpc::StatusCode::UNAVAILABLE;
+  }));
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
+  EXPECT_EQ(admin_.Links().links(0).state(), v1::Link::ORPHANED);
+  harness_.NodeGone(host, GoneProof::kExited);
+  EXPECT_TRUE(WaitUntil([&] { return admin_.Nodes().nodes_size() == 2; }));
+  {
+    // Nobody else gets the ring that it may write to.
+    TestNode both = harness_.AttachNode();
+    both.Hello("both");
+    both.Publish("b");
+    both.Subscribe("b");
+    EXPECT_NE(both.NextOf(Event::kLinkUp).link_up().ring_offset(), up.ring_offset());
+    harness_.NodeGone(both, GoneProof::kExited);
+  }
+  EXPECT_GT(used(), before);
+  harness_.PeerGone(1, GoneProof::kEof);
+  EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
+  EXPECT_EQ(admin_.Nodes().nodes_size(), 0);
+  EXPECT_EQ(admin_.Links().links_size(), 0);
+  EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), 0u);
+}
+
+TEST_F(GuestEvictionTest, AnEvictedNodeOfAGuestIsFreeWhenItsVmIsGone) {
+  const uint64_t before = used();
+  Start();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  const uint64_t id = node.Hello("x");
+  ASSERT_TRUE(admin_.EvictNode(id).ok());
+  EXPECT_TRUE(node.NextOf(Event::kEvicted).has_evicted());
+  EXPECT_TRUE(node.Finish().ok());
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
+  harness_.PeerGone(1, GoneProof::kEof);
+  EXPECT_TRUE(WaitUntil([&] { return used() == before; }));
+  EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace ivmq::control
