@@ -7,14 +7,7 @@
 namespace ivmq::transport {
 namespace {
 
-enum class Kind : uint16_t {
-  kPublishTime = 1,
-  kAttributes = 2,
-  kTraceParent = 3,
-  kDropped = 4,
-  kRequest = 5,
-  kReply = 6
-};
+enum class Kind : uint16_t { kPublishTime = 1, kAttributes = 2, kTraceParent = 3, kDropped = 4 };
 
 constexpr size_t kBlockHeaderBytes = 8;
 constexpr size_t kEntryHeaderBytes = 4;
@@ -23,8 +16,6 @@ constexpr size_t kAttributeHeaderBytes = 4;
 constexpr size_t kPublishTimeBytes = 12;
 constexpr size_t kTraceParentBytes = 26;
 constexpr size_t kDroppedBytes = 8;
-constexpr size_t kRequestBytes = 24;
-constexpr size_t kReplyBytes = 16;
 
 constexpr size_t RoundUp(size_t bytes) { return (bytes + 7) / 8 * 8; }
 constexpr size_t EntryBytes(size_t value) { return RoundUp(kEntryHeaderBytes + value); }
@@ -32,9 +23,8 @@ constexpr size_t EntryBytes(size_t value) { return RoundUp(kEntryHeaderBytes + v
 constexpr size_t kFullestBytes =
     kBlockHeaderBytes + EntryBytes(kPublishTimeBytes) +
     EntryBytes(kMaxAttributes * kAttributeHeaderBytes + kMaxAttributeBytes) +
-    EntryBytes(kTraceParentBytes) + EntryBytes(kDroppedBytes) + EntryBytes(kRequestBytes) +
-    EntryBytes(kReplyBytes);
-static_assert(kFullestBytes == 4488 && kFullestBytes <= kMaxExtensionBytes);
+    EntryBytes(kTraceParentBytes) + EntryBytes(kDroppedBytes);
+static_assert(kFullestBytes == 4432 && kFullestBytes <= kMaxExtensionBytes);
 
 // Well-formed UTF-8 as RFC 3629 has it: shortest form, no surrogates, up to U+10FFFF.
 bool IsUtf8(std::string_view text) {
@@ -190,23 +180,6 @@ ExtensionResult ReadEntry(Kind kind, Reader value, AttributeArray* attributes,
       if (bytes != kDroppedBytes) return ExtensionResult::kBadEntry;
       value.Get(&extension->dropped.emplace());
       return ExtensionResult::kOk;
-    case Kind::kRequest: {
-      if (bytes != kRequestBytes) return ExtensionResult::kBadEntry;
-      RequestInfo& request = extension->request.emplace();
-      uint32_t request_kind = 0;
-      value.Get(&request_kind).Get(&request.id).Get(&request.timeout_ns).Get(&request.credit);
-      if (request_kind > static_cast<uint32_t>(RequestInfo::Kind::kCredit)) {
-        return ExtensionResult::kBadEntry;
-      }
-      request.kind = static_cast<RequestInfo::Kind>(request_kind);
-      return ExtensionResult::kOk;
-    }
-    case Kind::kReply: {
-      if (bytes != kReplyBytes) return ExtensionResult::kBadEntry;
-      ReplyInfo& reply = extension->reply.emplace();
-      value.Get(&reply.flags).Get(&reply.id).Get(&reply.code);
-      return ExtensionResult::kOk;
-    }
   }
   return ExtensionResult::kOk;  // a kind of a later version
 }
@@ -247,8 +220,6 @@ size_t ExtensionBytes(const MessageExtension& extension) {
   }
   if (extension.trace_parent) bytes += EntryBytes(kTraceParentBytes);
   if (extension.dropped) bytes += EntryBytes(kDroppedBytes);
-  if (extension.request) bytes += EntryBytes(kRequestBytes);
-  if (extension.reply) bytes += EntryBytes(kReplyBytes);
   return bytes == 0 ? 0 : kBlockHeaderBytes + bytes;
 }
 
@@ -272,17 +243,6 @@ void EncodeExtension(const MessageExtension& extension, std::span<std::byte> out
   }
   if (extension.dropped) {
     writer.Entry(Kind::kDropped, kDroppedBytes).Put(*extension.dropped).Pad();
-  }
-  if (const auto& request = extension.request) {
-    writer.Entry(Kind::kRequest, kRequestBytes)
-        .Put(request->kind)
-        .Put(request->id)
-        .Put(request->timeout_ns)
-        .Put(request->credit)
-        .Pad();
-  }
-  if (const auto& reply = extension.reply) {
-    writer.Entry(Kind::kReply, kReplyBytes).Put(reply->flags).Put(reply->id).Put(reply->code).Pad();
   }
 }
 
@@ -322,7 +282,7 @@ ExtensionResult DecodeExtension(std::span<const std::byte> record, AttributeArra
     const size_t padded = EntryBytes(value_bytes) - kEntryHeaderBytes;
     if (kind == 0 || padded > block.left()) return ExtensionResult::kBadEntry;
     const Reader value(block.Take(padded).first(value_bytes));
-    if (kind > static_cast<uint16_t>(Kind::kReply)) continue;
+    if (kind > static_cast<uint16_t>(Kind::kDropped)) continue;
     if ((seen >> kind & 1) != 0) return ExtensionResult::kDuplicate;
     seen |= uint64_t{1} << kind;
     const ExtensionResult result = ReadEntry(static_cast<Kind>(kind), value, attributes, extension);

@@ -18,8 +18,6 @@
 //      2      -  attributes     of each: u16 bytes of key, u16 bytes of value, key, value
 //      3     26  traceparent    u8 version, 16 bytes trace id, 8 bytes span id, u8 flags
 //      4      8  dropped        u64 messages that this link dropped right before this one
-//      5     24  request        u32 kind, u64 id, u64 timeout in ns, u32 credit
-//      6     16  reply          u32 flags, u64 id, i32 code
 #ifndef IVMQ_TRANSPORT_MESSAGE_EXTENSION_H_
 #define IVMQ_TRANSPORT_MESSAGE_EXTENSION_H_
 
@@ -37,7 +35,7 @@ namespace ivmq::transport {
 inline constexpr size_t kMaxAttributes = 64;
 // Keys and values of all attributes together.
 inline constexpr size_t kMaxAttributeBytes = 4096;
-// What a decoder takes: more than today's entries can fill (4488), so that new kinds have room.
+// What a decoder takes: more than today's entries can fill (4432), so that new kinds have room.
 inline constexpr size_t kMaxExtensionBytes = 8192;
 
 struct PublishTime {
@@ -63,40 +61,12 @@ struct TraceParent {
   friend bool operator==(const TraceParent&, const TraceParent&) = default;
 };
 
-struct RequestInfo {
-  enum class Kind : uint32_t {
-    kRequest = 0,  // the message is the request
-    kCancel = 1,   // nobody waits for the replies any more
-    kCredit = 2    // the client can take `credit` replies more
-  };
-  Kind kind = Kind::kRequest;
-  uint64_t id = 0;          // chosen by the client
-  uint64_t timeout_ns = 0;  // from when it is received; 0: none
-  uint32_t credit = 0;
-
-  friend bool operator==(const RequestInfo&, const RequestInfo&) = default;
-};
-
-struct ReplyInfo {
-  static constexpr uint32_t kMore = 1;       // another reply follows
-  static constexpr uint32_t kEnd = 2;        // the replies end here; the message is empty
-  static constexpr uint32_t kErrorText = 4;  // the message is the text of the error `code`
-
-  uint64_t id = 0;   // of the request
-  int32_t code = 0;  // 0, or a Code
-  uint32_t flags = 0;
-
-  friend bool operator==(const ReplyInfo&, const ReplyInfo&) = default;
-};
-
 // What an extension says. Empty members are not in it.
 struct MessageExtension {
   std::optional<PublishTime> publish_time;
   std::span<const Attribute> attributes;
   std::optional<TraceParent> trace_parent;
   std::optional<uint64_t> dropped;
-  std::optional<RequestInfo> request;
-  std::optional<ReplyInfo> reply;
 };
 
 // Whether these attributes may be sent: INVALID_ARGUMENT, saying what was asked and what is
