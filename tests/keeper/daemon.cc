@@ -161,7 +161,7 @@ std::string Daemon::Ask(const std::string& request) const {
 }
 
 bool Daemon::WaitForEvent(const std::string& event) const {
-  return WaitUntil([&] { return Ask("events").find(event) != std::string::npos; });
+  return WaitUntil([&] { return Ask("seen " + event) == "yes\n"; });
 }
 
 }  // namespace ivmq::broker

@@ -2,6 +2,7 @@
 // to the admin socket. One request a line, each answered by lines that end with ".":
 //
 //   events               the latest events, one a line
+//   seen TEXT            "yes" if that is anywhere in its events, from the first to the last
 //   evict-peer R ID      evict-node R CONNECTION
 //   ring R PEER VECTOR   rings that doorbell as the host
 //   crash                dies by SIGKILL
@@ -184,7 +185,8 @@ class FakeControl {
       operators_.erase(fd);
       return;
     }
-    std::istringstream words(std::string(text, static_cast<size_t>(size)));
+    const std::string request(text, static_cast<size_t>(size));
+    std::istringstream words(request);
     std::string verb;
     KeeperCommand command{};
     uint64_t which = 0;
@@ -192,6 +194,9 @@ class FakeControl {
     std::string answer;
     if (verb == "events") {
       answer = log_.substr(log_.size() - std::min(log_.size(), kLongestAnswer));
+    } else if (verb == "seen") {
+      const bool seen = log_.find(request.substr(verb.size() + 1)) != std::string::npos;
+      answer = seen ? "yes\n" : "no\n";
     } else if (verb == "evict-peer") {
       command.kind = KeeperCommandKind::kEvictPeer;
       command.peer = static_cast<uint32_t>(which);
