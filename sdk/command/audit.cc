@@ -88,15 +88,13 @@ std::vector<std::string> AuditLines(const v1::LinkAudit& audit) {
 int RunAudit(const CommandLine& line) {
   const transport::Result<std::unique_ptr<AdminClient>> admin =
       AdminClient::Connect(line.admin_socket);
-  if (!admin.ok()) {
-    Complain(admin.status().message());
+  const auto not_audited = [](const transport::Status& status) {
+    Complain("nothing was audited: " + status.message());
     return kFailed;
-  }
+  };
+  if (!admin.ok()) return not_audited(admin.status());
   const auto response = admin.value()->Audit(line.realm, line.topic);
-  if (!response.ok()) {
-    Complain(response.status().message());
-    return kFailed;
-  }
+  if (!response.ok()) return not_audited(response.status());
   int exit_code = kDone;
   for (const v1::LinkAudit& audit : response.value().links()) {
     if (line.json) {

@@ -136,6 +136,10 @@ TEST(NoDaemonTest, SaysWhereItLookedAndWhatToDo) {
     EXPECT_EQ(finished.exit_code, 1) << subcommand;
     EXPECT_THAT(finished.err, HasSubstr("/nowhere/admin.sock")) << subcommand;
     EXPECT_THAT(finished.err, HasSubstr("start it")) << subcommand;
+    // Its status is that of an audit that found something wrong.
+    if (subcommand == std::string("audit")) {
+      EXPECT_THAT(finished.err, HasSubstr("nothing was audited: "));
+    }
   }
   const Finished sub = RunIvmq({"--node-socket", "/nowhere/node.sock", "sub", "topic"});
   EXPECT_EQ(sub.exit_code, 1);
