@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <grp.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -63,6 +64,19 @@ Status CheckSocketPath(std::string_view setting, const std::string& path,
     return Invalid(fmt::format("{} {}: the path is given twice", setting, path));
   }
   return {};
+}
+
+// Whether the sockets that nobody named have a place.
+Status CheckDefaultSockets(const ConfigText& text, const Machine& machine) {
+  const auto lacks = [](const RealmText& realm) {
+    return realm.vm_sockets.empty() || !realm.node_socket;
+  };
+  const bool needed = !text.admin_socket || (text.realms.empty() && lacks(text.realm)) ||
+                      std::any_of(text.realms.begin(), text.realms.end(), lacks);
+  if (!needed || machine.no_sockets.empty()) return {};
+  return Invalid(
+      fmt::format("sockets: {}; set it, or give --vm-socket, --node-socket and --admin-socket",
+                  machine.no_sockets));
 }
 
 // The realm "default" has the short names, so that nothing need be set on either side.
@@ -164,7 +178,11 @@ Machine Machine::ThisOne() {
   } else if (runtime != nullptr && *runtime != '\0') {
     machine.socket_directory = std::string(runtime) + "/ivmq";
   } else {
-    machine.socket_directory = fmt::format("/run/user/{}/ivmq", geteuid());
+    const std::string usual = fmt::format("/run/user/{}", geteuid());
+    machine.socket_directory = usual + "/ivmq";
+    if (access(usual.c_str(), W_OK) != 0) {
+      machine.no_sockets = "XDG_RUNTIME_DIR is not set, and " + usual + " is no place for them";
+    }
   }
   return machine;
 }
@@ -193,6 +211,7 @@ Result<ConfigText> Merge(ConfigText file, const ConfigText& flags) {
 }
 
 Result<KeeperConfig> Resolve(const ConfigText& text, const Machine& machine) {
+  if (Status status = CheckDefaultSockets(text, machine); !status.ok()) return status;
   KeeperConfig config;
   std::set<std::string> names;
   std::set<std::string> paths;

@@ -63,6 +63,7 @@ struct KeeperConfig {
 struct Machine {
   uint64_t available_bytes = 0;  // 0 unknown: not checked
   std::string socket_directory;
+  std::string no_sockets = {};  // why they cannot be there; empty if they can
 
   static Machine ThisOne();
 };

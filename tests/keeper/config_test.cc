@@ -197,5 +197,22 @@ TEST(ConfigTest, MistakesInAFileAreNamedWithLineAndColumn) {
   }
 }
 
+TEST(ConfigTest, NamesTheFlagsWhereSocketsHaveNoPlace) {
+  Machine machine = kMachine;
+  machine.no_sockets = "XDG_RUNTIME_DIR is not set";
+  ConfigText text;
+  const auto refused = [&] { return Resolve(text, machine).status().message(); };
+  for (const char* part : {"XDG_RUNTIME_DIR", "--vm-socket", "--node-socket", "--admin-socket"}) {
+    EXPECT_THAT(refused(), HasSubstr(part));
+  }
+  text.realm.vm_sockets = {"/tmp/vm"};
+  text.realm.node_socket = "/tmp/node";
+  EXPECT_THAT(refused(), HasSubstr("--admin-socket"));
+  text.admin_socket = "/tmp/admin";
+  EXPECT_TRUE(Resolve(text, machine).ok());
+  text.realm.node_socket.reset();
+  EXPECT_THAT(refused(), HasSubstr("--node-socket"));
+}
+
 }  // namespace
 }  // namespace ivmq::broker
