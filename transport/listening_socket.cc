@@ -53,6 +53,7 @@ void ListeningSocket::Close() {
   if (!path_.empty() && lstat(path_.c_str(), &there) == 0 && there.st_dev == device_ &&
       there.st_ino == inode_) {
     unlink(path_.c_str());
+    RemoveStartersLock(path_);
   }
   path_.clear();
   fd_.Reset();

@@ -18,7 +18,8 @@ struct SocketAccess {
   std::optional<gid_t> group;
 };
 
-// A listening UNIX socket whose path goes with it. One thread at a time.
+// A listening UNIX socket whose path, and the lock file beside it, go with it. One thread at a
+// time.
 class ListeningSocket {
  public:
   ListeningSocket() = default;

@@ -21,6 +21,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kLockPatience{10};
+// A daemon that ends leaves the file to a starter that holds it for longer.
+constexpr std::chrono::milliseconds kUnlockPatience{200};
 
 int KernelType(UnixSocketType type) {
   return type == UnixSocketType::kStream ? SOCK_STREAM : SOCK_SEQPACKET;
@@ -51,23 +53,35 @@ int ConnectTo(int fd, const sockaddr_un& address) {
 
 void PauseMilliseconds(int milliseconds) { ::poll(nullptr, 0, milliseconds); }
 
+std::string LockOf(const std::string& path) { return path + ".lock"; }
+
+// Whoever held the lock last may have removed the file: then others lock another one.
+bool IsAt(int lock, const std::string& lock_path) {
+  struct stat held {};
+  struct stat there {};
+  return ::fstat(lock, &held) == 0 && ::lstat(lock_path.c_str(), &there) == 0 &&
+         held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+}
+
 // Held while a starter looks, unlinks and binds.
-Result<UniqueFd> LockStarters(const std::string& path) {
-  const std::string lock_path = path + ".lock";
-  UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!lock) return ErrnoStatus(errno, "cannot open the lock file " + lock_path);
-  const Clock::time_point deadline = Clock::now() + kLockPatience;
-  while (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+Result<UniqueFd> LockStarters(const std::string& path, std::chrono::milliseconds patience) {
+  const std::string lock_path = LockOf(path);
+  const Clock::time_point deadline = Clock::now() + patience;
+  for (;;) {
+    UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!lock) return ErrnoStatus(errno, "cannot open the lock file " + lock_path);
+    const bool locked = ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0;
+    if (locked && IsAt(lock.get(), lock_path)) return lock;
+    if (locked) continue;
     if (errno != EWOULDBLOCK && errno != EINTR) {
       return ErrnoStatus(errno, "cannot lock " + lock_path);
     }
     if (Clock::now() >= deadline) {
-      return Status(Code::kUnavailable,
-                    "another process has been holding " + lock_path + " for 10 s; is it stuck?");
+      return Status(Code::kUnavailable, "another process has been holding " + lock_path + " for " +
+                                            std::to_string(patience.count()) + " ms; is it stuck?");
     }
     PauseMilliseconds(10);
   }
-  return lock;
 }
 
 pid_t PidInLock(int lock) {
@@ -121,29 +135,45 @@ Status ClearPath(const std::string& path, const sockaddr_un& address, UnixSocket
   return Status();
 }
 
+// REQUIRES: the starters' lock is held.
+Result<UniqueFd> Bind(const std::string& path, const sockaddr_un& address, UnixSocketType type,
+                      mode_t mode, int backlog) {
+  Result<UniqueFd> fd = NewSocket(KernelType(type));
+  if (!fd.ok()) return fd;
+  const int listener = fd.value().get();
+  if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof(sockaddr_un)) != 0) {
+    return ErrnoStatus(errno, "cannot bind " + path);
+  }
+  // Nobody gets in before listen(), so the mode is never wider than asked for.
+  if (::chmod(path.c_str(), mode) != 0) return ErrnoStatus(errno, "cannot set the mode of " + path);
+  if (::listen(listener, backlog) != 0) return ErrnoStatus(errno, "cannot listen on " + path);
+  return fd;
+}
+
 }  // namespace
 
 Result<UniqueFd> ListenUnix(const std::string& path, UnixSocketType type, mode_t mode,
                             int backlog) {
   const Result<sockaddr_un> address = AddressOf(path);
   if (!address.ok()) return address.status();
-  const Result<UniqueFd> lock = LockStarters(path);
+  const Result<UniqueFd> lock = LockStarters(path, kLockPatience);
   if (!lock.ok()) return lock.status();
-  if (Status status = ClearPath(path, address.value(), type, lock.value().get()); !status.ok()) {
-    return status;
+  const Status clear = ClearPath(path, address.value(), type, lock.value().get());
+  Result<UniqueFd> fd =
+      clear.ok() ? Bind(path, address.value(), type, mode, backlog) : Result<UniqueFd>(clear);
+  if (fd.ok()) {
+    NotePidInLock(lock.value().get());
+  } else if (PidInLock(lock.value().get()) == 0) {
+    ::unlink(LockOf(path).c_str());
   }
-  Result<UniqueFd> fd = NewSocket(KernelType(type));
-  if (!fd.ok()) return fd;
-  const int listener = fd.value().get();
-  if (::bind(listener, reinterpret_cast<const sockaddr*>(&address.value()), sizeof(sockaddr_un)) !=
-      0) {
-    return ErrnoStatus(errno, "cannot bind " + path);
-  }
-  // Nobody gets in before listen(), so the mode is never wider than asked for.
-  if (::chmod(path.c_str(), mode) != 0) return ErrnoStatus(errno, "cannot set the mode of " + path);
-  if (::listen(listener, backlog) != 0) return ErrnoStatus(errno, "cannot listen on " + path);
-  NotePidInLock(lock.value().get());
   return fd;
+}
+
+void RemoveStartersLock(const std::string& path) {
+  const Result<UniqueFd> lock = LockStarters(path, kUnlockPatience);
+  if (!lock.ok()) return;
+  const pid_t last = PidInLock(lock.value().get());
+  if (last == 0 || last == ::getpid()) ::unlink(LockOf(path).c_str());
 }
 
 Result<UniqueFd> ConnectUnix(const std::string& path, UnixSocketType type,

@@ -23,9 +23,13 @@ enum class UnixSocketType { kStream, kSeqpacket };
 // A socket that somebody listens on is refused (ALREADY_EXISTS, naming the pid), one that nobody
 // holds any more is replaced, and so is nothing else: a file that is no socket is refused. To
 // look, no connection is made, so a live server of ours never notices. `path`.lock serialises
-// starters; it holds the pid of the last listener and stays behind, empty of meaning.
+// starters and holds the pid of the last listener; without one it is removed.
 Result<UniqueFd> ListenUnix(const std::string& path, UnixSocketType type, mode_t mode = 0660,
                             int backlog = 128);
+
+// Once the listener that this process had at `path` has gone: removes its `path`.lock, unless
+// another starter is at it or has listened there since.
+void RemoveStartersLock(const std::string& path);
 
 // One attempt to connect, without blocking for longer than until `deadline` (a listener whose
 // backlog is full is tried again). NOT_FOUND: no such path. UNAVAILABLE: nobody listens.

@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <thread>
+#include <vector>
 
 namespace ivmq::transport {
 namespace {
@@ -31,8 +34,30 @@ TEST_F(ListeningSocketTest, TakesItsPathAway) {
   const std::string path = folder_ + "/a.sock";
   ListeningSocket socket = Open(path).value();
   EXPECT_TRUE(std::filesystem::exists(path));
+  EXPECT_EQ(Open(path).status().code(), Code::kAlreadyExists);
+  EXPECT_TRUE(std::filesystem::exists(path + ".lock"));
   socket.Close();
-  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+}
+
+TEST_F(ListeningSocketTest, NeverLetsTwoListenThoughLockFilesComeAndGo) {
+  const std::string path = folder_ + "/a.sock";
+  std::atomic<int> listening = 0;
+  std::atomic<int> started = 0;
+  std::vector<std::thread> starters;
+  for (int i = 0; i < 8; ++i) {
+    starters.emplace_back([&] {
+      while (started < 500) {
+        auto socket = Open(path);
+        if (!socket.ok()) continue;
+        ++started;
+        EXPECT_EQ(++listening, 1);
+        --listening;
+      }
+    });
+  }
+  for (std::thread& starter : starters) starter.join();
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
 }
 
 TEST_F(ListeningSocketTest, LeavesAloneWhatAnotherHasBoundThereSince) {

@@ -96,6 +96,7 @@ TEST_P(UnixSocketTest, ReplacesNothingThatIsNoSocket) {
   EXPECT_EQ(listener.status().code(), Code::kAlreadyExists);
   EXPECT_THAT(listener.status().message(), HasSubstr("no socket"));
   EXPECT_EQ(std::filesystem::file_size(path_), 8U);
+  EXPECT_FALSE(std::filesystem::exists(path_ + ".lock"));
 }
 
 TEST_P(UnixSocketTest, RefusesPathsOutsideTheKernelsBounds) {
