@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sdk/node/convert.h"
+#include "sdk/node/counter_pieces.h"
 #include "sdk/node/defaults.h"
 #include "sdk/node/wire_text.h"
 #include "sdk/threads/handler_scope.h"
@@ -167,6 +168,10 @@ void NodeImpl::AskForTime() {
   session_->Ask(&request, [this, asked](const v1::NodeEvent& answer, bool) {
     if (answer.has_clock_reading()) clock_.Answer(answer.clock_reading().realm_time_ns(), asked);
   });
+}
+
+void NodeImpl::Post(const v1::NodeRequest& request) {
+  SendInPieces(request, [this](const v1::NodeRequest& piece) { session_->Post(piece); });
 }
 
 Result<uint64_t> NodeImpl::Register(v1::NodeRequest* request, Endpoint* endpoint,

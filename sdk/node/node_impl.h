@@ -64,7 +64,7 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   // endpoint in order. After a failure nothing refers to it. Null types: it has none to describe.
   Result<uint64_t> Register(v1::NodeRequest* request, Endpoint* endpoint,
                             const Types* types = nullptr);
-  void Post(const v1::NodeRequest& request) { session_->Post(request); }
+  void Post(const v1::NodeRequest& request);
   // That endpoint is about to leave: control will not know types from it any more. To be called
   // before it says so to control. Not with its mutex held.
   void ForgetTypes(uint64_t endpoint_id);
