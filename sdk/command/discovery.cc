@@ -1,15 +1,19 @@
 #include "sdk/command/discovery.h"
 
+#include <fmt/core.h>
 #include <ivmq/ivmq.h>
 #include <poll.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <utility>
+
+#include "sdk/command/output.h"
 
 namespace ivmq::command {
 namespace {
@@ -28,6 +32,12 @@ std::string UpperCase(std::string text) {
                  [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return text;
 }
+
+// Members of the messages below that Node::Discovery does not have; none is the first of its
+// message.
+constexpr std::array<const char*, 10> kUntold = {
+    "pid",     "uid",          "vector",           "socket",      "interrupts",
+    "boot_id", "connected_ms", "heartbeat_age_ms", "sdk_version", "links"};
 
 v1::Peer ToPeer(const Node::Discovery& found) {
   v1::Peer peer;
@@ -132,7 +142,30 @@ bool IsWanted(const v1::DiscoveryEvent& event, const WatchOptions& what) {
   }
 }
 
+// A peer's nodes are those that were told, but for the command's own.
+void CountNodes(Snapshot* snapshot) {
+  for (v1::Peer& peer : snapshot->peers) {
+    const auto count =
+        std::count_if(snapshot->nodes.begin(), snapshot->nodes.end(),
+                      [&](const v1::Node& node) { return node.peer_id() == peer.peer_id(); });
+    peer.set_nodes(static_cast<uint32_t>(count));
+  }
+}
+
 }  // namespace
+
+std::string ToldJsonLine(const google::protobuf::Message& told) {
+  std::string json = ToJsonLine(told);
+  for (const char* member : kUntold) {
+    // No text can hold this: its quotes would be escaped.
+    const std::string name = fmt::format(",\"{}\":", member);
+    const size_t start = json.find(name);
+    if (start != std::string::npos) {
+      json.erase(start, json.find_first_of(",}", start + name.size()) - start);
+    }
+  }
+  return json;
+}
 
 Result<Snapshot> TakeSnapshot(const std::string& node_socket) {
   ivmq::Result<Node> node = Node::Open({.name = "ivmq", .socket_path = node_socket});
@@ -162,6 +195,7 @@ Result<Snapshot> TakeSnapshot(const std::string& node_socket) {
     return transport::Status(transport::Code::kDeadlineExceeded,
                              "ivmqd did not list what there is within 5 s");
   }
+  CountNodes(&collected->snapshot);
   return collected->snapshot;
 }
 

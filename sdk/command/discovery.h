@@ -24,6 +24,9 @@ struct Snapshot {
 // All that exists now, but for this process itself.
 transport::Result<Snapshot> TakeSnapshot(const std::string& node_socket);
 
+// One line of JSON, without the members that a node socket tells nothing of.
+std::string ToldJsonLine(const google::protobuf::Message& told);
+
 // Hands every event to `on_event`, on a thread of its own, until `stop_fd` is readable (OK) or the
 // daemon goes away (UNAVAILABLE).
 transport::Status WatchDiscovery(const std::string& node_socket, const WatchOptions& what,

@@ -159,19 +159,21 @@ void NodeTable::Add(const v1::Node& node) {
               node.sdk_version().empty() ? "-" : node.sdk_version()});
 }
 
-TopicTable::TopicTable()
-    : table_(
+TopicTable::TopicTable(bool links_known)
+    : links_known_(links_known),
+      table_(
           {{"TOPIC"}, {"REALM"}, {"TYPE"}, {"PUBS", kRight}, {"SUBS", kRight}, {"LINKS", kRight}}) {
 }
 
 void TopicTable::Add(const v1::Topic& topic) {
   table_.Add({topic.name(), topic.realm(), topic.type_name().empty() ? "bytes" : topic.type_name(),
               std::to_string(topic.publishers()), std::to_string(topic.subscribers()),
-              std::to_string(topic.links())});
+              links_known_ ? std::to_string(topic.links()) : "-"});
 }
 
-ServiceTable::ServiceTable()
-    : table_({{"SERVICE"},
+ServiceTable::ServiceTable(bool links_known)
+    : links_known_(links_known),
+      table_({{"SERVICE"},
               {"REALM"},
               {"REQUEST"},
               {"REPLY"},
@@ -183,7 +185,8 @@ void ServiceTable::Add(const v1::Service& service) {
   const auto type = [](const std::string& name) { return name.empty() ? "bytes" : name; };
   table_.Add({service.name(), service.realm(), type(service.request_type()),
               type(service.reply_type()), std::to_string(service.servers()),
-              std::to_string(service.clients()), std::to_string(service.links())});
+              std::to_string(service.clients()),
+              links_known_ ? std::to_string(service.links()) : "-"});
 }
 
 LinkTable::LinkTable()

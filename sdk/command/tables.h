@@ -51,21 +51,23 @@ class NodeTable {
 
 class TopicTable {
  public:
-  TopicTable();
+  explicit TopicTable(bool links_known = true);
   void Add(const v1::Topic& topic);
   void Print() const { table_.Print(); }
 
  private:
+  const bool links_known_;
   Table table_;
 };
 
 class ServiceTable {
  public:
-  ServiceTable();
+  explicit ServiceTable(bool links_known = true);
   void Add(const v1::Service& service);
   void Print() const { table_.Print(); }
 
  private:
+  const bool links_known_;
   Table table_;
 };
 

@@ -91,10 +91,11 @@ const std::string& RealmOf(const v1::DiscoveryEvent& event) {
 struct Style {
   bool json = false;
   bool names_realms = false;
+  bool by_node = false;
 };
 
 void PrintEvent(const v1::DiscoveryEvent& event, const Style& style) {
-  if (style.json) return PrintLine(ToJsonLine(event));
+  if (style.json) return PrintLine(style.by_node ? ToldJsonLine(event) : ToJsonLine(event));
   const auto now = std::chrono::system_clock::now();
   const std::string time = fmt::format("{:%H:%M:%S}", fmt::localtime(now));
   if (event.kind() == v1::DiscoveryEvent::SNAPSHOT_DONE) {
@@ -115,9 +116,10 @@ int WatchByNode(const CommandLine& line) {
     const uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(stop.get(), &one, sizeof(one));
   });
+  const Style style{line.json, false, true};
   const Status status =
       WatchDiscovery(line.node_socket, line.watch, stop.get(),
-                     [&](const v1::DiscoveryEvent& event) { PrintEvent(event, {line.json}); });
+                     [&](const v1::DiscoveryEvent& event) { PrintEvent(event, style); });
   if (status.ok()) return kDone;
   Complain(status.message());
   return kFailed;

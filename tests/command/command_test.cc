@@ -21,8 +21,10 @@ namespace {
 using google::protobuf::Struct;
 using test::Child;
 using test::WaitUntil;
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 using CommandTest = CommandFixture;
 
@@ -213,6 +215,30 @@ TEST_F(CommandTest, ListsThroughTheNodeSocketWhereThereIsNoAdminSocket) {
   EXPECT_EQ(seen.name(), "seen");
   EXPECT_EQ(run("nodes").Lines().size(), 1U);  // without the command itself
   EXPECT_EQ(ParseJson<v1::Topic>(run("topics").Lines().at(0)).name(), "seen.topic");
+}
+
+TEST_F(CommandTest, SaysNothingOfWhatANodeSocketDoesNotTell) {
+  Node node = Open("a");
+  Node other = Open(R"(b,"pid":1)");
+  auto publisher = node.CreatePublisher("t").value();
+  auto subscriber = other.CreateSubscriber("t").value();
+  const auto run = [&](const std::string& list, bool json) {
+    std::vector<std::string> arguments{"--node-socket", daemon_.node_socket(), list};
+    if (json) arguments.push_back("--json");
+    return RunIvmq(arguments).Lines();
+  };
+  EXPECT_EQ(run("peers", true).at(0),
+            R"({"peer_id":0,"realm":"default","state":"READY","nodes":2})");
+  EXPECT_THAT(run("peers", false).at(1), ContainsRegex("^ *0 +default +host +2 +interrupts +-"));
+  EXPECT_EQ(run("topics", true).at(0), R"({"name":"t","realm":"default","type_name":"",)"
+                                       R"("publishers":1,"subscribers":1})");
+  EXPECT_THAT(run("topics", false).at(1), ContainsRegex("^t +default +bytes +1 +1 +-$"));
+  const std::vector<std::string> nodes = run("nodes", true);
+  ASSERT_EQ(nodes.size(), 2U);
+  EXPECT_THAT(nodes[1], HasSubstr(R"("name":"b,\"pid\":1","realm")"));
+  for (const std::string& each : nodes) {
+    EXPECT_THAT(each, Not(ContainsRegex(",\"(pid|uid|vector|connected_ms|sdk_version)\":")));
+  }
 }
 
 TEST_F(CommandTest, WatchesWhatComesAndGoes) {
