@@ -3,9 +3,11 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "broker/control/describe.h"
+#include "broker/control/link_lifecycle.h"
 #include "broker/control/topic_name.h"
 #include "broker/control/version.h"
 
@@ -46,6 +48,13 @@ void AddLinks(const RealmState& state, const std::string& topic, v1::ListLinksRe
     // Of a side that does not answer the ring itself knows more than its last word.
     if (!counters->publisher_answered()) {
       counters->set_published(std::max(counters->published(), ring.published_least));
+    }
+    // A subscriber has read nothing since its ring moved, if that says all that it has read.
+    const bool ring_says = counters->delivered() <= ring.released;
+    if (IsActive(link.progress.subscriber) && (!counters->subscriber_answered() || ring_says)) {
+      const auto age = std::chrono::floor<std::chrono::milliseconds>(Clock::now() - link.read_at);
+      counters->set_read_age_ms(
+          std::max(counters->read_age_ms(), static_cast<uint64_t>(age.count())));
     }
     if (!counters->subscriber_answered()) {
       counters->set_delivered(std::max(counters->delivered(), ring.released));

@@ -56,6 +56,7 @@ void Control::Fail(const std::string& why) {
 
 void Control::Tick() {
   for (const auto& [index, watch] : watches_) watch->OnTick();
+  for (const auto& [index, realm] : realms_) realm->state.NoteReads();
   tick_.Set(std::chrono::seconds(1), [this] { Tick(); });
 }
 

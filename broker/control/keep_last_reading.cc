@@ -107,4 +107,10 @@ RingReading ReadKeepLast(std::span<std::byte> region, uint64_t offset, uint64_t 
   return reading;
 }
 
+uint64_t ReadKeepLastReleased(std::span<std::byte> region, uint64_t offset, uint64_t depth,
+                              uint64_t max_message_bytes) {
+  const auto slots = transport::KeepLastInRegion(region, offset, depth, max_message_bytes);
+  return slots.ok() ? Atomics::LoadRelaxed(slots.value().descriptor->released) : 0;
+}
+
 }  // namespace ivmq::control

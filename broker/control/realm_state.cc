@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "broker/control/describe.h"
+#include "broker/control/ring_reading.h"
 
 namespace ivmq::control {
 
@@ -23,6 +24,20 @@ int RealmState::DoorbellFd(uint32_t peer, uint32_t vector) const {
   const auto found = peers.find(peer);
   if (found == peers.end() || vector >= found->second.doorbells.size()) return -1;
   return found->second.doorbells[vector]->get();
+}
+
+void RealmState::NoteReads() {
+  for (const auto& [id, link] : directory.links()) {
+    const Agreement& agreed = link.agreed;
+    const uint64_t released =
+        agreed.has_slots() ? ReadKeepLastReleased(device->region(), link.ring_offset, agreed.depth,
+                                                  agreed.max_message_bytes)
+                           : ReadReleased(device->region(), link.ring_offset, agreed.ring_bytes);
+    if (released == link.released) continue;
+    Link* const mine = directory.FindLink(id);
+    mine->released = released;
+    mine->read_at = Clock::now();
+  }
 }
 
 LinkLook RealmState::LookAt(const Link& link) const {

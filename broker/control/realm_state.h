@@ -40,6 +40,8 @@ struct RealmState {
 
   // The counters as they were last told, and the ring as it is.
   LinkLook LookAt(const Link& link) const;
+  // Once a second: sees which subscribers have read since.
+  void NoteReads();
 
   // Tell the watchers. Cost nothing while nobody watches.
   void Tell(v1::DiscoveryEvent::Kind kind, const Peer& peer) const;

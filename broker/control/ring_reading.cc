@@ -168,4 +168,9 @@ RingReading ReadRing(std::span<std::byte> region, uint64_t ring_offset, uint64_t
   return reading;
 }
 
+uint64_t ReadReleased(std::span<std::byte> region, uint64_t ring_offset, uint64_t ring_bytes) {
+  const auto ring = transport::RingInRegion(region, ring_offset, ring_bytes);
+  return ring.ok() ? Atomics::LoadRelaxed(ring.value().descriptor->records_released) : 0;
+}
+
 }  // namespace ivmq::control

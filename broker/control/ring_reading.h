@@ -33,9 +33,14 @@ struct RingReading {
 // ring, each word loaded once and checked, nothing written. Any thread.
 RingReading ReadRing(std::span<std::byte> region, uint64_t ring_offset, uint64_t ring_bytes);
 
+// The records that its consumer has released, and no more: one word. 0 where there is no ring.
+uint64_t ReadReleased(std::span<std::byte> region, uint64_t ring_offset, uint64_t ring_bytes);
+
 // The same for a slot ring (KEEP_LAST).
 RingReading ReadKeepLast(std::span<std::byte> region, uint64_t offset, uint64_t depth,
                          uint64_t max_message_bytes);
+uint64_t ReadKeepLastReleased(std::span<std::byte> region, uint64_t offset, uint64_t depth,
+                              uint64_t max_message_bytes);
 
 }  // namespace ivmq::control
 

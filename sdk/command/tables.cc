@@ -64,9 +64,9 @@ std::string LinkStateText(const v1::Link& link) {
   if (!link.reason().empty()) text += ": " + link.reason();
   const v1::LinkCounters& counters = link.counters();
   const uint64_t settled = counters.delivered() + counters.dropped_full() + counters.overwritten();
-  if (counters.subscriber_answered() && counters.published() > settled &&
-      counters.read_age_ms() >= kStoppedReadingMs) {
-    text += fmt::format(", last read {} ago", HumanDuration(counters.read_age_ms()));
+  if (counters.published() > settled && counters.read_age_ms() >= kStoppedReadingMs) {
+    text += fmt::format(", last read {} ago{}", HumanDuration(counters.read_age_ms()),
+                        counters.subscriber_answered() ? "" : ", does not answer");
   }
   return text;
 }

@@ -14,11 +14,13 @@
 #include "tests/command/command_fixture.h"
 #include "tests/command/run_command.h"
 #include "tests/sdk/daemon.h"
+#include "tests/sdk/texts.h"
 
 namespace ivmq::command {
 namespace {
 
 using google::protobuf::Struct;
+using test::AsBytes;
 using test::Child;
 using test::WaitUntil;
 using testing::ContainsRegex;
@@ -238,6 +240,29 @@ TEST_F(CommandTest, SaysNothingOfWhatANodeSocketDoesNotTell) {
   EXPECT_THAT(nodes[1], HasSubstr(R"("name":"b,\"pid\":1","realm")"));
   for (const std::string& each : nodes) {
     EXPECT_THAT(each, Not(ContainsRegex(",\"(pid|uid|vector|connected_ms|sdk_version)\":")));
+  }
+}
+
+TEST_F(CommandTest, NamesASubscriberThatIsStoppedAndSinceWhenItReadsNothing) {
+  for (const char* qos : {"--reliable", "--keep-last=4"}) {
+    const Child sub = Start({"sub", "t", qos});
+    Node node = Open("teller");
+    auto publisher = node.CreatePublisher("t").value();
+    ASSERT_TRUE(publisher.WaitForSubscribers(1, std::chrono::minutes(1)).ok());
+    sub.Stop();
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(publisher.Publish(AsBytes("x")).ok());
+    publisher.Flush();
+    std::string links;
+    const auto shows = [&](const std::string& what) {
+      return WaitUntil([&] {
+        links = Run({"links", "--topic", "t"}).out;
+        return links.find(what) != std::string::npos;
+      });
+    };
+    EXPECT_TRUE(shows("s ago, does not answer ")) << links;
+    EXPECT_THAT(links, ContainsRegex(" ivmq-sub@0 .*, last read [0-9]+s ago, does not answer "));
+    sub.Signal(SIGCONT);
+    EXPECT_TRUE(shows("  up  ")) << links;
   }
 }
 

@@ -20,6 +20,8 @@ TEST(TablesTest, SaysForHowLongASubscriberHasLeftMessagesUnread) {
   EXPECT_EQ(LinkStateText(link), "up");
   counters->set_overwritten(2);
   counters->set_subscriber_answered(false);
+  EXPECT_EQ(LinkStateText(link), "up, last read 12s ago, does not answer");
+  counters->set_read_age_ms(0);  // it has left
   EXPECT_EQ(LinkStateText(link), "up");
   link.set_state(v1::Link::CLOSING);
   link.set_reason("one side died");
