@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ivmq/v1/admin.pb.h"
 #include "tests/command/run_command.h"
 #include "tests/sdk/daemon.h"
 
@@ -35,9 +36,24 @@ class CommandFixture : public testing::Test {
   std::string Sockets() const {
     return "--node-socket " + daemon_.node_socket() + " --admin-socket " + daemon_.admin_socket();
   }
+  // By the shell: `words` may have quotes and redirections; `before` are variables.
+  test::Child StartByShell(const std::string& words, const std::string& before = "") const {
+    return test::Child(
+        {"/bin/sh", "-c", before + " exec " + IvmqPath() + " " + Sockets() + " " + words});
+  }
   Node Open(const std::string& name) const {
     return Node::Open({.name = name, .socket_path = daemon_.node_socket(), .timeout = kPatience})
         .value();
+  }
+  // The link to the only subscriber of the topic.
+  v1::Link LinkOf(const std::string& topic) const {
+    v1::Link link;
+    EXPECT_TRUE(test::WaitUntil([&] {
+      const auto lines = Run({"links", "--topic", topic, "--json"}).Lines();
+      if (lines.size() == 1) link = ParseJson<v1::Link>(lines[0]);
+      return link.state() == v1::Link::UP;
+    }));
+    return link;
   }
 
   test::Daemon daemon_;

@@ -66,9 +66,8 @@ TEST_F(RequestReplyTest, EchoesWhatWasAsked) {
 }
 
 TEST_F(RequestReplyTest, RunsACommandForEachRequest) {
-  Child reply({"/bin/sh", "-c",
-               "IVMQ_SERVICE=old IVMQ_CLIENT=old exec " + IvmqPath() + " " + Sockets() +
-                   " reply s --command 'tr a-z A-Z; echo -$IVMQ_SERVICE-$IVMQ_CLIENT'"});
+  Child reply = StartByShell("reply s --command 'tr a-z A-Z; echo -$IVMQ_SERVICE-$IVMQ_CLIENT'",
+                             "IVMQ_SERVICE=old IVMQ_CLIENT=old");
   const auto got = ParseJson<Struct>(
       RunIvmq(WithSockets({"--json", "request", "s", "loud", "--wait", "1", "--timeout", "60"}))
           .Lines()

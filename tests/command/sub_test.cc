@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "ivmq/v1/admin.pb.h"
 #include "tests/command/command_fixture.h"
 #include "tests/sdk/texts.h"
 #include "transport/unique_fd.h"
@@ -25,19 +24,7 @@ using test::WaitUntil;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-class SubTest : public CommandFixture {
- protected:
-  // The link to the only subscriber of the topic.
-  v1::Link LinkOf(const std::string& topic) const {
-    v1::Link link;
-    EXPECT_TRUE(WaitUntil([&] {
-      const auto lines = Run({"links", "--topic", topic, "--json"}).Lines();
-      if (lines.size() == 1) link = ParseJson<v1::Link>(lines[0]);
-      return link.state() == v1::Link::UP;
-    }));
-    return link;
-  }
-};
+class SubTest : public CommandFixture {};
 
 TEST_F(SubTest, GetsThePublishersHistoryFirst) {
   Node node = Open("history");
@@ -63,8 +50,7 @@ TEST_F(SubTest, SaysWhereNoHistoryIsKept) {
   // One that fits by a filter, one that does not.
   auto keeper = node.CreatePublisher("u", {.history = History(1)}).value();
   ASSERT_TRUE(keeper.Publish(AsBytes("kept")).ok());
-  Child both(
-      {"/bin/sh", "-c", "exec " + IvmqPath() + " " + Sockets() + " sub '>' --history 1 2>&1"});
+  Child both = StartByShell("sub '>' --history 1 2>&1");
   const std::string lines = both.ReadLine() + "\n" + both.ReadLine() + "\n";
   EXPECT_THAT(lines, HasSubstr("u kept\n"));
   EXPECT_THAT(lines, HasSubstr("ivmq: left out: topic \"t\""));
@@ -98,8 +84,7 @@ TEST_F(SubTest, SaysWhatWasLost) {
   for (const bool json : {false, true}) {
     const std::string topic = json ? "programs" : "people";
     const std::string flags = "--keep-last 1 --count 2" + std::string(json ? " --json" : "");
-    Child sub({"/bin/sh", "-c",
-               "exec " + IvmqPath() + " " + Sockets() + " sub " + topic + " " + flags + " 2>&1"});
+    Child sub = StartByShell("sub " + topic + " " + flags + " 2>&1");
     Node node = Open("fast");
     auto publisher = node.CreatePublisher(topic).value();
     ASSERT_TRUE(publisher.WaitForSubscribers(1, kPatience).ok());
@@ -213,8 +198,7 @@ TEST_F(SubTest, PubEndsOnASignalWhileItWaitsForALine) {
   const std::string fifo = daemon_.directory() + "/lines";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   const transport::UniqueFd input(::open(fifo.c_str(), O_RDWR | O_CLOEXEC));
-  Child pub(
-      {"/bin/sh", "-c", "exec " + IvmqPath() + " " + Sockets() + " pub t --stdin 2>&1 <" + fifo});
+  Child pub = StartByShell("pub t --stdin 2>&1 <" + fifo);
   Child sub = Start({"sub", "t", "--count", "2"});
   ASSERT_EQ(LinkOf("t").state(), v1::Link::UP);
   ASSERT_EQ(::write(input.get(), "one\ntwo\nunfini", 14), 14);
