@@ -35,7 +35,6 @@ void Set(int eventfd) {
 void Interrupt::Prepare() {
   const sigset_t signals = Signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
 }
 
 Interrupt::Interrupt(std::function<void()> on_interrupt, Output output)
@@ -45,12 +44,14 @@ Interrupt::Interrupt(std::function<void()> on_interrupt, Output output)
       stop_(::eventfd(0, EFD_CLOEXEC)) {
   const sigset_t signals = Signals();
   signals_ = transport::UniqueFd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  StopWaitingForRoomOnce(happened_fd_.get());
   thread_ = std::thread([this] { Run(); });
 }
 
 Interrupt::~Interrupt() {
   Set(stop_.get());
   thread_.join();
+  StopWaitingForRoomOnce(-1);
 }
 
 void Interrupt::Run() {

@@ -10,7 +10,8 @@
 namespace ivmq::command {
 
 // Ctrl-C and SIGTERM as a call instead of a death: the first one calls `on_interrupt` on a thread
-// of its own, a second one ends the process. One at a time.
+// of its own, a second one ends the process. From the first one on nothing that is printed waits
+// for its reader. One at a time.
 //
 // That thread also notices when nobody reads the standard output any more (`ivmq sub | head`): then
 // the process ends, quietly and with kDone, also while there is nothing to print.
@@ -19,7 +20,8 @@ class Interrupt {
   // Whether the command prints what it finds, so that it is of no use without a reader.
   enum class Output { kPrints, kSilent };
 
-  // Call first in main(), before there are threads: blocks the signals, and ignores SIGPIPE.
+  // Call before there are threads: blocks the signals. Without an Interrupt nobody hears of them
+  // any more.
   static void Prepare();
 
   explicit Interrupt(std::function<void()> on_interrupt, Output output = Output::kPrints);

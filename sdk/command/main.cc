@@ -1,5 +1,7 @@
 #include <google/protobuf/stubs/logging.h>
 
+#include <csignal>
+
 #include "sdk/command/audit.h"
 #include "sdk/command/command_line.h"
 #include "sdk/command/doctor.h"
@@ -14,7 +16,15 @@
 namespace ivmq::command {
 namespace {
 
+// Commands that go on until they are told to end; a signal is the end of the others.
+bool HasInterrupt(Subcommand subcommand) {
+  return subcommand == Subcommand::kPub || subcommand == Subcommand::kSub ||
+         subcommand == Subcommand::kRequest || subcommand == Subcommand::kReply ||
+         subcommand == Subcommand::kWatch;
+}
+
 int Run(const CommandLine& line) {
+  if (HasInterrupt(line.subcommand)) Interrupt::Prepare();
   switch (line.subcommand) {
     case Subcommand::kPub:
       return RunPub(line);
@@ -47,7 +57,7 @@ int Run(const CommandLine& line) {
 }  // namespace ivmq::command
 
 int main(int argc, char** argv) {
-  ivmq::command::Interrupt::Prepare();
+  std::signal(SIGPIPE, SIG_IGN);
   // What peers say of their types may be nonsense; we say so ourselves.
   google::protobuf::SetLogHandler(nullptr);
   ivmq::command::CommandLine line;

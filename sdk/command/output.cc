@@ -3,13 +3,16 @@
 #include <fmt/core.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/util/json_util.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <system_error>
 
@@ -17,20 +20,39 @@
 
 namespace ivmq::command {
 
-void PrintLine(std::string_view line) {
-  if (std::fwrite(line.data(), 1, line.size(), stdout) == line.size() &&
-      std::fputc('\n', stdout) != EOF && std::fflush(stdout) == 0) {
-    return;
+namespace {
+
+std::atomic<int> no_more_waiting{-1};
+
+// Waits for room only as long as it may. 0, or an errno: ECANCELED where there was no room.
+int WriteAll(int fd, std::string_view text) {
+  while (!text.empty()) {
+    // poll() passes over what is negative.
+    std::array<pollfd, 2> fds{{{fd, POLLOUT, 0}, {no_more_waiting.load(), POLLIN, 0}}};
+    if (::poll(fds.data(), fds.size(), -1) < 0) continue;
+    if (fds[0].revents == 0) return ECANCELED;
+    // A pipe with any room takes so much without waiting, and whole.
+    const ssize_t written = ::write(fd, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
+    if (written < 0 && errno != EINTR && errno != EAGAIN) return errno;
+    if (written > 0) text.remove_prefix(static_cast<size_t>(written));
   }
-  const int error = errno;
+  return 0;
+}
+
+}  // namespace
+
+void StopWaitingForRoomOnce(int readable) { no_more_waiting.store(readable); }
+
+void PrintLine(std::string_view line) {
+  const int error = WriteAll(STDOUT_FILENO, std::string(line) + '\n');
+  if (error == 0 || error == ECANCELED) return;
   if (error == EPIPE) std::_Exit(kDone);
   Complain("cannot write the output: " + std::generic_category().message(error));
   std::_Exit(kFailed);
 }
 
 void Complain(std::string_view message) {
-  fmt::print(stderr, "ivmq: {}\n", message);
-  std::fflush(stderr);
+  static_cast<void>(WriteAll(STDERR_FILENO, fmt::format("ivmq: {}\n", message)));
 }
 
 void Note(std::string_view message) {

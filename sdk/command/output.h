@@ -18,7 +18,12 @@ inline constexpr int kDone = 0;
 inline constexpr int kFailed = 1;
 inline constexpr int kMisused = 2;
 
-// One line on stdout, flushed. When nobody reads any more (`ivmq sub | head`) the process ends,
+// Lines on stdout and stderr wait while their reader does not read, until `readable` is readable
+// (-1: for ever). From then on what has no room is lost: Interrupt sets it, so that a reader that
+// sleeps keeps nobody from ending. Any thread; `readable` outlives all lines.
+void StopWaitingForRoomOnce(int readable);
+
+// One line on stdout, at once. When nobody reads any more (`ivmq sub | head`) the process ends,
 // quietly and with kDone; when the line cannot be written for another reason, with kFailed.
 void PrintLine(std::string_view line);
 
