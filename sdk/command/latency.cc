@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "sdk/command/output.h"
 
@@ -36,10 +37,10 @@ void LatencyFigures::Clear() {
 std::string LatencyFigures::ForPeople() const {
   std::string text = CountOf(messages(), "message");
   if (times.count() > 0) {
-    text += fmt::format(": p50 {}, p99 {}, p99.9 {}, max {}, each ±{}",
-                        DurationText(times.Percentile(0.5)), DurationText(times.Percentile(0.99)),
-                        DurationText(times.Percentile(0.999)), DurationText(times.max()),
-                        DurationText(uncertainty));
+    text += fmt::format(": min {}, p50 {}, p99 {}, p99.9 {}, max {}, each ±{}",
+                        DurationText(times.min()), DurationText(times.Percentile(0.5)),
+                        DurationText(times.Percentile(0.99)), DurationText(times.Percentile(0.999)),
+                        DurationText(times.max()), DurationText(uncertainty));
   }
   if (untimed > 0) text += fmt::format("; {} without a time", untimed);
   if (lost > 0) text += fmt::format("; {} lost", lost);
@@ -48,17 +49,19 @@ std::string LatencyFigures::ForPeople() const {
 
 std::string LatencyFigures::ForPrograms() const {
   return fmt::format(
-      R"("messages":"{}","untimed":"{}","lost":"{}","p50_ns":"{}","p99_ns":"{}","p999_ns":"{}",)"
-      R"("max_ns":"{}","uncertainty_ns":"{}")",
-      messages(), untimed, lost, times.Percentile(0.5).count(), times.Percentile(0.99).count(),
-      times.Percentile(0.999).count(), times.max().count(), uncertainty.count());
+      R"("messages":"{}","untimed":"{}","lost":"{}","min_ns":"{}","p50_ns":"{}","p99_ns":"{}",)"
+      R"("p999_ns":"{}","max_ns":"{}","uncertainty_ns":"{}")",
+      messages(), untimed, lost, times.min().count(), times.Percentile(0.5).count(),
+      times.Percentile(0.99).count(), times.Percentile(0.999).count(), times.max().count(),
+      uncertainty.count());
 }
 
 std::string DurationText(std::chrono::nanoseconds time) {
   const double ns = static_cast<double>(time.count());
-  if (ns < 1e3) return fmt::format("{} ns", time.count());
-  if (ns < 1e6) return fmt::format("{:.3g} us", ns / 1e3);
-  if (ns < 1e9) return fmt::format("{:.3g} ms", ns / 1e6);
+  const double size = std::fabs(ns);
+  if (size < 1e3) return fmt::format("{} ns", time.count());
+  if (size < 1e6) return fmt::format("{:.3g} us", ns / 1e3);
+  if (size < 1e9) return fmt::format("{:.3g} ms", ns / 1e6);
   return fmt::format("{:.3g} s", ns / 1e9);
 }
 

@@ -32,21 +32,25 @@ uint64_t LargestOf(size_t bucket) {
 LatencyHistogram::LatencyHistogram() : buckets_((kLengths + 1) * kBucketsPerLength) {}
 
 void LatencyHistogram::Add(std::chrono::nanoseconds time) {
-  const auto value = std::max(time, std::chrono::nanoseconds::zero());
-  ++buckets_[BucketOf(static_cast<uint64_t>(value.count()))];
+  const int64_t value = std::max<int64_t>(time.count(), 0);
+  ++buckets_[BucketOf(static_cast<uint64_t>(value))];
+  min_ = count_ == 0 ? time : std::min(min_, time);
+  max_ = count_ == 0 ? time : std::max(max_, time);
   ++count_;
-  max_ = std::max(max_, value);
 }
 
 void LatencyHistogram::Add(const LatencyHistogram& other) {
+  if (other.count_ == 0) return;
   for (size_t i = 0; i < buckets_.size(); ++i) buckets_[i] += other.buckets_[i];
+  min_ = count_ == 0 ? other.min_ : std::min(min_, other.min_);
+  max_ = count_ == 0 ? other.max_ : std::max(max_, other.max_);
   count_ += other.count_;
-  max_ = std::max(max_, other.max_);
 }
 
 void LatencyHistogram::Clear() {
   std::fill(buckets_.begin(), buckets_.end(), 0);
   count_ = 0;
+  min_ = {};
   max_ = {};
 }
 

@@ -14,19 +14,23 @@ class LatencyHistogram {
  public:
   LatencyHistogram();
 
-  // What is below zero, as between two clocks that are not the same, counts as zero.
+  // What is below zero, as between two clocks that are not the same, lies in the bucket of zero;
+  // min() and max() tell it as it is.
   void Add(std::chrono::nanoseconds time);
   void Add(const LatencyHistogram& other);
   void Clear();
 
   uint64_t count() const { return count_; }
+  // Zero of none.
+  std::chrono::nanoseconds min() const { return min_; }
   std::chrono::nanoseconds max() const { return max_; }
-  // The time that this share (0 to 1) of them did not exceed; zero of none.
+  // The time that this share (0 to 1) of them did not exceed, at most max(); zero of none.
   std::chrono::nanoseconds Percentile(double share) const;
 
  private:
   std::vector<uint64_t> buckets_;
   uint64_t count_ = 0;
+  std::chrono::nanoseconds min_{};
   std::chrono::nanoseconds max_{};
 };
 

@@ -19,16 +19,32 @@ TEST(LatencyHistogramTest, HasNoPercentilesOfNothing) {
   const LatencyHistogram histogram;
   EXPECT_EQ(histogram.count(), 0u);
   EXPECT_EQ(histogram.Percentile(0.99), 0ns);
+  EXPECT_EQ(histogram.min(), 0ns);
 }
 
 TEST(LatencyHistogramTest, TakesTheSmallestAndTheLargest) {
   LatencyHistogram histogram;
   histogram.Add(-5ns);
-  EXPECT_EQ(histogram.Percentile(1), 0ns);
+  EXPECT_EQ(histogram.Percentile(1), -5ns);
   histogram.Add(std::chrono::nanoseconds::max());
   EXPECT_EQ(histogram.Percentile(0.5), 0ns);
   EXPECT_EQ(histogram.Percentile(1), std::chrono::nanoseconds::max());
+  EXPECT_EQ(histogram.min(), -5ns);
   EXPECT_EQ(histogram.max(), std::chrono::nanoseconds::max());
+}
+
+TEST(LatencyHistogramTest, HidesNotThatAllAreBelowZero) {
+  LatencyHistogram histogram;
+  histogram.Add(std::chrono::nanoseconds::min());
+  histogram.Add(-5ns);
+  EXPECT_EQ(histogram.min(), std::chrono::nanoseconds::min());
+  EXPECT_EQ(histogram.max(), -5ns);
+  EXPECT_EQ(histogram.Percentile(0.5), -5ns);
+  LatencyHistogram sum;
+  sum.Add(histogram);
+  EXPECT_EQ(sum.max(), -5ns);
+  sum.Add(LatencyHistogram());
+  EXPECT_EQ(sum.max(), -5ns);
 }
 
 TEST(LatencyHistogramTest, IsExactForShortTimesAndLittleAboveForOthers) {
@@ -58,9 +74,11 @@ TEST(LatencyHistogramTest, AddsUpAndStartsAnew) {
   sum.Add(one);
   sum.Add(one);
   EXPECT_EQ(sum.count(), 2u);
+  EXPECT_EQ(sum.min(), 7ns);
   EXPECT_EQ(sum.max(), 7ns);
   sum.Clear();
   EXPECT_EQ(sum.count(), 0u);
+  EXPECT_EQ(sum.min(), 0ns);
   EXPECT_EQ(sum.Percentile(1), 0ns);
 }
 
@@ -78,17 +96,18 @@ TEST(LatencyFiguresTest, SaysWhatItKnowsAndHowFarThatMayBeOff) {
   timed.info.notes = &notes;
   figures.Add(timed);
   EXPECT_EQ(figures.ForPeople(),
-            "2 messages: p50 100 us, p99 100 us, p99.9 100 us, max 100 us, each ±5 us; 1 without "
-            "a time; 3 lost");
+            "2 messages: min 100 us, p50 100 us, p99 100 us, p99.9 100 us, max 100 us, each ±5 us; "
+            "1 without a time; 3 lost");
   EXPECT_EQ(figures.ForPrograms(),
-            R"("messages":"2","untimed":"1","lost":"3","p50_ns":"100000","p99_ns":"100000",)"
-            R"("p999_ns":"100000","max_ns":"100000","uncertainty_ns":"5000")");
+            R"("messages":"2","untimed":"1","lost":"3","min_ns":"100000","p50_ns":"100000",)"
+            R"("p99_ns":"100000","p999_ns":"100000","max_ns":"100000","uncertainty_ns":"5000")");
 }
 
 TEST(LatencyFiguresTest, WritesTimesForPeople) {
   EXPECT_EQ(DurationText(0ns), "0 ns");
   EXPECT_EQ(DurationText(999ns), "999 ns");
   EXPECT_EQ(DurationText(12'345ns), "12.3 us");
+  EXPECT_EQ(DurationText(-12'345ns), "-12.3 us");
   EXPECT_EQ(DurationText(4'560us), "4.56 ms");
   EXPECT_EQ(DurationText(std::chrono::seconds(2)), "2 s");
 }

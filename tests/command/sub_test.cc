@@ -113,8 +113,8 @@ TEST_F(SubTest, TellsHowLongMessagesWereOnTheWay) {
                             "--wait", "2", "--timeout", "60"});
   EXPECT_EQ(pub.exit_code, 0) << pub.err;
   const std::string line = people.ReadAll();
-  EXPECT_THAT(line, testing::MatchesRegex("100 messages: p50 .+, p99 .+, p99.9 .+, max .+, each "
-                                          "\xc2\xb1"
+  EXPECT_THAT(line, testing::MatchesRegex("100 messages: min .+, p50 .+, p99 .+, p99.9 .+, max .+, "
+                                          "each \xc2\xb1"
                                           "0 ns\n"));
   EXPECT_EQ(people.Wait(), 0);
   int lines = 0;
@@ -125,6 +125,7 @@ TEST_F(SubTest, TellsHowLongMessagesWereOnTheWay) {
     const bool total = figures.fields().at("total").bool_value();
     const int seen = std::stoi(FieldOf(figures, "messages"));
     EXPECT_EQ(FieldOf(figures, "uncertainty_ns"), "0");  // both are on the host
+    EXPECT_LE(std::stoll(FieldOf(figures, "min_ns")), std::stoll(FieldOf(figures, "p50_ns")));
     EXPECT_LE(std::stoll(FieldOf(figures, "p50_ns")), std::stoll(FieldOf(figures, "p99_ns")));
     EXPECT_LE(std::stoll(FieldOf(figures, "p999_ns")), std::stoll(FieldOf(figures, "max_ns")));
     ++lines;
