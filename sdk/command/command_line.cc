@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <limits>
@@ -127,8 +128,14 @@ class Parser {
   }
 
   bool Parse(int argc, char** argv, CommandLine* line, int* exit_code) {
+    std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+    for (size_t i = 1; i < words.size(); ++i) {
+      // An empty message and none are the same to CLI11. A blank is as little JSON, and is seen.
+      if (words[i].empty() && words[i - 1] == "--json") words[i] = " ";
+    }
+    std::reverse(words.begin(), words.end());  // as CLI11 wants it
     try {
-      app_.parse(argc, argv);
+      app_.parse(std::move(words));
     } catch (const CLI::ParseError& error) {
       const bool asked = error.get_exit_code() == 0;  // for help or the version
       if (asked) {

@@ -175,9 +175,11 @@ TEST_F(RequestReplyTest, AsksInJsonAndPrintsJson) {
   const Finished both = Run({"--json", "request", "s", "--json", R"({"name": "x"})"});
   ASSERT_EQ(both.Lines().size(), 1u) << both.err;
   EXPECT_EQ(FieldOf(ParseJson<Struct>(both.Lines()[0]), "service"), "s");
-  const Finished unfit = Request({"--json", R"({"nam": "x"})"});
-  EXPECT_EQ(unfit.exit_code, 2);
-  EXPECT_THAT(unfit.err, HasSubstr("is no ivmq.v1.Topic"));
+  for (const char* json : {R"({"nam": "x"})", ""}) {
+    const Finished unfit = Request({"--json", json});
+    EXPECT_EQ(unfit.exit_code, 2) << json;
+    EXPECT_THAT(unfit.err, HasSubstr("is no ivmq.v1.Topic")) << json;
+  }
   const Finished bytes = Request({"bytes"});  // the service takes a type
   EXPECT_EQ(bytes.exit_code, 1);
   EXPECT_THAT(bytes.err, HasSubstr("ivmq.v1.Topic"));
