@@ -131,8 +131,11 @@ void PeerWatch::OnGone(uint32_t peer_id, GoneProof proof) {
 }
 
 void PeerWatch::PutOut(Peer peer) {
-  LogInfo("realm \"{}\": peer {} was put out; its memory stays in use until its VM is gone",
-          state_->name, peer.id);
+  LogInfo(
+      "realm \"{}\": peer {} was put out; its memory and its place in the peer table stay in use "
+      "until its "
+      "QEMU (pid {}) ends",
+      state_->name, peer.id, peer.pid);
   realm_->registry.LeaveAll(peer.id, peer.evicted ? SideEvent::kEvicted : SideEvent::kLost);
   if (PeerEntry* entry = EntryOf(peer)) {
     entry->state.store(static_cast<uint32_t>(PeerState::kFree), std::memory_order_release);
@@ -180,6 +183,11 @@ void PeerWatch::ScanHellos() {
   for (auto& [id, peer] : state_->peers) {
     Hello hello;
     if (ReadHello(peer, &hello)) OnHello(&peer, hello);
+  }
+  // Nothing is granted to those, but what one of them says may still show that it lives.
+  for (auto& [id, outcast] : put_out_) {
+    Hello hello;
+    if (ReadHello(outcast.peer, &hello)) HeedTheBuried(&outcast.peer, hello.boot_id);
   }
 }
 

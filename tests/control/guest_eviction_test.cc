@@ -76,6 +76,28 @@ TEST_F(GuestEvictionTest, WhatAnEvictedVmKnewIsUsedAgainOnceTheVmIsGone) {
   EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), 0u);
 }
 
+TEST_F(GuestEvictionTest, ABootThatSpeaksAfterItsDeathWasProvenIsHeardAlsoOfAnEvictedVm) {
+  Start();
+  GuestNode node(&*agent_);
+  node.Attach(7);
+  node.Hello("x");
+  Start({{9, 9}, 4});  // believed, and given the memory of the first boot
+  transport::PeerEntry* const entry = agent_->entry();
+  ASSERT_TRUE(admin_.EvictPeer("test", 1).ok());
+  harness_.PeerGone(1, GoneProof::kNone);
+  EXPECT_TRUE(WaitUntil([&] { return admin_.Peers().peers_size() == 1; }));
+  EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), 0u);
+  const FakeAgent::Identity first;
+  entry->boot_id[0].store(first.boot_id[0]);
+  entry->boot_id[1].store(first.boot_id[1]);
+  entry->hello.fetch_add(1);
+  const auto kept = [&] { return admin_.Realm().arena_orphaned_bytes() >= uint64_t{2} << 16; };
+  EXPECT_TRUE(WaitUntil(kept));
+  harness_.PeerGone(1, GoneProof::kEof);
+  EXPECT_TRUE(WaitUntil([&] { return admin_.Nodes().nodes_size() == 0; }));
+  EXPECT_TRUE(kept());
+}
+
 TEST_F(GuestEvictionTest, AnEvictedNodeOfAGuestIsFreeWhenItsVmIsGone) {
   const uint64_t before = used();
   Start();
