@@ -107,10 +107,14 @@ RingReading ReadKeepLast(std::span<std::byte> region, uint64_t offset, uint64_t 
   return reading;
 }
 
-uint64_t ReadKeepLastReleased(std::span<std::byte> region, uint64_t offset, uint64_t depth,
-                              uint64_t max_message_bytes) {
+ReadingProgress ReadKeepLastProgress(std::span<std::byte> region, uint64_t offset, uint64_t depth,
+                                     uint64_t max_message_bytes) {
   const auto slots = transport::KeepLastInRegion(region, offset, depth, max_message_bytes);
-  return slots.ok() ? Atomics::LoadRelaxed(slots.value().descriptor->released) : 0;
+  if (!slots.ok()) return {};
+  const uint64_t released = Atomics::LoadRelaxed(slots.value().descriptor->released);
+  const uint64_t lost = Atomics::LoadRelaxed(slots.value().descriptor->lost);
+  const uint64_t published = Atomics::LoadRelaxed(slots.value().descriptor->published);
+  return {released, published > released + lost};
 }
 
 }  // namespace ivmq::control

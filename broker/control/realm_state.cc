@@ -29,13 +29,13 @@ int RealmState::DoorbellFd(uint32_t peer, uint32_t vector) const {
 void RealmState::NoteReads() {
   for (const auto& [id, link] : directory.links()) {
     const Agreement& agreed = link.agreed;
-    const uint64_t released =
-        agreed.has_slots() ? ReadKeepLastReleased(device->region(), link.ring_offset, agreed.depth,
+    const ReadingProgress progress =
+        agreed.has_slots() ? ReadKeepLastProgress(device->region(), link.ring_offset, agreed.depth,
                                                   agreed.max_message_bytes)
-                           : ReadReleased(device->region(), link.ring_offset, agreed.ring_bytes);
-    if (released == link.released) continue;
+                           : ReadProgress(device->region(), link.ring_offset, agreed.ring_bytes);
+    if (progress.released == link.released && progress.unread) continue;
     Link* const mine = directory.FindLink(id);
-    mine->released = released;
+    mine->released = progress.released;
     mine->read_at = Clock::now();
   }
 }

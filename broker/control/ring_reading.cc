@@ -168,9 +168,13 @@ RingReading ReadRing(std::span<std::byte> region, uint64_t ring_offset, uint64_t
   return reading;
 }
 
-uint64_t ReadReleased(std::span<std::byte> region, uint64_t ring_offset, uint64_t ring_bytes) {
+ReadingProgress ReadProgress(std::span<std::byte> region, uint64_t ring_offset,
+                             uint64_t ring_bytes) {
   const auto ring = transport::RingInRegion(region, ring_offset, ring_bytes);
-  return ring.ok() ? Atomics::LoadRelaxed(ring.value().descriptor->records_released) : 0;
+  if (!ring.ok()) return {};
+  const uint64_t released = Atomics::LoadRelaxed(ring.value().descriptor->records_released);
+  const uint64_t published = Atomics::LoadRelaxed(ring.value().descriptor->records_published);
+  return {released, published > released};
 }
 
 }  // namespace ivmq::control

@@ -33,14 +33,19 @@ struct RingReading {
 // ring, each word loaded once and checked, nothing written. Any thread.
 RingReading ReadRing(std::span<std::byte> region, uint64_t ring_offset, uint64_t ring_bytes);
 
-// The records that its consumer has released, and no more: one word. 0 where there is no ring.
-uint64_t ReadReleased(std::span<std::byte> region, uint64_t ring_offset, uint64_t ring_bytes);
+// How far a consumer has come, from a few words that the two ends bring up to date now and then.
+struct ReadingProgress {
+  uint64_t released = 0;  // records; 0 where there is no ring
+  bool unread = false;    // more are known to be published
+};
+ReadingProgress ReadProgress(std::span<std::byte> region, uint64_t ring_offset,
+                             uint64_t ring_bytes);
 
 // The same for a slot ring (KEEP_LAST).
 RingReading ReadKeepLast(std::span<std::byte> region, uint64_t offset, uint64_t depth,
                          uint64_t max_message_bytes);
-uint64_t ReadKeepLastReleased(std::span<std::byte> region, uint64_t offset, uint64_t depth,
-                              uint64_t max_message_bytes);
+ReadingProgress ReadKeepLastProgress(std::span<std::byte> region, uint64_t offset, uint64_t depth,
+                                     uint64_t max_message_bytes);
 
 }  // namespace ivmq::control
 

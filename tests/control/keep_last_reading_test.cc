@@ -32,6 +32,9 @@ struct Yard {
   RingReading Read() {
     return ReadKeepLast({region.get(), kBytes}, kOffset, kDepth, kMessageBytes);
   }
+  ReadingProgress Progress() {
+    return ReadKeepLastProgress({region.get(), kBytes}, kOffset, kDepth, kMessageBytes);
+  }
   void Store(size_t offset, uint64_t word) { std::memcpy(memory() + offset, &word, 8); }
 
   static constexpr size_t kBytes = kOffset + ringbuf::KeepLastBytes(kDepth, kMessageBytes);
@@ -73,6 +76,9 @@ TEST(KeepLastReadingTest, CountsWhatWasOverwrittenWhetherNoticedOrNot) {
     ASSERT_EQ(reading.released + reading.overwritten_most + reading.in_ring, written);
     ASSERT_GE(reading.overwritten_least, lost);
     ASSERT_LE(reading.in_ring, kDepth);
+    const ReadingProgress progress = yard.Progress();
+    ASSERT_EQ(progress.released, read);
+    ASSERT_EQ(progress.unread, written > read + lost);
   }
 }
 

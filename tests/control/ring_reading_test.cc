@@ -31,6 +31,7 @@ struct Yard {
   std::byte* memory() { return region.get() + kOffset; }
   ringbuf::RingView ring() { return ringbuf::RingAt(memory(), kCapacity); }
   RingReading Read() { return ReadRing({region.get(), kBytes}, kOffset, kCapacity); }
+  ReadingProgress Progress() { return ReadProgress({region.get(), kBytes}, kOffset, kCapacity); }
   void Store(size_t offset, uint64_t word) { std::memcpy(memory() + offset, &word, 8); }
 
   static constexpr size_t kBytes = kOffset + ringbuf::RingBytes(kCapacity);
@@ -77,6 +78,22 @@ TEST(RingReadingTest, DoesNotCountWhatIsStagedAndCountsWhatTheTailDoesNotTellYet
   producer.Publish();
   EXPECT_EQ(yard.Read().published_least, 1u);
   EXPECT_EQ(yard.ring().descriptor->tail.load(), 0u);
+}
+
+TEST(RingReadingTest, KnowsWhetherMoreIsThereForItsReader) {
+  Yard yard;
+  ringbuf::SpscProducer<> producer(yard.ring());
+  ringbuf::SpscConsumer<> consumer(yard.ring(), {.publish_every_release = true});
+  ASSERT_EQ(producer.TryWrite({}), WriteResult::kOk);
+  EXPECT_FALSE(yard.Progress().unread) << "it is staged";
+  producer.Publish();
+  producer.MirrorCounters();
+  EXPECT_TRUE(yard.Progress().unread);
+  RecordView record;
+  ASSERT_EQ(consumer.TryRead(&record), ReadResult::kOk);
+  consumer.Release();
+  EXPECT_FALSE(yard.Progress().unread);
+  EXPECT_EQ(yard.Progress().released, 1u);
 }
 
 TEST(RingReadingTest, GivesBoundsWhereTheTwoEndsDisagree) {
