@@ -14,6 +14,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <mutex>
 #include <system_error>
 
 #include "transport/utf8.h"
@@ -24,18 +25,37 @@ namespace {
 
 std::atomic<int> no_more_waiting{-1};
 
+// What was begun and found no room any more, so that nothing is put behind half a line.
+struct Stream {
+  explicit Stream(int number) : fd(number) {}
+
+  const int fd;
+  std::mutex mutex;  // lines of several threads stay whole
+  bool cut = false;
+};
+Stream out(STDOUT_FILENO);
+Stream err(STDERR_FILENO);
+
 // Waits for room only as long as it may. 0, or an errno: ECANCELED where there was no room.
-int WriteAll(int fd, std::string_view text) {
+int WriteLine(Stream* stream, std::string_view line) {
+  const std::lock_guard lock(stream->mutex);
+  const std::string whole = fmt::format("{}{}\n", stream->cut ? "\n" : "", line);
+  std::string_view text = whole;
+  const int fd = stream->fd;
   while (!text.empty()) {
     // poll() passes over what is negative.
     std::array<pollfd, 2> fds{{{fd, POLLOUT, 0}, {no_more_waiting.load(), POLLIN, 0}}};
     if (::poll(fds.data(), fds.size(), -1) < 0) continue;
-    if (fds[0].revents == 0) return ECANCELED;
+    if (fds[0].revents == 0) {
+      stream->cut = stream->cut || text.size() < whole.size();
+      return ECANCELED;
+    }
     // A pipe with any room takes so much without waiting, and whole.
     const ssize_t written = ::write(fd, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
     if (written < 0 && errno != EINTR && errno != EAGAIN) return errno;
     if (written > 0) text.remove_prefix(static_cast<size_t>(written));
   }
+  stream->cut = false;
   return 0;
 }
 
@@ -44,16 +64,16 @@ int WriteAll(int fd, std::string_view text) {
 void StopWaitingForRoomOnce(int readable) { no_more_waiting.store(readable); }
 
 void PrintLine(std::string_view line) {
-  const int error = WriteAll(STDOUT_FILENO, std::string(line) + '\n');
+  const int error = WriteLine(&out, line);
   if (error == 0 || error == ECANCELED) return;
   if (error == EPIPE) std::_Exit(kDone);
   Complain("cannot write the output: " + std::generic_category().message(error));
   std::_Exit(kFailed);
 }
 
-void Complain(std::string_view message) {
-  static_cast<void>(WriteAll(STDERR_FILENO, fmt::format("ivmq: {}\n", message)));
-}
+void Complain(std::string_view message) { PrintAside(fmt::format("ivmq: {}", message)); }
+
+void PrintAside(std::string_view line) { static_cast<void>(WriteLine(&err, line)); }
 
 void Note(std::string_view message) {
   if (::isatty(STDERR_FILENO) != 0) Complain(message);

@@ -27,6 +27,8 @@ void StopWaitingForRoomOnce(int readable);
 // quietly and with kDone; when the line cannot be written for another reason, with kFailed.
 void PrintLine(std::string_view line);
 
+// One line on stderr, where it does not mix with what a program reads.
+void PrintAside(std::string_view line);
 // "ivmq: message" on stderr.
 void Complain(std::string_view message);
 // The same, where a person looks: on a terminal only.

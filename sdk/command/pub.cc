@@ -103,11 +103,12 @@ Status PublishAll(const PubOptions& options, PayloadSource* source, BytesPublish
 
 void Report(const std::string& topic, const Sent& sent, Clock::duration took) {
   const double seconds = std::chrono::duration<double>(took).count();
-  fmt::print(stderr, "published {} ({}) to {} of '{}' in {:.3f} s\n",
-             CountOf(sent.messages, "message"), HumanBytes(static_cast<double>(sent.bytes)),
-             CountOf(sent.links, "subscriber"), topic, seconds);
+  PrintAside(fmt::format("published {} ({}) to {} of '{}' in {:.3f} s",
+                         CountOf(sent.messages, "message"),
+                         HumanBytes(static_cast<double>(sent.bytes)),
+                         CountOf(sent.links, "subscriber"), topic, seconds));
   if (sent.links == 0 && sent.messages > 0) {
-    fmt::print(stderr, "nobody subscribes to it: nothing was delivered; see --wait\n");
+    PrintAside("nobody subscribes to it: nothing was delivered; see --wait");
   }
 }
 

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdint>
+#include <fstream>
 #include <string>
 
 #include "tests/command/command_fixture.h"
@@ -38,6 +40,14 @@ class SleepingReaderTest : public CommandFixture {
       if (link.kind() != v1::Link::REPLY) return link.counters().delivered();
     }
     return 0;
+  }
+
+  // In poll(2), which ivmq waits in for room and else nowhere, or in write(2).
+  static bool WaitsToWrite(pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/syscall");
+    std::string number;
+    return file >> number &&
+           (number == std::to_string(SYS_poll) || number == std::to_string(SYS_write));
   }
 
   static constexpr int kPipeBytes = 4096;
@@ -91,7 +101,15 @@ TEST_F(SleepingReaderTest, KeepsOthersFromEndingNeither) {
   EXPECT_EQ(request.ReadAll(), "x\n");  // the reply did not wait for the line
   EXPECT_EQ(request.Wait(), 0);
 
+  Node node = Open("sink");
+  auto subscriber = node.CreateSubscriber("t").value();
+  Child pub = StartByShell("pub t x --wait 1 2>" + path_);
+  ASSERT_TRUE(subscriber.Receive(kPatience).ok());
+  pub.Signal(SIGTERM);
+  EXPECT_EQ(pub.Wait(), 0);
+
   Child list = StartPrinting("peers");
+  ASSERT_TRUE(WaitUntil([&] { return WaitsToWrite(list.pid()); }));
   list.Signal(SIGTERM);
   EXPECT_EQ(list.Wait(), 128 + SIGTERM);
 }
