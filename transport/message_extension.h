@@ -18,6 +18,7 @@
 //      2      -  attributes     of each: u16 bytes of key, u16 bytes of value, key, value
 //      3     26  traceparent    u8 version, 16 bytes trace id, 8 bytes span id, u8 flags
 //      4      8  dropped        u64 messages that this link dropped right before this one
+//   5, 6                        had a meaning once: never to be used again
 #ifndef IVMQ_TRANSPORT_MESSAGE_EXTENSION_H_
 #define IVMQ_TRANSPORT_MESSAGE_EXTENSION_H_
 

@@ -66,7 +66,6 @@ class ClientImpl final : public Endpoint,
   ClientCounters counters() const;
   void Close();
 
-
   void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) override;
   bool OnLinkReady(uint64_t link_id) override;
   bool OnLinkDown(const v1::LinkDown& down) override;

@@ -110,7 +110,6 @@ class ServerImpl final : public Endpoint,
   Status Reply(Job* job, size_t bytes, const BytesServerCall::Fill& fill);
   Status Write(Job* job, size_t bytes, const BytesServerCall::Fill& fill);
 
-
   void OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) override;
   bool OnLinkReady(uint64_t link_id) override;
   bool OnLinkDown(const v1::LinkDown& down) override;
