@@ -49,7 +49,7 @@ status=0
 said=$("$bin/ivmq" doctor) || status=$?
 expect_equal "status of doctor on the host ($said)" "$(grep -c -m 1 '^FAIL' <<<"$said" || true)" "$status"
 ! grep '^FAIL' <<<"$said" | grep -qv '^FAIL QEMU' || fail "a good host is not well: $said"
-expect_said host "$said" "^ok   QEMU ${LAB_PID[right]} " '^ok   realm .*1 VMs' '^ok   control '
+expect_said host "$said" "^ok   QEMU ${LAB_PID[right]} " '^ok   realm .* 1 VM$' '^ok   control '
 
 guest_exec right 'killall -TERM ivmq-agent; while pidof ivmq-agent; do sleep 0.1; done' >/dev/null
 examine right 1
