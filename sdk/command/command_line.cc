@@ -129,9 +129,12 @@ class Parser {
 
   bool Parse(int argc, char** argv, CommandLine* line, int* exit_code) {
     std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-    for (size_t i = 1; i < words.size(); ++i) {
+    bool takes_message = false;
+    for (size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+      takes_message = takes_message || words[i] == "request" || words[i] == "reply";
+      if (!takes_message) continue;
       // An empty message and none are the same to CLI11. A blank is as little JSON, and is seen.
-      if (words[i].empty() && words[i - 1] == "--json") words[i] = " ";
+      if (words[i] == "--json=" || (words[i].empty() && words[i - 1] == "--json")) words[i] += ' ';
     }
     std::reverse(words.begin(), words.end());  // as CLI11 wants it
     try {

@@ -180,6 +180,11 @@ TEST_F(RequestReplyTest, AsksInJsonAndPrintsJson) {
     EXPECT_EQ(unfit.exit_code, 2) << json;
     EXPECT_THAT(unfit.err, HasSubstr("is no ivmq.v1.Topic")) << json;
   }
+  const Finished none = Request({"--json="});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_THAT(none.err, HasSubstr("is no ivmq.v1.Topic"));
+  // Where --json is a flag alone, what follows it stays as it is.
+  EXPECT_THAT(Run({"sub", "--json", ""}).err, HasSubstr("empty"));
   const Finished bytes = Request({"bytes"});  // the service takes a type
   EXPECT_EQ(bytes.exit_code, 1);
   EXPECT_THAT(bytes.err, HasSubstr("ivmq.v1.Topic"));
