@@ -16,6 +16,9 @@ namespace {
 // half of them are gone.
 constexpr size_t kWaitingMax = 64;
 constexpr size_t kWaitingBytesMax = 1 << 20;
+// Answers that one client has left no room for. With as many nothing more of it is read until it
+// has taken half of them: each thing that it asks for may become one more.
+constexpr size_t kOutboxMax = 64;
 // Records read before a request is begun, to find out what has been cancelled.
 constexpr int kReadAhead = 64;
 
@@ -204,9 +207,12 @@ void ServerImpl::Settle(Client* client) {
       client->waiting.size() >= kWaitingMax || client->waiting_bytes >= kWaitingBytesMax || !served;
   const bool relieved = client->waiting.size() <= kWaitingMax / 2 &&
                         client->waiting_bytes <= kWaitingBytesMax / 2 && served;
-  if (client->parked == nullptr && full && client->blocked == 0) {
+  // What a handler waits for in Write() may lie behind, but only for a client that takes replies.
+  const bool blocked = client->blocked > 0;
+  const size_t unsent = client->outbox.size();
+  if (client->parked == nullptr && full && (!blocked || unsent >= kOutboxMax)) {
     client->parked = poller_.Remove(client->request_link);
-  } else if (client->parked != nullptr && (relieved || client->blocked > 0)) {
+  } else if (client->parked != nullptr && (relieved || (blocked && unsent <= kOutboxMax / 2))) {
     const transport::Status added = poller_.Add(std::move(client->parked));
     if (!added.ok()) return Leave(client, &added.message());
     crew_.Notify();

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <future>
@@ -267,6 +268,83 @@ TEST_F(LyingClientTest, RecordsThatAreNoRequestsQuarantineIt) {
   EXPECT_TRUE(IsQuarantined());
   EXPECT_TRUE(WaitUntil([&] { return server_.counters().corrupt_links == 1; }));
   EXPECT_TRUE(other.Call(AsBytes("x"), kLong).ok());
+}
+
+// A stream that waits for credit has its client's requests read past those that may wait. Two
+// threads serve, so that another client can tell when the server has come through.
+class GreedyClientTest : public RequestHostileTest {
+ protected:
+  static constexpr size_t kRingBytes = 64 << 10;
+
+  GreedyClientTest() {
+    for (auto& thread : threads_) {
+      thread = std::thread([this] { static_cast<void>(server_.Run()); });
+    }
+  }
+  ~GreedyClientTest() override {
+    server_.Close();
+    for (auto& thread : threads_) thread.join();
+  }
+  bool TryAsk(uint64_t id, std::string_view body) {
+    std::vector<std::byte> record(kRequestHeadBytes + body.size());
+    RequestHead head;
+    head.id = id;
+    head.timeout_ns = ~uint64_t{0};
+    WriteHead(head, record.data());
+    if (!body.empty()) std::memcpy(record.data() + kRequestHeadBytes, body.data(), body.size());
+    if (requests_.TryWrite(record, kRequestFlag) != ringbuf::WriteResult::kOk) return false;
+    requests_.Publish();
+    return true;
+  }
+  uint64_t TakeAll() {
+    uint64_t finished = 0;
+    ringbuf::RecordView record;
+    while (replies_.TryRead(&record) == ringbuf::ReadResult::kOk) {
+      ReplyHead head;
+      EXPECT_TRUE(ReadHead(record.flags, {record.data, record.size}, &head));
+      if (head.kind == ReplyHead::Kind::kLast) ++finished;
+      replies_.Release();
+    }
+    return finished;
+  }
+
+  BytesServer server_ =
+      server_node_.CreateBytesServer("s", "", "", &Handle, {.ring_bytes = kRingBytes}).value();
+  BytesClient client_ = client_node_.CreateClient("s", {.ring_bytes = kRingBytes}).value();
+  BytesClient other_ = client_node_.CreateClient("s").value();
+  ringbuf::SpscProducer<> requests_{RingOf(true)};
+  ringbuf::SpscConsumer<> replies_{RingOf(false)};
+
+ private:
+  static Status Handle(BytesServerCall& call) {
+    if (!call.query().empty()) return call.Reply(call.query());
+    for (;;) {
+      if (Status status = call.Write(call.query()); !status.ok()) return status;
+    }
+  }
+  std::array<std::thread, 2> threads_;
+};
+
+TEST_F(GreedyClientTest, WhoTakesNoRepliesIsNotReadWithoutEnd) {
+  // Each refusal takes more than 64 bytes of the ring; as many more may wait for room.
+  constexpr uint64_t kRefusedMax = kRingBytes / 64 + 64;
+  ASSERT_TRUE(TryAsk(1, {}));
+  EXPECT_TRUE(WaitUntil([this] { return server_.counters().running == 1; }));
+  uint64_t asked = 0;
+  int calls = 0;
+  for (; calls < 3000 && server_.counters().refused <= kRefusedMax; ++calls) {
+    while (asked < 4 * kRefusedMax && TryAsk(asked + 2, "x")) ++asked;
+    ASSERT_TRUE(other_.Call(AsBytes("y"), kLong).ok());
+  }
+  EXPECT_LE(server_.counters().refused, kRefusedMax);
+  EXPECT_GT(server_.counters().refused, kRefusedMax / 2);
+  EXPECT_LT(asked, 4 * kRefusedMax);
+  // What it has asked is answered once it takes replies.
+  uint64_t finished = 0;
+  EXPECT_TRUE(WaitUntil([&] {
+    finished += TakeAll();
+    return other_.Call(AsBytes("y"), kLong).ok() && finished == asked;
+  }));
 }
 
 TEST_F(LyingClientTest, RandomRecordsDoNoHarm) {
