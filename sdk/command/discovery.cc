@@ -1,19 +1,15 @@
 #include "sdk/command/discovery.h"
 
-#include <fmt/core.h>
 #include <ivmq/ivmq.h>
 #include <poll.h>
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <utility>
-
-#include "sdk/command/output.h"
 
 namespace ivmq::command {
 namespace {
@@ -32,12 +28,6 @@ std::string UpperCase(std::string text) {
                  [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return text;
 }
-
-// Members of the messages below that Node::Discovery does not have; none is the first of its
-// message.
-constexpr std::array<const char*, 10> kUntold = {
-    "pid",     "uid",          "vector",           "socket",      "interrupts",
-    "boot_id", "connected_ms", "heartbeat_age_ms", "sdk_version", "links"};
 
 v1::Peer ToPeer(const Node::Discovery& found) {
   v1::Peer peer;
@@ -153,19 +143,6 @@ void CountNodes(Snapshot* snapshot) {
 }
 
 }  // namespace
-
-std::string ToldJsonLine(const google::protobuf::Message& told) {
-  std::string json = ToJsonLine(told);
-  for (const char* member : kUntold) {
-    // No text can hold this: its quotes would be escaped.
-    const std::string name = fmt::format(",\"{}\":", member);
-    const size_t start = json.find(name);
-    if (start != std::string::npos) {
-      json.erase(start, json.find_first_of(",}", start + name.size()) - start);
-    }
-  }
-  return json;
-}
 
 Result<Snapshot> TakeSnapshot(const std::string& node_socket) {
   ivmq::Result<Node> node = Node::Open({.name = "ivmq", .socket_path = node_socket});

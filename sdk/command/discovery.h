@@ -12,7 +12,7 @@
 namespace ivmq::command {
 
 // What any process of a realm is told through its node socket: less than the admin socket tells,
-// but it works in a guest.
+// but it works in a guest. What it does not tell is absent from these messages.
 
 struct Snapshot {
   std::vector<v1::Peer> peers;
@@ -23,9 +23,6 @@ struct Snapshot {
 
 // All that exists now, but for this process itself.
 transport::Result<Snapshot> TakeSnapshot(const std::string& node_socket);
-
-// One line of JSON, without the members that a node socket tells nothing of.
-std::string ToldJsonLine(const google::protobuf::Message& told);
 
 // Hands every event to `on_event`, on a thread of its own, until `stop_fd` is readable (OK) or the
 // daemon goes away (UNAVAILABLE).

@@ -22,31 +22,27 @@ int Fail(const Status& status) {
   return kFailed;
 }
 
-struct Style {
-  bool json = false;
-  bool by_node = false;  // told through a node socket, which tells less
-};
-
 // Prints `elements` in a table, or as JSON.
 template <class T, class Elements>
-void Print(const Elements& elements, const Style& style, T table = T()) {
+void Print(const Elements& elements, bool json) {
+  T table;
   for (const auto& element : elements) {
-    if (style.json) {
-      PrintLine(style.by_node ? ToldJsonLine(element) : ToJsonLine(element));
+    if (json) {
+      PrintLine(ToJsonLine(element));
     } else {
       table.Add(element);
     }
   }
-  if (!style.json) table.Print();
+  if (!json) table.Print();
 }
 
 // Services only where there are some: most realms have none.
 template <class Topics, class Services>
-void PrintTopics(const Topics& topics, const Services& services, const Style& style) {
-  Print(topics, style, TopicTable(!style.by_node));
+void PrintTopics(const Topics& topics, const Services& services, bool json) {
+  Print<TopicTable>(topics, json);
   if (services.empty()) return;
-  if (!style.json) PrintLine("");
-  Print(services, style, ServiceTable(!style.by_node));
+  if (!json) PrintLine("");
+  Print<ServiceTable>(services, json);
 }
 
 template <class Realms>
@@ -70,30 +66,30 @@ int ListByAdmin(const CommandLine& line) {
   const Result<std::unique_ptr<AdminClient>> admin = AdminClient::Connect(line.admin_socket);
   if (!admin.ok()) return Fail(admin.status());
   AdminClient& client = *admin.value();
-  const Style style{line.json};
+  const bool json = line.json;
   switch (line.subcommand) {
     case Subcommand::kRealms:
       return Show<v1::ListRealmsResponse>(client.ListRealms(), [&](const auto& response) {
-        Print<RealmTable>(response.realms(), style);
-        PrintTroubles(response.realms(), style.json);
+        Print<RealmTable>(response.realms(), json);
+        PrintTroubles(response.realms(), json);
       });
     case Subcommand::kPeers:
       return Show<v1::ListPeersResponse>(client.ListPeers(line.realm), [&](const auto& response) {
-        Print<PeerTable>(response.peers(), style);
-        PrintTroubles(response.realms(), style.json);
+        Print<PeerTable>(response.peers(), json);
+        PrintTroubles(response.realms(), json);
       });
     case Subcommand::kNodes:
       return Show<v1::ListNodesResponse>(client.ListNodes(line.realm), [&](const auto& response) {
-        Print<NodeTable>(response.nodes(), style);
+        Print<NodeTable>(response.nodes(), json);
       });
     case Subcommand::kTopics:
       return Show<v1::ListTopicsResponse>(client.ListTopics(line.realm), [&](const auto& response) {
-        PrintTopics(response.topics(), response.services(), style);
+        PrintTopics(response.topics(), response.services(), json);
       });
     default:
       return Show<v1::ListLinksResponse>(
           client.ListLinks(line.realm, line.topic),
-          [&](const auto& response) { Print<LinkTable>(response.links(), style); });
+          [&](const auto& response) { Print<LinkTable>(response.links(), json); });
   }
 }
 
@@ -104,13 +100,13 @@ int ListByNode(const CommandLine& line) {
   }
   const Result<Snapshot> snapshot = TakeSnapshot(line.node_socket);
   if (!snapshot.ok()) return Fail(snapshot.status());
-  const Style style{line.json, true};
+  const bool json = line.json;
   if (line.subcommand == Subcommand::kPeers) {
-    Print<PeerTable>(snapshot.value().peers, style);
+    Print<PeerTable>(snapshot.value().peers, json);
   } else if (line.subcommand == Subcommand::kNodes) {
-    Print<NodeTable>(snapshot.value().nodes, style);
+    Print<NodeTable>(snapshot.value().nodes, json);
   } else {
-    PrintTopics(snapshot.value().topics, snapshot.value().services, style);
+    PrintTopics(snapshot.value().topics, snapshot.value().services, json);
   }
   return kDone;
 }

@@ -41,8 +41,9 @@ void Note(std::string_view message);
 std::string JsonString(std::string_view text);
 // A text of the command line, cut to what a message has room for, in single quotes.
 std::string Shortened(std::string_view text);
-// One line: field names as in the .proto, fields with their default value included; 64-bit
-// integers are strings, as everywhere in protobuf's JSON.
+// One line: field names as in the .proto, fields with their default value included unless they are
+// `optional`, which is absent where it is unknown; 64-bit integers are strings, as everywhere in
+// protobuf's JSON.
 std::string ToJsonLine(const google::protobuf::Message& message);
 // The same where that may fail: of a message of a type that a peer described.
 bool ToJson(const google::protobuf::Message& message, std::string* json);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <utility>
 #include <vector>
 
 #include "sdk/command/output.h"
@@ -24,6 +25,8 @@ std::string At(const std::string& node, uint32_t peer_id) {
 std::string Marked(uint64_t value, bool answered) {
   return fmt::format("{}{}", value, answered ? "" : "*");
 }
+
+std::string Unless(bool unknown, std::string text) { return unknown ? "-" : std::move(text); }
 
 std::string QosText(const v1::Link& link) {
   switch (link.reliability()) {
@@ -124,16 +127,15 @@ PeerTable::PeerTable()
 
 void PeerTable::Add(const v1::Peer& peer) {
   const bool host = peer.peer_id() == 0;
-  const bool greeted = !peer.boot_id().empty();
-  const auto unless = [](bool absent, std::string text) { return absent ? "-" : text; };
   table_.Add({std::to_string(peer.peer_id()), peer.realm(),
               host ? "host" : StateText(v1::Peer::State_Name(peer.state())),
-              std::to_string(peer.nodes()),
-              unless(!host && !greeted, host || peer.interrupts() ? "interrupts" : "polling"),
-              unless(peer.pid() == 0, std::to_string(peer.pid())),
-              unless(peer.connected_ms() == 0, HumanDuration(peer.connected_ms())),
-              unless(host || !greeted, fmt::format("{} ms", peer.heartbeat_age_ms())),
-              unless(peer.socket().empty(), peer.socket())});
+              Unless(!peer.has_nodes(), std::to_string(peer.nodes())),
+              Unless(!host && !peer.has_interrupts(),
+                     host || peer.interrupts() ? "interrupts" : "polling"),
+              Unless(peer.pid() == 0, std::to_string(peer.pid())),
+              Unless(!peer.has_connected_ms(), HumanDuration(peer.connected_ms())),
+              Unless(!peer.has_heartbeat_age_ms(), fmt::format("{} ms", peer.heartbeat_age_ms())),
+              Unless(peer.socket().empty(), peer.socket())});
 }
 
 NodeTable::NodeTable()
@@ -152,29 +154,27 @@ NodeTable::NodeTable()
 
 void NodeTable::Add(const v1::Node& node) {
   table_.Add({std::to_string(node.node_id()), node.name(), node.realm(),
-              std::to_string(node.peer_id()), node.pid() == 0 ? "-" : std::to_string(node.pid()),
+              std::to_string(node.peer_id()), Unless(node.pid() == 0, std::to_string(node.pid())),
               StateText(v1::Node::State_Name(node.state())), std::to_string(node.publishers()),
               std::to_string(node.subscribers()), std::to_string(node.clients()),
               std::to_string(node.servers()),
-              node.connected_ms() == 0 ? "-" : HumanDuration(node.connected_ms()),
-              node.sdk_version().empty() ? "-" : node.sdk_version()});
+              Unless(!node.has_connected_ms(), HumanDuration(node.connected_ms())),
+              Unless(node.sdk_version().empty(), node.sdk_version())});
 }
 
-TopicTable::TopicTable(bool links_known)
-    : links_known_(links_known),
-      table_(
+TopicTable::TopicTable()
+    : table_(
           {{"TOPIC"}, {"REALM"}, {"TYPE"}, {"PUBS", kRight}, {"SUBS", kRight}, {"LINKS", kRight}}) {
 }
 
 void TopicTable::Add(const v1::Topic& topic) {
   table_.Add({topic.name(), topic.realm(), topic.type_name().empty() ? "bytes" : topic.type_name(),
               std::to_string(topic.publishers()), std::to_string(topic.subscribers()),
-              links_known_ ? std::to_string(topic.links()) : "-"});
+              Unless(!topic.has_links(), std::to_string(topic.links()))});
 }
 
-ServiceTable::ServiceTable(bool links_known)
-    : links_known_(links_known),
-      table_({{"SERVICE"},
+ServiceTable::ServiceTable()
+    : table_({{"SERVICE"},
               {"REALM"},
               {"REQUEST"},
               {"REPLY"},
@@ -187,7 +187,7 @@ void ServiceTable::Add(const v1::Service& service) {
   table_.Add({service.name(), service.realm(), type(service.request_type()),
               type(service.reply_type()), std::to_string(service.servers()),
               std::to_string(service.clients()),
-              links_known_ ? std::to_string(service.links()) : "-"});
+              Unless(!service.has_links(), std::to_string(service.links()))});
 }
 
 LinkTable::LinkTable()

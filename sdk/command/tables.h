@@ -51,23 +51,21 @@ class NodeTable {
 
 class TopicTable {
  public:
-  explicit TopicTable(bool links_known = true);
+  TopicTable();
   void Add(const v1::Topic& topic);
   void Print() const { table_.Print(); }
 
  private:
-  const bool links_known_;
   Table table_;
 };
 
 class ServiceTable {
  public:
-  explicit ServiceTable(bool links_known = true);
+  ServiceTable();
   void Add(const v1::Service& service);
   void Print() const { table_.Print(); }
 
  private:
-  const bool links_known_;
   Table table_;
 };
 

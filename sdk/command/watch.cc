@@ -91,11 +91,10 @@ const std::string& RealmOf(const v1::DiscoveryEvent& event) {
 struct Style {
   bool json = false;
   bool names_realms = false;
-  bool by_node = false;
 };
 
 void PrintEvent(const v1::DiscoveryEvent& event, const Style& style) {
-  if (style.json) return PrintLine(style.by_node ? ToldJsonLine(event) : ToJsonLine(event));
+  if (style.json) return PrintLine(ToJsonLine(event));
   const auto now = std::chrono::system_clock::now();
   const std::string time = fmt::format("{:%H:%M:%S}", fmt::localtime(now));
   if (event.kind() == v1::DiscoveryEvent::SNAPSHOT_DONE) {
@@ -116,7 +115,7 @@ int WatchByNode(const CommandLine& line) {
     const uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(stop.get(), &one, sizeof(one));
   });
-  const Style style{line.json, false, true};
+  const Style style{line.json};
   const Status status =
       WatchDiscovery(line.node_socket, line.watch, stop.get(),
                      [&](const v1::DiscoveryEvent& event) { PrintEvent(event, style); });
