@@ -123,8 +123,11 @@ absl::Status AdminQueries::ListPeers(const std::string& name,
   const auto realms = Select(name);
   if (!realms.ok()) return realms.status();
   for (const Realm* realm : *realms) {
-    for (const auto& [id, peer] : realm->state.peers) {
-      *response->add_peers() = DescribePeer(peer, realm->state.directory, realm->state.name);
+    const RealmState& state = realm->state;
+    for (const PeerBook* book : {&state.peers, &state.put_out}) {
+      for (const auto& [id, peer] : *book) {
+        *response->add_peers() = DescribePeer(peer, state.directory, state.name);
+      }
     }
     *response->add_realms() = DescribeRealm(*realm);
   }

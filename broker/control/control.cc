@@ -233,6 +233,11 @@ absl::Status Control::EvictPeer(const std::string& realm_name, uint32_t peer_id)
     return absl::InvalidArgumentError("peer 0 is this host; evict its nodes instead");
   }
   for (Realm* realm : *selected) {
+    if (const auto out = realm->state.put_out.find(peer_id); out != realm->state.put_out.end()) {
+      return absl::FailedPreconditionError(
+          fmt::format("peer {} was evicted before; it goes when its QEMU (pid {}) ends", peer_id,
+                      out->second.pid));
+    }
     const auto peer = realm->state.peers.find(peer_id);
     if (peer == realm->state.peers.end()) continue;
     if (realm_name.empty() && selected->size() > 1) {

@@ -115,19 +115,13 @@ void PeerWatch::OnConnected(const broker::KeeperEvent& event) {
 void PeerWatch::OnGone(uint32_t peer_id, GoneProof proof) {
   early_doorbells_.erase(peer_id);
   if (peer_id == 0) return;
-  if (auto outcast = put_out_.extract(peer_id); !outcast.empty()) {
-    return Free(&outcast.mapped().peer);
-  }
-  const auto found = state_->peers.find(peer_id);
-  if (found == state_->peers.end()) return;
-  Peer peer = std::move(found->second);
-  state_->peers.erase(found);
-  if (proof == GoneProof::kNone) {
-    PutOut(std::move(peer));
-  } else {
-    Free(&peer);
-    state_->Tell(v1::DiscoveryEvent::REMOVED, peer);
-  }
+  last_words_.erase(peer_id);
+  auto gone = state_->peers.extract(peer_id);
+  if (!gone.empty() && proof == GoneProof::kNone) return PutOut(std::move(gone.mapped()));
+  if (gone.empty()) gone = state_->put_out.extract(peer_id);
+  if (gone.empty()) return;
+  Free(&gone.mapped());
+  state_->Tell(v1::DiscoveryEvent::REMOVED, gone.mapped());
 }
 
 void PeerWatch::PutOut(Peer peer) {
@@ -141,15 +135,17 @@ void PeerWatch::PutOut(Peer peer) {
     entry->state.store(static_cast<uint32_t>(PeerState::kFree), std::memory_order_release);
     entry->peer_id.store(0, std::memory_order_release);
   }
-  state_->Tell(v1::DiscoveryEvent::REMOVED, peer);
+  peer.state = v1::Peer::EVICTED;
+  state_->Tell(v1::DiscoveryEvent::CHANGED, peer);
   peer.doorbells.clear();
   const uint32_t id = peer.id;
+  state_->put_out.emplace(id, std::move(peer));
   auto timer = std::make_unique<transport::Timer>(loop_);
   timer->Set(kLastWords, [this, id] {
-    std::optional<Agent>& agent = put_out_.at(id).peer.agent;
+    std::optional<Agent>& agent = state_->put_out.at(id).agent;
     if (agent) StopStream(&*agent);
   });
-  put_out_.emplace(id, Outcast{std::move(peer), std::move(timer)});
+  last_words_.emplace(id, std::move(timer));
 }
 
 void PeerWatch::Free(Peer* peer) {
@@ -185,9 +181,9 @@ void PeerWatch::ScanHellos() {
     if (ReadHello(peer, &hello)) OnHello(&peer, hello);
   }
   // Nothing is granted to those, but what one of them says may still show that it lives.
-  for (auto& [id, outcast] : put_out_) {
+  for (auto& [id, peer] : state_->put_out) {
     Hello hello;
-    if (ReadHello(outcast.peer, &hello)) HeedTheBuried(&outcast.peer, hello.boot_id);
+    if (ReadHello(peer, &hello)) HeedTheBuried(&peer, hello.boot_id);
   }
 }
 

@@ -115,11 +115,7 @@ class PeerWatch {
   enum class Slot : uint8_t { kFree, kUsed };  // used also where its VM was put out and may write
   std::vector<Slot> slots_;
   std::map<uint32_t, std::vector<transport::UniqueFd>> early_doorbells_;
-  struct Outcast {
-    Peer peer;
-    std::unique_ptr<transport::Timer> last_words;
-  };
-  std::map<uint32_t, Outcast> put_out_;  // by ID
+  std::map<uint32_t, std::unique_ptr<transport::Timer>> last_words_;  // of those put out
   std::unique_ptr<transport::StreamLoop> streams_;
   transport::Timer rescan_;
   transport::FdWatch rung_;

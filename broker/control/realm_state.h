@@ -66,6 +66,7 @@ struct RealmState {
   ReadyBytes ready;
   Directory directory;
   PeerBook peers;
+  PeerBook put_out;  // evicted, and alive for all we know; nobody meets them any more
   Refusals refusals;
   EndedLinks ended;
   TypeBook types;

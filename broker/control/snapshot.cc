@@ -9,9 +9,11 @@ void TellSnapshot(const RealmState& state, const Interest& interest,
   v1::DiscoveryEvent event;
   event.set_kind(v1::DiscoveryEvent::ADDED);
   if (interest.peers) {
-    for (const auto& [id, peer] : state.peers) {
-      *event.mutable_peer() = DescribePeer(peer, state.directory, state.name);
-      listener(event);
+    for (const PeerBook* book : {&state.peers, &state.put_out}) {
+      for (const auto& [id, peer] : *book) {
+        *event.mutable_peer() = DescribePeer(peer, state.directory, state.name);
+        listener(event);
+      }
     }
   }
   if (interest.nodes) {

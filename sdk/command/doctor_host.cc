@@ -108,6 +108,11 @@ void ExaminePeers(const v1::ListPeersResponse& known, Findings* findings) {
                                  peer.boot_id().empty() ? "no agent has said hello"
                                                         : "its agent is not in contact"),
                      "start ivmq-agent in the guest; its log, and ivmq doctor there, say more");
+    } else if (peer.state() == v1::Peer::EVICTED) {
+      findings->Warn(
+          "peer",
+          fmt::format("{}: evicted, and keeps its memory and its place in the peer table", name),
+          "they come back when its QEMU ends; only a new one gets back into the realm");
     }
   }
 }

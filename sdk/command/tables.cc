@@ -104,7 +104,8 @@ std::string RealmTroubles(const v1::Realm& realm) {
   };
   say(realm.refused_ids_exhausted(), "all 65535 IDs were given out, restart ivmqd");
   say(realm.refused_too_many_peers(),
-      "the peer table is full, end the QEMUs of evicted VMs or use a larger region");
+      "the peer table is full, end the QEMUs of evicted VMs (`ivmq peers` has their pids) or use a "
+      "larger region");
   say(realm.refused_out_of_fds(), "ivmqd is out of file descriptors, raise the limit");
   if (realm.arena_orphaned_bytes() > 0) {
     troubles += fmt::format("{}{} orphaned: never used again before ivmqd restarts",

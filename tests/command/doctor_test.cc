@@ -110,6 +110,7 @@ TEST(ExaminePeersTest, NamesVmsThatAreNotHeard) {
   EXPECT_THAT(found(connected), testing::HasSubstr("no agent has said hello"));
   connected.mutable_peers(1)->set_boot_id("9d2f");
   EXPECT_THAT(found(connected), testing::HasSubstr("its agent is not in contact"));
+  EXPECT_THAT(found(OneVm(v1::Peer::EVICTED)), testing::HasSubstr("(QEMU 4711): evicted"));
 }
 
 TEST(ExamineQemuTest, ComparesVectorsWithThoseOfTheRealmThatItIsConnectedTo) {

@@ -10,7 +10,15 @@ namespace {
 using broker::GoneProof;
 using testing::HasSubstr;
 using Event = v1::NodeEvent;
-using GuestEvictionTest = GuestFixture;
+
+class GuestEvictionTest : public GuestFixture {
+ protected:
+  // As the keeper does when it is told to evict the VM.
+  void PutOut() {
+    harness_.PeerGone(1, GoneProof::kNone);
+    EXPECT_TRUE(WaitUntil([&] { return Peer().state() == v1::Peer::EVICTED; }));
+  }
+};
 
 TEST_F(GuestEvictionTest, EvictsAVm) {
   Start();
@@ -22,9 +30,41 @@ TEST_F(GuestEvictionTest, EvictsAVm) {
   ASSERT_TRUE(command);
   EXPECT_EQ(command->kind, broker::KeeperCommandKind::kEvictPeer);
   EXPECT_EQ(command->peer, 1u);
-  harness_.PeerGone(1, GoneProof::kNone);
-  EXPECT_TRUE(WaitUntil([&] { return admin_.Peers().peers_size() == 1; }));
+  PutOut();
+}
+
+TEST_F(GuestEvictionTest, ShowsAnEvictedVmUntilItsQemuEnds) {
+  Start();
+  v1::WatchRequest request;
+  request.set_peers(true);
+  grpc::ClientContext context;
+  const auto watch = admin_.stub()->Watch(&context, request);
+  v1::WatchResponse seen;
+  const auto next_of = [&](v1::DiscoveryEvent::Kind kind) {
+    while (watch->Read(&seen) && seen.event().kind() != kind) {
+    }
+    return seen.event().peer();
+  };
+  next_of(v1::DiscoveryEvent::SNAPSHOT_DONE);
+  PutOut();
+  EXPECT_EQ(next_of(v1::DiscoveryEvent::CHANGED).state(), v1::Peer::EVICTED);
+  EXPECT_EQ(Peer().pid(), 4711);
+  EXPECT_EQ(admin_.Realm().peers_connected(), 0u);
+  const grpc::Status again = admin_.EvictPeer("test", 1);
+  EXPECT_EQ(again.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(again.error_message(), HasSubstr("QEMU (pid 4711)"));
+  {
+    grpc::ClientContext later;
+    const auto late = admin_.stub()->Watch(&later, request);
+    ASSERT_TRUE(late->Read(&seen) && late->Read(&seen));
+    EXPECT_EQ(seen.event().peer().state(), v1::Peer::EVICTED);
+    later.TryCancel();
+  }
+  harness_.PeerGone(1, GoneProof::kEof);
+  EXPECT_EQ(next_of(v1::DiscoveryEvent::REMOVED).peer_id(), 1u);
+  EXPECT_EQ(admin_.Peers().peers_size(), 1);
   EXPECT_EQ(admin_.EvictPeer("test", 1).error_code(), grpc::StatusCode::NOT_FOUND);
+  context.TryCancel();
 }
 
 TEST_F(GuestEvictionTest, WhatAnEvictedVmKnewIsUsedAgainOnceTheVmIsGone) {
@@ -84,8 +124,7 @@ TEST_F(GuestEvictionTest, ABootThatSpeaksAfterItsDeathWasProvenIsHeardAlsoOfAnEv
   Start({{9, 9}, 4});  // believed, and given the memory of the first boot
   transport::PeerEntry* const entry = agent_->entry();
   ASSERT_TRUE(admin_.EvictPeer("test", 1).ok());
-  harness_.PeerGone(1, GoneProof::kNone);
-  EXPECT_TRUE(WaitUntil([&] { return admin_.Peers().peers_size() == 1; }));
+  PutOut();
   EXPECT_EQ(admin_.Realm().arena_orphaned_bytes(), 0u);
   const FakeAgent::Identity first;
   entry->boot_id[0].store(first.boot_id[0]);

@@ -20,10 +20,11 @@ peer=$(peer_of north)
 [[ -n $peer ]] || fail "ivmq peers does not list north"
 "$bin/ivmq" evict peer "$peer" || fail "evict peer $peer ended with status $?"
 say "evicted peer $peer"
+north_is_evicted() { "$bin/ivmq" peers | grep -q "^ *$peer .* evicted .* ${LAB_PID[north]} "; }
+wait_for 60 "ivmq peers to show north as evicted" north_is_evicted || fail "$("$bin/ivmq" peers)"
 status=0
 said=$("$bin/ivmq" evict peer "$peer" 2>&1) || status=$?
 expect_equal "status of a second eviction ($said)" 1 "$status"
-expect_equal "peers left of north" "" "$(peer_of north)"
 [[ -n $(peer_of south) ]] || fail "south is gone, too"
 lab_alive north || fail "QEMU of north ended"
 await_saying north agent "lost contact to control" 60
@@ -49,4 +50,5 @@ kill -KILL "${LAB_PID[north]}"
 north_is_forgotten() { [[ $(held) == 0 ]]; }
 wait_for 60 "the link of north to go with it" north_is_forgotten ||
   fail "north's link is still there"
+expect_equal "peers left of north" "" "$(peer_of north)"
 close_books traffic.north 1 1
