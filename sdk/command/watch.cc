@@ -2,12 +2,13 @@
 
 #include <fmt/chrono.h>
 #include <fmt/core.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "sdk/command/admin_client.h"
 #include "sdk/command/discovery.h"
@@ -15,7 +16,6 @@
 #include "sdk/command/lists.h"
 #include "sdk/command/output.h"
 #include "sdk/command/tables.h"
-#include "transport/unique_fd.h"
 
 namespace ivmq::command {
 namespace {
@@ -105,20 +105,25 @@ void PrintEvent(const v1::DiscoveryEvent& event, const Style& style) {
   PrintLine(fmt::format("{} {} {}{}", time, KindText(event.kind()), realm, SubjectText(event)));
 }
 
+// Before anything was told nobody is kept waiting by a daemon that does not answer: there is
+// nothing to put in order.
+void EndUnless(const std::atomic<bool>& told) {
+  if (!told) std::_Exit(kDone);
+}
+
 int WatchByNode(const CommandLine& line) {
   if (line.watch.links) {
     Complain("--links needs ivmqd's admin socket, which is on the host");
     return kMisused;
   }
-  const transport::UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
-  const Interrupt interrupt([&stop] {
-    const uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(stop.get(), &one, sizeof(one));
-  });
+  std::atomic<bool> told = false;
+  const Interrupt interrupt([&told] { EndUnless(told); });
   const Style style{line.json};
-  const Status status =
-      WatchDiscovery(line.node_socket, line.watch, stop.get(),
-                     [&](const v1::DiscoveryEvent& event) { PrintEvent(event, style); });
+  const Status status = WatchDiscovery(line.node_socket, line.watch, interrupt.fd(),
+                                       [&](const v1::DiscoveryEvent& event) {
+                                         told = true;
+                                         PrintEvent(event, style);
+                                       });
   if (status.ok()) return kDone;
   Complain(status.message());
   return kFailed;
@@ -128,19 +133,27 @@ int WatchByNode(const CommandLine& line) {
 
 int RunWatch(const CommandLine& line) {
   if (UsesNodeSocket(line)) return WatchByNode(line);
-  const Result<std::unique_ptr<AdminClient>> admin = AdminClient::Connect(line.admin_socket);
+  std::atomic<bool> told = false;
+  std::unique_ptr<AdminClient> client;  // of the main thread's alone until something was told
+  const Interrupt interrupt([&] {
+    EndUnless(told);
+    client->Cancel();
+  });
+  Result<std::unique_ptr<AdminClient>> admin = AdminClient::Connect(line.admin_socket);
   if (!admin.ok()) {
     Complain(admin.status().message());
     return kFailed;
   }
-  const Interrupt interrupt([&admin] { admin.value()->Cancel(); });
+  client = std::move(admin).value();
   Style style{line.json};
   if (line.realm.empty()) {
-    const auto realms = admin.value()->ListRealms();
+    const auto realms = client->ListRealms();
     style.names_realms = realms.ok() && realms.value().realms_size() > 1;
   }
-  const Status status = admin.value()->Watch(
-      line.realm, line.watch, [&](const v1::DiscoveryEvent& event) { PrintEvent(event, style); });
+  const Status status = client->Watch(line.realm, line.watch, [&](const v1::DiscoveryEvent& event) {
+    told = true;
+    PrintEvent(event, style);
+  });
   if (interrupt.happened()) return kDone;
   Complain(status.ok() ? "ivmqd ended the watch" : status.message());
   return kFailed;

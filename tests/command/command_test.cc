@@ -16,6 +16,7 @@
 #include "tests/command/run_command.h"
 #include "tests/sdk/daemon.h"
 #include "tests/sdk/texts.h"
+#include "transport/unix_socket.h"
 
 namespace ivmq::command {
 namespace {
@@ -29,6 +30,16 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 using CommandTest = CommandFixture;
+
+// From then on a signal is what the command makes of it.
+bool BlocksSigterm(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string name, value; status >> name >> value;) {
+    if (name == "SigBlk:") return (std::stoull(value, nullptr, 16) >> (SIGTERM - 1) & 1) != 0;
+    std::getline(status, value);
+  }
+  return false;
+}
 
 TEST_F(CommandTest, PublishesToASubscriber) {
   Child sub = Start({"sub", "news", "--count", "3"});
@@ -304,6 +315,21 @@ TEST_F(CommandTest, WatchesWhatComesAndGoes) {
     } while (event.kind() != v1::DiscoveryEvent::REMOVED);
     watch.Signal(SIGTERM);
     EXPECT_EQ(watch.Wait(), 0);
+  }
+}
+
+TEST_F(CommandTest, WatchEndsOnASignalAlsoWhereNobodyTakesItsConnection) {
+  for (const auto type :
+       {transport::UnixSocketType::kStream, transport::UnixSocketType::kSeqpacket}) {
+    const bool by_node = type == transport::UnixSocketType::kSeqpacket;
+    const std::string path = daemon_.directory() + (by_node ? "/full.node" : "/full.admin");
+    const auto listener = transport::ListenUnix(path, type, 0600, 0).value();
+    const auto first = transport::ConnectUnix(path, type, {}).value();  // fills the backlog
+    ASSERT_FALSE(transport::ConnectUnix(path, type, {}).ok());
+    Child watch({IvmqPath(), by_node ? "--node-socket" : "--admin-socket", path, "watch"});
+    ASSERT_TRUE(WaitUntil([&] { return BlocksSigterm(watch.pid()); }));
+    watch.Signal(SIGTERM);
+    EXPECT_EQ(watch.Wait(), 0) << path;
   }
 }
 
