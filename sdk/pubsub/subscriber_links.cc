@@ -196,7 +196,9 @@ void SubscriberImpl::AddLink(std::unique_ptr<Link> link) {
     links_.push_back(std::move(link));
     return;
   }
-  node_->Post(RefusalOf(*link, added.message()));
+  const v1::NodeRequest farewell = RefusalOf(*link, added.message());
+  link.reset();  // whoever hears of it may give the ring's memory to others
+  node_->Post(farewell);
 }
 
 v1::NodeRequest SubscriberImpl::RefusalOf(const Link& link, const std::string& detail) {
