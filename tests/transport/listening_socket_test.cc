@@ -2,13 +2,30 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
+
+namespace {
+
+// Called before each flock(2) of this program: the moment at which another may take the file away.
+std::function<void()> before_flock;
+
+}  // namespace
+
+// Instead of the C library's.
+extern "C" int flock(int fd, int operation) noexcept {
+  if (before_flock) before_flock();
+  return static_cast<int>(::syscall(SYS_flock, fd, operation));
+}
 
 namespace ivmq::transport {
 namespace {
@@ -38,6 +55,19 @@ TEST_F(ListeningSocketTest, TakesItsPathAway) {
   EXPECT_TRUE(std::filesystem::exists(path + ".lock"));
   socket.Close();
   EXPECT_TRUE(std::filesystem::is_empty(folder_));
+}
+
+TEST_F(ListeningSocketTest, LocksTheFileThatIsThereWhenTheOneItOpenedIsTakenAway) {
+  const std::string path = folder_ + "/a.sock";
+  int locked = 0;
+  before_flock = [&] {
+    if (++locked == 1) std::filesystem::remove(path + ".lock");
+  };
+  const auto socket = Open(path);
+  before_flock = nullptr;
+  ASSERT_TRUE(socket.ok());
+  EXPECT_EQ(locked, 2);
+  EXPECT_TRUE(std::filesystem::exists(path + ".lock"));
 }
 
 TEST_F(ListeningSocketTest, NeverLetsTwoListenThoughLockFilesComeAndGo) {
