@@ -218,6 +218,12 @@ TEST_F(RequestReplyTest, ServesTypes) {
     EXPECT_EQ(Request({"--json", R"({"host": "h"})"}).out, "{\"busy\":0,\"host\":\"h\"}\n");
     EXPECT_EQ(Run({"request", "s", "--wait", "1", "--timeout", "60", "bytes"}).exit_code, 1);
   }
+  for (const char* empty : {"--json ''", "--json="}) {
+    Child none = StartByShell(std::string("reply s --type acme.Load ") + empty + " --descriptors " +
+                              file + " 2>&1");
+    EXPECT_EQ(none.Wait(), 2) << empty;
+    EXPECT_THAT(none.ReadAll(), HasSubstr("is no acme.Load")) << empty;
+  }
   Child bytes = Start({"reply", "s", "--echo"});
   const Finished typed = Request({"--json", "{}"});
   EXPECT_EQ(typed.exit_code, 2);
