@@ -21,6 +21,9 @@ inline constexpr int kMisused = 2;
 // Lines on stdout and stderr wait while their reader does not read, until `readable` is readable
 // (-1: for ever). From then on what has no room is lost: Interrupt sets it, so that a reader that
 // sleeps keeps nobody from ending. Any thread; `readable` outlives all lines.
+//
+// Where others write too, to a terminal or the same pipe, the room that was there may be gone when
+// a line is written: then that waits all the same, until a second signal ends the process.
 void StopWaitingForRoomOnce(int readable);
 
 // One line on stdout, at once. When nobody reads any more (`ivmq sub | head`) the process ends,
