@@ -1,6 +1,7 @@
 #include "tests/control/fake_agent.h"
 
 #include <grpcpp/create_channel_posix.h>
+#include <gtest/gtest.h>
 #include <sys/socket.h>
 
 #include <stdexcept>
@@ -99,6 +100,12 @@ void GuestNode::Exited(uint64_t connection_id, uint64_t session_nonce) {
   request.mutable_exited()->set_connection_id(connection_id);
   request.mutable_exited()->set_session_nonce(session_nonce);
   stream_->Write(request);
+}
+
+GuestNode::GuestNode(FakeAgent* agent, uint64_t connection_id, const std::string& name)
+    : GuestNode(agent) {
+  Attach(connection_id);
+  EXPECT_NE(Hello(name), 0u);
 }
 
 v1::NodeEvent GuestNode::Call(v1::NodeRequest request) {

@@ -56,6 +56,8 @@ class GuestNode {
  public:
   explicit GuestNode(FakeAgent* agent)
       : agent_(agent), stream_(agent->stub()->Session(&context_)) {}
+  // Attached, and welcome.
+  GuestNode(FakeAgent* agent, uint64_t connection_id, const std::string& name);
 
   bool Attach(uint64_t connection_id, uint64_t session_nonce, uint32_t vector = 0);
   bool Attach(uint64_t connection_id) { return Attach(connection_id, agent_->session_nonce()); }

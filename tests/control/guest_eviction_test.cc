@@ -70,12 +70,8 @@ TEST_F(GuestEvictionTest, ShowsAnEvictedVmUntilItsQemuEnds) {
 TEST_F(GuestEvictionTest, WhatAnEvictedVmKnewIsUsedAgainOnceTheVmIsGone) {
   const uint64_t before = used();
   Start();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
-  GuestNode idle(&*agent_);
-  idle.Attach(8);
-  idle.Hello("y");
+  GuestNode node(&*agent_, 7, "x");
+  GuestNode idle(&*agent_, 8, "y");
   node.Call(PublisherOf("a"));
   TestNode host = harness_.AttachNode();
   host.Hello("host");
@@ -118,9 +114,7 @@ TEST_F(GuestEvictionTest, WhatAnEvictedVmKnewIsUsedAgainOnceTheVmIsGone) {
 
 TEST_F(GuestEvictionTest, ABootThatSpeaksAfterItsDeathWasProvenIsHeardAlsoOfAnEvictedVm) {
   Start();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
+  GuestNode node(&*agent_, 7, "x");
   Start({{9, 9}, 4});  // believed, and given the memory of the first boot
   transport::PeerEntry* const entry = agent_->entry();
   ASSERT_TRUE(admin_.EvictPeer("test", 1).ok());

@@ -35,9 +35,7 @@ TEST_F(GuestSessionTest, LinksAHostAndAGuest) {
   TestNode host = harness_.AttachNode(1);
   host.Hello("host");
   host.Subscribe("a");
-  GuestNode guest(&*agent_);
-  guest.Attach(7);
-  guest.Hello("guest");
+  GuestNode guest(&*agent_, 7, "guest");
   EXPECT_EQ(guest.Call(PublisherOf("a")).publisher_registered().links(), 1u);
   const v1::LinkUp to_guest = guest.NextOf(Event::kLinkUp).link_up();
   const v1::LinkUp to_host = host.NextOf(Event::kLinkUp).link_up();
@@ -57,9 +55,7 @@ TEST_F(GuestSessionTest, LinksAHostAndAGuest) {
 TEST_F(GuestSessionTest, TheAgentsProofFreesANodesMemory) {
   Start();
   const uint64_t before = used();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
+  GuestNode node(&*agent_, 7, "x");
   EXPECT_GT(used(), before);
   node.Exited(7, agent_->session_nonce());
   EXPECT_TRUE(node.Finish().ok());
@@ -70,13 +66,9 @@ TEST_F(GuestSessionTest, TheAgentsProofFreesANodesMemory) {
 TEST_F(GuestSessionTest, ACallThatEndsWithoutProofLeavesADetachedNodeUntilTheVmDies) {
   const uint64_t before = used();
   Start();
-  GuestNode half_closed(&*agent_);
-  half_closed.Attach(7);
-  half_closed.Hello("x");
+  GuestNode half_closed(&*agent_, 7, "x");
   EXPECT_TRUE(half_closed.Finish().ok());
-  GuestNode cancelled(&*agent_);
-  cancelled.Attach(8);
-  cancelled.Hello("y");
+  GuestNode cancelled(&*agent_, 8, "y");
   cancelled.Cancel();
   EXPECT_TRUE(WaitUntil([&] {
     const v1::ListNodesResponse nodes = admin_.Nodes();
@@ -91,9 +83,7 @@ TEST_F(GuestSessionTest, ACallThatEndsWithoutProofLeavesADetachedNodeUntilTheVmD
 
 TEST_F(GuestSessionTest, AProofWithTheWrongNonceProvesNothing) {
   Start();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
+  GuestNode node(&*agent_, 7, "x");
   node.Exited(7, agent_->session_nonce() + 1);
   EXPECT_EQ(node.Finish().error_code(), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
@@ -114,17 +104,13 @@ TEST_F(GuestSessionTest, RefusesACallThatDoesNotBeginAsItMust) {
   twice.Attach(7);
   twice.Attach(7);
   EXPECT_EQ(twice.Finish().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
-  GuestNode good(&*agent_);
-  good.Attach(7);
-  EXPECT_NE(good.Hello("good"), 0u);
+  GuestNode good(&*agent_, 7, "good");
 }
 
 TEST_F(GuestSessionTest, ARebootProvesAllOfTheOldBootDead) {
   Start();
   const uint64_t one_agent = used();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("old");
+  GuestNode node(&*agent_, 7, "old");
   node.Call(PublisherOf("a"));
   TestNode host = harness_.AttachNode();
   host.Hello("host");
@@ -137,24 +123,18 @@ TEST_F(GuestSessionTest, ARebootProvesAllOfTheOldBootDead) {
   host.LinkClosed(link);
   harness_.NodeGone(host, GoneProof::kExited);
   EXPECT_TRUE(WaitUntil([&] { return used() == one_agent; }));
-  GuestNode fresh(&*agent_);
-  fresh.Attach(1);
-  EXPECT_NE(fresh.Hello("new"), 0u);
+  GuestNode fresh(&*agent_, 1, "new");
 }
 
 TEST_F(GuestSessionTest, ARebootThatDoesNotEchoTheSessionsNonceProvesNothing) {
   const uint64_t before = used();
   Start();
   const uint64_t one_agent = used() - before;
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("old");
+  GuestNode node(&*agent_, 7, "old");
   Start({{9, 9}, 4, transport::kLayoutVersion, true, agent_->session_nonce() + 1});
   EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
   EXPECT_GE(used(), before + 2 * one_agent);
-  GuestNode fresh(&*agent_);
-  fresh.Attach(1);
-  EXPECT_NE(fresh.Hello("new"), 0u);
+  GuestNode fresh(&*agent_, 1, "new");
   // The next one that does, proves it of all boots.
   Start({{10, 10}, 5});
   EXPECT_TRUE(WaitUntil([&] { return used() == before + one_agent; }));
@@ -164,9 +144,7 @@ TEST_F(GuestSessionTest, ARebootThatDoesNotEchoTheSessionsNonceProvesNothing) {
 TEST_F(GuestSessionTest, AScribbledBootIdProvesNothing) {
   Start();
   const uint64_t one_agent = used();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
+  GuestNode node(&*agent_, 7, "x");
   transport::PeerEntry* entry = agent_->entry();
   entry->boot_id[0].fetch_add(1);
   const uint64_t hello = entry->hello.fetch_add(1) + 1;
@@ -178,9 +156,7 @@ TEST_F(GuestSessionTest, AScribbledBootIdProvesNothing) {
 TEST_F(GuestSessionTest, ABootThatSpeaksAfterItsDeathWasProvenQuarantinesItsMemoryForGood) {
   Start();
   const uint64_t one_agent = used();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
+  GuestNode node(&*agent_, 7, "x");
   const FakeAgent::Identity forged{{9, 9}, 4};
   Start(forged);
   EXPECT_EQ(used(), one_agent);
@@ -202,9 +178,7 @@ TEST_F(GuestSessionTest, ARestartedAgentProvesNothing) {
   const uint64_t before = used();
   Start();
   const uint64_t one_agent = used() - before;
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
+  GuestNode node(&*agent_, 7, "x");
   Start({{1, 2}, 77});
   EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::DETACHED);
   EXPECT_GE(used(), before + 2 * one_agent);
@@ -216,13 +190,9 @@ TEST_F(GuestSessionTest, ADeathBetweenTwoSessionsOfAnAgentIsProvenInTheSecond) {
   const uint64_t empty = used();
   Start();
   const uint64_t one_stream = used() - empty;
-  GuestNode dies(&*agent_);
-  dies.Attach(7);
-  dies.Hello("dies");
+  GuestNode dies(&*agent_, 7, "dies");
   dies.Call(PublisherOf("a"));
-  GuestNode lives(&*agent_);
-  lives.Attach(8);
-  lives.Hello("lives");
+  GuestNode lives(&*agent_, 8, "lives");
   agent_->Disconnect();
   EXPECT_TRUE(WaitUntil([&] {
     const v1::ListNodesResponse nodes = admin_.Nodes();
@@ -247,9 +217,7 @@ TEST_F(GuestSessionTest, ADeathBetweenTwoSessionsOfAnAgentIsProvenInTheSecond) {
 
 TEST_F(GuestSessionTest, ARestartedAgentKnowsNothingOfThoseWhoAttachedToTheOneBefore) {
   Start();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
+  GuestNode node(&*agent_, 7, "x");
   Start({{1, 2}, 77});
   GuestNode report(&*agent_);
   report.Attach(7);
@@ -262,9 +230,7 @@ TEST_F(GuestSessionTest, ARestartedAgentKnowsNothingOfThoseWhoAttachedToTheOneBe
 TEST_F(GuestSessionTest, ARepeatedHelloKeepsTheStream) {
   Start();
   const uint64_t nonce = agent_->session_nonce();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
+  GuestNode node(&*agent_, 7, "x");
   FakeAgent::Identity again;
   again.echoed_nonce = 0;  // as in the first
   ASSERT_TRUE(agent_->SayHello(again));
@@ -275,18 +241,14 @@ TEST_F(GuestSessionTest, ARepeatedHelloKeepsTheStream) {
 TEST_F(GuestSessionTest, AnAgentThatGreetsAnewAfterAnAnswerGetsAFreshStream) {
   Start();
   const transport::StreamPlaces first = transport::LoadStreamPlaces(*agent_->entry());
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
+  GuestNode node(&*agent_, 7, "x");
   // As when control stood still for so long that the agent gave its end up.
   ASSERT_TRUE(agent_->SayHello({}));
   const transport::StreamPlaces second = transport::LoadStreamPlaces(*agent_->entry());
   EXPECT_NE(second.to_control_ring_offset, first.to_control_ring_offset);
   EXPECT_NE(second.to_agent_ring_offset, first.to_agent_ring_offset);
   agent_->Connect();
-  GuestNode fresh(&*agent_);
-  fresh.Attach(8);
-  EXPECT_NE(fresh.Hello("y"), 0u);
+  GuestNode fresh(&*agent_, 8, "y");
 }
 
 TEST_F(GuestSessionTest, AnAgentCannotCallAdmin) {
@@ -300,9 +262,7 @@ TEST_F(GuestSessionTest, AnAgentCannotCallAdmin) {
 
 TEST_F(GuestSessionTest, AnAgentWhoseHeartStopsIsSuspectAndNothingMore) {
   Start();
-  GuestNode node(&*agent_);
-  node.Attach(7);
-  node.Hello("x");
+  GuestNode node(&*agent_, 7, "x");
   EXPECT_TRUE(WaitUntil([&] { return Peer().state() == v1::Peer::SUSPECT; }));
   EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::ONLINE);
   agent_->Beat();
@@ -315,9 +275,7 @@ TEST_F(GuestSessionTest, TheOtherSideOfEachLinkOfASuspectPeerIsTold) {
   host.Hello("host");
   host.Subscribe("a");
   host.Subscribe("b");
-  GuestNode guest(&*agent_);
-  guest.Attach(7);
-  guest.Hello("guest");
+  GuestNode guest(&*agent_, 7, "guest");
   guest.Call(PublisherOf("a"));
   const uint64_t first = host.NextOf(Event::kLinkUp).link_up().link_id();
   v1::LinkSuspect told = host.NextOf(Event::kLinkSuspect).link_suspect();
