@@ -13,27 +13,39 @@ constexpr int kBucketBits = 7;
 constexpr uint64_t kBucketsPerLength = 1 << kBucketBits;
 constexpr size_t kLengths = 64 - kBucketBits;
 
+constexpr size_t kBuckets = (kLengths + 1) * kBucketsPerLength;
+
 size_t BucketOf(uint64_t time) {
   if (time < 2 * kBucketsPerLength) return time;
   const int shift = static_cast<int>(std::bit_width(time)) - kBucketBits - 1;
   return static_cast<size_t>(shift) * kBucketsPerLength + (time >> shift);
 }
 
-// The largest time that is in it.
-uint64_t LargestOf(size_t bucket) {
+// The smallest time that is in it.
+uint64_t SmallestOf(size_t bucket) {
   if (bucket < 2 * kBucketsPerLength) return bucket;
   const size_t shift = bucket / kBucketsPerLength - 1;
-  const uint64_t first = bucket - shift * kBucketsPerLength;
-  return ((first + 1) << shift) - 1;
+  return (bucket - shift * kBucketsPerLength) << shift;
+}
+
+// Times below zero lie in the same buckets, mirrored in front of that of zero.
+size_t PlaceOf(int64_t time) {
+  const auto bits = static_cast<uint64_t>(time);
+  return time < 0 ? kBuckets - BucketOf(-bits) : kBuckets + BucketOf(bits);
+}
+
+// The largest time that is there.
+int64_t LargestAt(size_t place) {
+  return static_cast<int64_t>(place < kBuckets ? -SmallestOf(kBuckets - place)
+                                               : SmallestOf(place - kBuckets + 1) - 1);
 }
 
 }  // namespace
 
-LatencyHistogram::LatencyHistogram() : buckets_((kLengths + 1) * kBucketsPerLength) {}
+LatencyHistogram::LatencyHistogram() : buckets_(2 * kBuckets) {}
 
 void LatencyHistogram::Add(std::chrono::nanoseconds time) {
-  const int64_t value = std::max<int64_t>(time.count(), 0);
-  ++buckets_[BucketOf(static_cast<uint64_t>(value))];
+  ++buckets_[PlaceOf(time.count())];
   min_ = count_ == 0 ? time : std::min(min_, time);
   max_ = count_ == 0 ? time : std::max(max_, time);
   ++count_;
@@ -60,7 +72,7 @@ std::chrono::nanoseconds LatencyHistogram::Percentile(double share) const {
   for (size_t i = 0; i < buckets_.size(); ++i) {
     seen += buckets_[i];
     if (seen < std::max<uint64_t>(wanted, 1)) continue;
-    return std::min(max_, std::chrono::nanoseconds(LargestOf(i)));
+    return std::min(max_, std::chrono::nanoseconds(LargestAt(i)));
   }
   return {};
 }

@@ -14,8 +14,6 @@ class LatencyHistogram {
  public:
   LatencyHistogram();
 
-  // What is below zero, as between two clocks that are not the same, lies in the bucket of zero;
-  // min() and max() tell it as it is.
   void Add(std::chrono::nanoseconds time);
   void Add(const LatencyHistogram& other);
   void Clear();
