@@ -50,7 +50,13 @@ void RealmClock::Answer(int64_t realm_time_ns, Clock::time_point asked) {
     estimate.taken = now;
     const nanoseconds middle = asked.time_since_epoch() + estimate.uncertainty;
     estimate.offset = nanoseconds(realm_time_ns) - middle;
-    if (!best_.has_value() || estimate.uncertainty <= UncertaintyAt(*best_, now)) best_ = estimate;
+    const nanoseconds before = best_.has_value() ? UncertaintyAt(*best_, now) : nanoseconds::max();
+    // Two answers that cannot both be true: since the earlier one the host's clock was set, or the
+    // VM stood still.
+    if (estimate.uncertainty <= before ||
+        std::chrono::abs(estimate.offset - best_->offset) > estimate.uncertainty + before) {
+      best_ = estimate;
+    }
     if (to_ask_ == 0) return;
     --to_ask_;
   }

@@ -1,6 +1,6 @@
 // Messages that say more than their bytes: attributes, trace context, time.
 
-#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -48,15 +48,14 @@ Result<size_t> PublisherImpl::BuildNotes(size_t message_bytes, const PublishOpti
   return bytes;
 }
 
-// None while the realm's clock is not known.
+// None while the realm's clock is not known, or not as well as a message can say.
 std::optional<transport::PublishTime> PublisherImpl::PublishTimeNow() {
   const auto now = node_->clock()->Now();
-  if (!now.has_value()) return std::nullopt;
+  if (!now.has_value() || now->uncertainty.count() > UINT32_MAX) return std::nullopt;
   transport::PublishTime time;
   time.realm_time_ns =
       std::chrono::duration_cast<std::chrono::nanoseconds>(now->when.time_since_epoch()).count();
-  time.uncertainty_ns =
-      static_cast<uint32_t>(std::min<int64_t>(now->uncertainty.count(), UINT32_MAX));
+  time.uncertainty_ns = static_cast<uint32_t>(now->uncertainty.count());
   return time;
 }
 

@@ -194,6 +194,18 @@ TEST(RealmClockTest, TrustsALateAnswerNoMoreThanItTook) {
   EXPECT_GE(clock.Now()->uncertainty, 10s);
 }
 
+TEST(RealmClockTest, BelievesALateAnswerThatContradictsAFastOne) {
+  internal::RealmClock clock([] {});
+  EXPECT_FALSE(clock.Now().has_value());  // has seven more answers taken
+  clock.Answer(0, std::chrono::steady_clock::now());
+  clock.Answer(0, std::chrono::steady_clock::now() - 1s);
+  EXPECT_LT(clock.Now()->uncertainty, 500ms) << "both may be true";
+  const auto set_to = std::chrono::hours(24);
+  clock.Answer(std::chrono::nanoseconds(set_to).count(), std::chrono::steady_clock::now() - 1s);
+  EXPECT_GE(clock.Now()->uncertainty, 500ms);
+  EXPECT_GE(clock.Now()->when.time_since_epoch(), set_to);
+}
+
 TEST(RealmClockTest, IsTheHostsOwnClockThere) {
   internal::RealmClock clock(nullptr);
   const auto now = clock.Now();
