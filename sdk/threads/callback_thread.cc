@@ -47,11 +47,19 @@ struct CallbackThread::Watched {
   }
   // Hands Run() to the executor.
   static void Post(const std::shared_ptr<Watched>& watched) {
+    {
+      const std::lock_guard lock(watched->mutex);
+      if (watched->removed) return;
+      watched->poster = std::this_thread::get_id();
+    }
     try {
       watched->executor([watched] { watched->Run(); });
     } catch (...) {
       watched->OnExecutorFailed(CaughtText());
     }
+    const std::lock_guard lock(watched->mutex);
+    watched->poster = {};
+    watched->idle.notify_all();
   }
   void OnExecutorFailed(const std::string& what) {
     const std::lock_guard lock(mutex);
@@ -61,8 +69,10 @@ struct CallbackThread::Watched {
     std::unique_lock lock(mutex);
     if (!removed) static_cast<void>(::epoll_ctl(epoll->fd.get(), EPOLL_CTL_DEL, fd, nullptr));
     removed = true;
-    if (running && runner == std::this_thread::get_id()) return;
-    idle.wait(lock, [this] { return !running; });
+    const auto self = std::this_thread::get_id();
+    if (running && runner == self) return;
+    // What the executor refers to may be gone once the owner has closed.
+    idle.wait(lock, [&] { return !running && (poster == std::thread::id() || poster == self); });
   }
 
   Source* const source;
@@ -74,6 +84,7 @@ struct CallbackThread::Watched {
   std::condition_variable idle;
   bool running = false;
   std::thread::id runner;
+  std::thread::id poster;  // is in the executor; none: nobody
   bool removed = false;
 };
 

@@ -42,8 +42,8 @@ class CallbackThread {
   // `source` must live until Remove() has returned. Null executor: runs on this thread.
   // RESOURCE_EXHAUSTED.
   Status Add(Source* source, Executor executor);
-  // No Run() of it is under way, nor will be, when this returns; called from within its Run(), it
-  // is the last. Unknown ones are ignored.
+  // No Run() of it is under way, nor call of its executor, nor will be, when this returns; called
+  // from within its Run(), that is the last. Unknown ones are ignored.
   void Remove(Source* source);
   bool on_own_thread() const;
 

@@ -189,6 +189,31 @@ TEST_F(ReceivingTest, ReportsAnExecutorThatThrows) {
   EXPECT_THAT(events.Await(1), ElementsAre("shut down"));
 }
 
+TEST_F(ReceivingTest, CloseWaitsForTheExecutorToTakeATask) {
+  Node node = Open();
+  std::promise<void> entered;
+  std::promise<void> leave;
+  std::atomic<bool> left = false;
+  SubscriberOptions options;
+  options.on_message = [](const BytesMessage&) {};
+  options.executor = [&](const std::function<void()>&) {
+    entered.set_value();
+    leave.get_future().wait();
+    left = true;
+  };
+  auto subscriber = node.CreateSubscriber("t", options).value();
+  auto publisher = node.CreatePublisher("t").value();
+  ASSERT_TRUE(publisher.Publish(AsBytes("x")).ok());
+  ASSERT_EQ(entered.get_future().wait_for(kLong), std::future_status::ready);
+  std::thread closer([&] {
+    subscriber.Close();
+    EXPECT_TRUE(left);
+  });
+  std::this_thread::sleep_for(50ms);  // for a Close that does not wait to be seen
+  leave.set_value();
+  closer.join();
+}
+
 TEST_F(ReceivingTest, ClosesWithinItsCallbackAndWaitsForItElsewhere) {
   Node node = Open();
   std::unique_ptr<BytesSubscriber> inside;

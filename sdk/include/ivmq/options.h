@@ -149,7 +149,7 @@ struct SubscriberOptions {
   // Is given every message as it comes, one after the other, instead of Receive and Poll. What it
   // throws is told as kCallbackFailed, and its message counts as delivered. It runs where the
   // executor runs it, or, without one, on the one thread that all callbacks of the node share.
-  // Not called any more once the subscriber's Close or destructor has returned.
+  // Neither is called once Close or the destructor, called in no callback, has returned.
   std::function<void(const BytesMessage&)> on_message = {};
   Executor executor = {};
 };
