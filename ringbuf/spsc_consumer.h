@@ -66,8 +66,9 @@ class alignas(kCacheLineBytes) SpscConsumer {
   SpscConsumer(SpscConsumer&&) = default;
   SpscConsumer& operator=(SpscConsumer&&) = default;
 
-  // The next record, in order. Its bytes stay in the ring until Release().
-  [[nodiscard]] ReadResult TryRead(BasicRecordView<Atomics>* out) {
+  // The next record, in order. Its bytes stay in the ring until Release(). Inline wherever it is
+  // called: that is worth a tenth of what a subscriber takes for a small message.
+  [[nodiscard, gnu::always_inline]] inline ReadResult TryRead(BasicRecordView<Atomics>* out) {
     if (position_ >= safe_) {
       // Who polls asks for the second line of the next record as well, so that both come at once.
       Atomics::Prefetch(data_, (position_ + kCacheLineBytes) & mask_);

@@ -42,7 +42,7 @@ class LinkReader {
   static Result<LinkReader> Open(std::shared_ptr<Device> device, const LinkAddress& address,
                                  Doorbell producer_doorbell, ringbuf::ConsumerOptions options = {});
 
-  [[nodiscard]] ReadResult TryRead(RecordView* record) {
+  [[nodiscard, gnu::always_inline]] inline ReadResult TryRead(RecordView* record) {
     if (slots_ != nullptr) [[unlikely]]
       return ReadSlot(record);
     const ReadResult result = ring_.TryRead(record);

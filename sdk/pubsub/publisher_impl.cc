@@ -25,6 +25,21 @@ Result<Published> PublisherImpl::Write(std::span<const std::byte> message, bool 
 
 Result<Published> PublisherImpl::WriteRecord(std::span<const std::byte> record, uint8_t flags,
                                              bool flush) {
+  // Written to one link or not at all: no need to look for room beforehand.
+  if (BuildsInPlace()) [[likely]] {
+    transport::LinkWriter& writer = links_.front()->writer;
+    if (writer.TryWrite(record, flags) == WriteResult::kOk) [[likely]] {
+      messages_.Add(1);
+      written_.Add(1);
+      if (flush) writer.Flush();
+      return Published{.links = 1};
+    }
+  }
+  return WriteToAll(record, flags, flush);
+}
+
+Result<Published> PublisherImpl::WriteToAll(std::span<const std::byte> record, uint8_t flags,
+                                            bool flush) {
   if (FirstWithoutRoom(record.size()) != nullptr) [[unlikely]] {
     if (Status status = WaitForRoom(record.size()); !status.ok()) return status;
   }

@@ -104,8 +104,10 @@ class PublisherImpl final : public Endpoint {
   // The extension of the next message, at the beginning of scratch_. Bytes of it.
   Result<size_t> BuildNotes(size_t message_bytes, const PublishOptions& options);
   std::optional<transport::PublishTime> PublishTimeNow();
-  // Secures room, writes to every link and keeps it for latecomers.
+  // Writes to every link and keeps it for latecomers.
   Result<Published> WriteRecord(std::span<const std::byte> record, uint8_t flags, bool flush);
+  // The same with room secured beforehand: on all links or on none.
+  Result<Published> WriteToAll(std::span<const std::byte> record, uint8_t flags, bool flush);
   // To all of them; how many that is now.
   uint32_t WriteToReliable(std::span<const std::byte> record, uint8_t flags);
   // What has been done when `written` links have it already.

@@ -72,7 +72,7 @@ Result<BytesMessage> SubscriberImpl::Receive(std::chrono::nanoseconds timeout) {
   if (Status status = Admit(call); !status.ok()) [[unlikely]]
     return status;
   BytesMessage message;
-  if (Status status = Await(timeout, [&] { return Next(&message, true); }); !status.ok()) {
+  if (Status status = Await(timeout, [&] { return Next(&message); }); !status.ok()) {
     return status;
   }
   return message;
@@ -94,8 +94,16 @@ Result<size_t> SubscriberImpl::PollInside(size_t limit, const BytesSubscriber::H
   const HandlerScope scope(node_.get());
   size_t count = 0;
   BytesMessage message;
-  while (count < limit && Next(&message, count + 1 == limit)) {
-    ++count;
+  LinkReader* reader = nullptr;  // whose turn it is
+  RecordView record;
+  while (count < limit && (MoreOf(reader, &record) || NextRecord(&reader, &record))) {
+    if (!TakeRecord(reader, record, &message)) [[unlikely]] {
+      reader = nullptr;
+      continue;
+    }
+    if (++count == limit) reader->ReportIfCaughtUp();
+    if (MindDrained()) [[unlikely]]
+      reader = nullptr;
     handler(message);
   }
   if (count == limit) return count;  // More may be there: the fd stays as readable as it is.
@@ -129,22 +137,27 @@ void SubscriberImpl::ReturnBorrowed() {
   const std::unique_ptr<Call> ends_here = std::move(borrowing_);
 }
 
-bool SubscriberImpl::Next(BytesMessage* message, bool last) {
+bool SubscriberImpl::Next(BytesMessage* message) {
   LinkReader* reader = nullptr;
   RecordView record;
   while (NextRecord(&reader, &record)) {
-    if (record.size > buffer_.size()) [[unlikely]]
-      buffer_.resize(std::max(record.size, LinkOf(*reader)->record_bytes_max));
-    if (record.size > 0) std::memcpy(buffer_.data(), record.data, record.size);
-    reader->Release();
-    message->bytes = {buffer_.data(), record.size};
-    if (!Describe(reader, record, message->bytes, message)) [[unlikely]]
+    if (!TakeRecord(reader, record, message)) [[unlikely]]
       continue;
-    if (last) reader->ReportIfCaughtUp();
+    reader->ReportIfCaughtUp();
     MindDrained();
     return true;
   }
   return false;
+}
+
+inline bool SubscriberImpl::TakeRecord(LinkReader* reader, const RecordView& record,
+                                       BytesMessage* message) {
+  if (record.size > buffer_.size()) [[unlikely]]
+    buffer_.resize(std::max(record.size, LinkOf(*reader)->record_bytes_max));
+  if (record.size > 0) std::memcpy(buffer_.data(), record.data, record.size);
+  reader->Release();
+  message->bytes = {buffer_.data(), record.size};
+  return Describe(reader, record, message->bytes, message);
 }
 
 bool SubscriberImpl::NextInPlace(BytesMessage* message) {
@@ -168,6 +181,10 @@ bool SubscriberImpl::NextInPlace(BytesMessage* message) {
   return false;
 }
 
+inline bool SubscriberImpl::MoreOf(LinkReader* reader, RecordView* record) {
+  return reader != nullptr && !pending() && poller_.More(reader, record);
+}
+
 bool SubscriberImpl::NextRecord(LinkReader** reader, RecordView* record) {
   if (pending()) [[unlikely]]
     TakePending();
@@ -177,8 +194,8 @@ bool SubscriberImpl::NextRecord(LinkReader** reader, RecordView* record) {
   return false;
 }
 
-bool SubscriberImpl::Describe(LinkReader* reader, const RecordView& record,
-                              std::span<const std::byte> checked, BytesMessage* message) {
+inline bool SubscriberImpl::Describe(LinkReader* reader, const RecordView& record,
+                                     std::span<const std::byte> checked, BytesMessage* message) {
   Link* const link = LinkOf(*reader);
   message->info = {link->topic, link->id, record.sequence + link->dropped, 0, nullptr, link->type};
   if (record.flags != 0 && !ReadNotes(link, record.flags, checked, message)) [[unlikely]]
@@ -216,12 +233,13 @@ bool SubscriberImpl::ReadNotes(Link* link, uint8_t flags, std::span<const std::b
   return true;
 }
 
-void SubscriberImpl::MindDrained() {
+bool SubscriberImpl::MindDrained() {
   if (down_links_ == 0 && !poller_.has_corrupt()) [[likely]]
-    return;
-  if (until_let_go_-- != 0) return;
+    return false;
+  if (until_let_go_-- != 0) return false;
   until_let_go_ = kMessagesPerLetGo;
   OnNothingThere();  // there may always be something on another link
+  return true;
 }
 
 void SubscriberImpl::OnNothingThere() {

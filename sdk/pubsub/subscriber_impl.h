@@ -128,8 +128,13 @@ class SubscriberImpl final : public Endpoint,
   bool StopJoining(uint64_t link_id);
 
   // Inside a call:
-  // `last`: this call takes no more after it.
-  bool Next(BytesMessage* message, bool last);
+  // The next message of any link; the call takes no more after it.
+  bool Next(BytesMessage* message);
+  // Copies a record out and gives its room back. False: the link is quarantined.
+  bool TakeRecord(transport::LinkReader* reader, const transport::RecordView& record,
+                  BytesMessage* message);
+  // The next record of the link that gave the last one; null: there is none.
+  bool MoreOf(transport::LinkReader* reader, transport::RecordView* record);
   // The next one, waiting for it. `take`: Next() or NextInPlace().
   template <class Take>
   Status Await(std::chrono::nanoseconds timeout, const Take& take);
@@ -148,8 +153,8 @@ class SubscriberImpl final : public Endpoint,
                 std::span<const std::byte> checked, BytesMessage* message);
   bool ReadNotes(Link* link, uint8_t flags, std::span<const std::byte> checked,
                  BytesMessage* message);
-  // Lets go of links whose other side is gone, now and then.
-  void MindDrained();
+  // Lets go of links whose other side is gone, now and then. True: it did.
+  bool MindDrained();
   void OnNothingThere();
   void Quarantine(uint64_t link_id, const std::string& detail);
   bool TakeInterrupt();

@@ -80,6 +80,24 @@ TEST_F(LinkPollerTest, GivesEveryBusyLinkItsTurn) {
   for (const LinkAddress& address : addresses_) EXPECT_EQ(taken[address.link_id], 16);
 }
 
+TEST_F(LinkPollerTest, MoreEndsWithTheTurnOfALink) {
+  AddLinks(2);
+  Write(0, 40);
+  Write(1);
+  LinkReader* reader = nullptr;
+  RecordView record;
+  std::map<uint64_t, int> taken;
+  for (int turn = 0; turn < 2; ++turn) {
+    ASSERT_TRUE(poller_.Next(&reader, &record));
+    do {
+      reader->Release();
+      ++taken[reader->link_id()];
+    } while (poller_.More(reader, &record));
+  }
+  EXPECT_EQ(taken[addresses_[0].link_id], static_cast<int>(LinkPoller::Options().burst));
+  EXPECT_EQ(taken[addresses_[1].link_id], 1);
+}
+
 TEST_F(LinkPollerTest, ABusyLinkDoesNotHideAnIdleOneThatWakes) {
   AddLinks(2);
   ASSERT_TRUE(poller_.ArmAll());
