@@ -81,6 +81,13 @@ Status EndedStatus(EndReason reason, const std::string& topic) {
 }
 
 Status ReenteredStatus() {
+  if (const auto clash = CallGate::LastClash(); clash.refused != 0) {
+    return {Code::kFailedPrecondition,
+            "called on thread " + std::to_string(clash.refused) + " while thread " +
+                std::to_string(clash.inside) +
+                " is inside a call of the same publisher or subscriber, or holds a message that it "
+                "borrowed: one thread at a time is allowed"};
+  }
   return {
       Code::kFailedPrecondition,
       "called inside a handler or fill function of the same publisher or subscriber, or while a "

@@ -81,7 +81,7 @@ class Endpoint {
     }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
-    // False: called from within a call of the same endpoint.
+    // False: called from within a call of the same endpoint, or by two threads at once.
     bool entered() const { return entered_; }
 
    private:
@@ -135,7 +135,7 @@ class Endpoint {
 
 // What every call on a closed or evicted endpoint says.
 Status EndedStatus(EndReason reason, const std::string& topic);
-// Of a call that is made inside a handler or fill function of the same endpoint.
+// Of a call that was not entered. On the thread that made it.
 Status ReenteredStatus();
 Status ForkedStatus();
 

@@ -4,13 +4,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
-
 namespace ivmq::internal {
 namespace {
 
 long Membarrier(int command) { return ::syscall(SYS_membarrier, command, 0, 0); }
+
+thread_local CallGate::Clash last_clash;
 
 }  // namespace
 
@@ -28,22 +27,15 @@ bool CallGate::NobodyInside() const {
   return inside_.load(std::memory_order_seq_cst) == 0;
 }
 
-bool CallGate::OnOccupied() const {
-#ifndef NDEBUG
-  if (thread_.load(std::memory_order_relaxed) != ::gettid()) {
-    std::fprintf(stderr,
-                 "ivmq: a publisher or subscriber is used by two threads at once "
-                 "(threads %d and %d): one thread at a time\n",
-                 thread_.load(std::memory_order_relaxed), ::gettid());
-    std::abort();
-  }
-#endif
+bool CallGate::TakeForThread() {
+  thread_local const int own_thread = ::gettid();
+  int inside = 0;
+  // Pairs with the release in Leave().
+  if (thread_.compare_exchange_strong(inside, own_thread, std::memory_order_acquire)) return true;
+  last_clash = inside == own_thread ? Clash{} : Clash{inside, own_thread};
   return false;
 }
 
-void CallGate::RememberThread() {
-  thread_local const int own_thread = ::gettid();
-  thread_.store(own_thread, std::memory_order_relaxed);
-}
+CallGate::Clash CallGate::LastClash() { return last_clash; }
 
 }  // namespace ivmq::internal

@@ -27,18 +27,31 @@ class CallGate {
   // To be called once before any gate is used; picks membarrier or exchanges.
   static void Prepare();
 
-  // Calling thread. False: this endpoint is already inside a call (a handler called back). In
-  // debug builds a call from a second thread at the same time aborts.
+  // Calling thread. False: somebody is inside already: the same thread (a handler called back) or,
+  // which only debug builds are sure to notice, another one.
   bool Enter() {
-    if (inside_.load(std::memory_order_relaxed) != 0) [[unlikely]]
-      return OnOccupied();
-    StoreInside(1);
 #ifndef NDEBUG
-    RememberThread();
+    if (!TakeForThread()) return false;
 #endif
+    if (inside_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      return false;
+    StoreInside(1);
     return true;
   }
-  void Leave() { StoreInside(0); }
+  void Leave() {
+    StoreInside(0);
+#ifndef NDEBUG
+    thread_.store(0, std::memory_order_release);  // Pairs with TakeForThread().
+#endif
+  }
+
+  // After an Enter() that said false, on the same thread: the threads that were at it, as gettid()
+  // says. All 0 where it was one, or where the build does not know.
+  struct Clash {
+    int inside = 0;
+    int refused = 0;
+  };
+  static Clash LastClash();
 
   // Calling thread, inside or just after Leave(): there is something to apply under the mutex.
   // Pairs with the release in Done().
@@ -60,8 +73,7 @@ class CallGate {
       std::atomic_signal_fence(std::memory_order_seq_cst);
     }
   }
-  bool OnOccupied() const;
-  void RememberThread();
+  bool TakeForThread();
 
   static std::atomic<bool> exchanges_;
 

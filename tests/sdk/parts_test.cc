@@ -123,14 +123,22 @@ TEST(CallGateTest, RefusesACallWithinACall) {
 }
 
 #ifndef NDEBUG
-TEST(CallGateTest, DiesOfTwoThreadsAtOnce) {
-  EXPECT_DEATH(
-      {
-        CallGate gate;
-        static_cast<void>(gate.Enter());
-        std::thread([&gate] { static_cast<void>(gate.Enter()); }).join();
-      },
-      "one thread at a time");
+TEST(CallGateTest, RefusesASecondThreadAndNamesBoth) {
+  CallGate gate;
+  ASSERT_TRUE(gate.Enter());
+  const int first = ::gettid();
+  std::thread([&gate, first] {
+    EXPECT_FALSE(gate.Enter());
+    EXPECT_EQ(CallGate::LastClash().inside, first);
+    EXPECT_EQ(CallGate::LastClash().refused, ::gettid());
+  }).join();
+  EXPECT_FALSE(gate.Enter());
+  EXPECT_EQ(CallGate::LastClash().refused, 0);
+  gate.Leave();
+  std::thread([&gate] {
+    EXPECT_TRUE(gate.Enter());
+    gate.Leave();
+  }).join();
 }
 #endif
 

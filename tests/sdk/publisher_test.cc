@@ -1,8 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -17,6 +19,7 @@ namespace ivmq::test {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr auto kLong = 30s;
@@ -169,6 +172,33 @@ TEST_F(PublisherTest, GoesOnWhenTheFullLinkGoesAway) {
   }
   killer.join();
 }
+
+#ifndef NDEBUG
+TEST_F(PublisherTest, RefusesASecondThreadAtOnceAndNamesBoth) {
+  Node node = Open("n");
+  auto publisher = node.CreatePublisher("t").value();
+  auto subscriber = node.CreateSubscriber("t").value();
+  const std::string first = "thread " + std::to_string(::gettid()) + " is inside";
+  const auto sent = publisher.PublishInPlace(1, [&](std::span<std::byte> out) {
+    std::thread([&] {
+      const std::string second = "on thread " + std::to_string(::gettid());
+      const Status told = publisher.Publish(AsBytes("second")).status();
+      EXPECT_EQ(told.code(), Code::kFailedPrecondition);
+      EXPECT_THAT(told.message(),
+                  AllOf(HasSubstr(first), HasSubstr(second), HasSubstr("one thread at a time")));
+      EXPECT_EQ(publisher.Drain(kLong).code(), Code::kFailedPrecondition);
+      publisher.Flush();
+    }).join();
+    out[0] = std::byte{'1'};
+    return true;
+  });
+  ASSERT_TRUE(sent.ok()) << sent.status().message();
+  EXPECT_EQ(subscriber.Receive(kLong)->text(), "1");
+  EXPECT_EQ(publisher.counters().messages, 1u);
+  ASSERT_TRUE(publisher.Publish(AsBytes("2")).ok());
+  EXPECT_EQ(subscriber.Receive(kLong)->text(), "2");
+}
+#endif
 
 TEST_F(PublisherTest, NeverWaitsInsideAHandlerOfItsNode) {
   Node node = Open("n");

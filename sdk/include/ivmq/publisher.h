@@ -41,9 +41,10 @@ struct PublisherCounters {
 
 // Publishes messages as bytes to one topic; Publisher<T> below adds the type.
 //
-// One thread at a time (checked in debug builds); may move between threads. Move-only; its
-// destructor closes it: what was published is still delivered. Outliving its Node is fine: it keeps
-// the attachment; after Node::Close every call says CLOSED.
+// One thread at a time; may move between threads. Debug builds of ivmq notice a second one: its
+// call has no effect and says FAILED_PRECONDITION, naming both. Move-only; its destructor closes
+// it: what was published is still delivered. Outliving its Node is fine: it keeps the attachment;
+// after Node::Close every call says CLOSED.
 class IVMQ_API BytesPublisher {
  public:
   // Fills `out`, exactly the size that was asked for; false abandons the message.
@@ -57,7 +58,7 @@ class IVMQ_API BytesPublisher {
   //   FULL               a reliable link has no room by the deadline; the message names the
   //                      fullest one
   //   INVALID_ARGUMENT   larger than max_message_bytes(); both sizes are named
-  //   FAILED_PRECONDITION  used after fork
+  //   FAILED_PRECONDITION  used after fork, inside `fill`, or by two threads at once (debug builds)
   //   CLOSED             closed, or the node was evicted
   //   ABORTED            only PublishInPlace and WriteInPlace: `fill` gave the message up
   Result<Published> Publish(std::span<const std::byte> message);

@@ -65,9 +65,10 @@ class IVMQ_API BorrowedMessage {
 // Receives the messages of one topic, or of all that a filter fits, as bytes; Subscriber<T> below
 // adds the type.
 //
-// One thread at a time (checked in debug builds); may move between threads; Interrupt from any.
-// Move-only; its destructor closes it. Outliving its Node is fine: it keeps the attachment; after
-// Node::Close every call says CLOSED.
+// One thread at a time; may move between threads; Interrupt from any. Debug builds of ivmq notice a
+// second one: its call has no effect and says FAILED_PRECONDITION, naming both. Move-only; its
+// destructor closes it. Outliving its Node is fine: it keeps the attachment; after Node::Close
+// every call says CLOSED.
 class IVMQ_API BytesSubscriber {
  public:
   using Handler = std::function<void(const BytesMessage&)>;
@@ -80,7 +81,8 @@ class IVMQ_API BytesSubscriber {
   //   TIMEOUT              nothing came; also after Interrupt
   //   CLOSED               closed; or the node was evicted and nothing is left
   //   FAILED_PRECONDITION  used after fork, inside a handler of this subscriber, while a message
-  //                        of it is borrowed, or with SubscriberOptions::on_message
+  //                        of it is borrowed, by two threads at once (debug builds), or with
+  //                        SubscriberOptions::on_message
   Result<BytesMessage> Receive(std::chrono::nanoseconds timeout);
   // Hands up to `limit` messages that are there to `handler` and says how many; never waits.
   // An exception of the handler leaves Poll after its message counted as delivered.
