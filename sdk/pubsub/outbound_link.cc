@@ -1,5 +1,6 @@
 #include "sdk/pubsub/outbound_link.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -41,6 +42,9 @@ OutboundLink::Outcome OutboundLink::Offer(std::span<const std::byte> record, uin
       break;
   }
   ++untold;
+  const uint64_t sequence = writer.counters().records + dropped.value();
+  if (dropped.value() == 0) first_dropped.Add(sequence);
+  last_dropped.Add(sequence - last_dropped.value());
   dropped.Add(1);
   writer.MirrorDropped(dropped.value());
   dropped_bytes.Add(record.size());
@@ -68,6 +72,24 @@ WriteResult OutboundLink::WriteTelling(std::span<const std::byte> record, uint8_
   transport::EncodeExtension(extension, scratch.first(bytes));
   if (!message.empty()) std::memcpy(scratch.data() + bytes, message.data(), message.size());
   return writer.TryWrite(scratch.first(bytes + message.size()), flags | ringbuf::kFlagExtension);
+}
+
+uint64_t OutboundLink::overwritten() const {
+  const transport::LinkCounters counted = writer.counters();
+  return std::min(counted.overwritten, counted.records);
+}
+
+PublisherLink OutboundLink::Losses() const {
+  PublisherLink losses;
+  losses.link_id = writer.link_id();
+  losses.node = node;
+  losses.peer_id = peer;
+  losses.published = writer.counters().records + dropped.value();
+  losses.dropped_full = dropped.value();
+  losses.first_dropped = first_dropped.value();
+  losses.last_dropped = last_dropped.value();
+  losses.overwritten = overwritten();
+  return losses;
 }
 
 v1::LinkCounters OutboundLink::Counters() const {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "ivmq/publisher.h"
 #include "ivmq/v1/control.pb.h"
 #include "transport/link_counters.h"
 #include "transport/link_writer.h"
@@ -26,6 +27,9 @@ struct OutboundLink {
   Outcome Offer(std::span<const std::byte> record, uint8_t flags, std::span<std::byte> scratch);
 
   v1::LinkCounters Counters() const;
+  PublisherLink Losses() const;
+  // By the other side's word, which cannot be more than there was.
+  uint64_t overwritten() const;
 
   // What of `scratch` is used beyond the record, at most: a block of one entry.
   static constexpr size_t kToldBytes = 24;
@@ -39,6 +43,8 @@ struct OutboundLink {
   transport::Counter full;           // publishes that found it without room
   transport::Counter dropped;        // messages
   transport::Counter dropped_bytes;  // of those
+  transport::Counter first_dropped;  // sequence; with none: 0
+  transport::Counter last_dropped;   // the same
   uint64_t untold = 0;               // dropped since the last record
   bool down = false;                 // guarded by the publisher's mutex: the other side is gone
 

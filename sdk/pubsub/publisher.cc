@@ -77,6 +77,9 @@ const std::string& BytesPublisher::topic() const {
 PublisherCounters BytesPublisher::counters() const {
   return impl_ == nullptr ? PublisherCounters() : impl_->counters();
 }
+std::vector<PublisherLink> BytesPublisher::links() const {
+  return impl_ == nullptr ? std::vector<PublisherLink>() : impl_->links();
+}
 void BytesPublisher::Close() {
   if (impl_ != nullptr) impl_->Close();
 }

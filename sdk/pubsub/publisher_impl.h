@@ -50,6 +50,7 @@ class PublisherImpl final : public Endpoint {
   size_t max_message_bytes() const { return max_message_bytes_; }
   const std::string& topic() const { return topic_; }
   PublisherCounters counters() const;
+  std::vector<PublisherLink> links() const;
   void Close();
 
   // What its registration says.
@@ -143,6 +144,7 @@ class PublisherImpl final : public Endpoint {
   std::condition_variable links_changed_;
   uint64_t retired_doorbells_ = 0;
   uint64_t retired_dropped_ = 0;
+  uint64_t retired_overwritten_ = 0;
   uint32_t linked_ = 0;
   EndReason ended_for_all_ = EndReason::kNotEnded;  // ended_, for those outside the gate
 

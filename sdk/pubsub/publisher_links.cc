@@ -79,11 +79,22 @@ PublisherCounters PublisherImpl::counters() const {
   counters.corrupt_links = corrupt_links_.value();
   counters.doorbells = retired_doorbells_;
   counters.dropped_full = retired_dropped_;
+  counters.overwritten = retired_overwritten_;
   for (const auto& link : links_) {
     counters.doorbells += link->writer.counters().doorbells;
     counters.dropped_full += link->dropped.value();
+    counters.overwritten += link->overwritten();
   }
   return counters;
+}
+
+std::vector<PublisherLink> PublisherImpl::links() const {
+  std::vector<PublisherLink> all;
+  if (forked()) return all;
+  const std::lock_guard lock(mutex_);
+  all.reserve(links_.size());
+  for (const auto& link : links_) all.push_back(link->Losses());
+  return all;
 }
 
 void PublisherImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbell) {
@@ -231,6 +242,7 @@ void PublisherImpl::TellClosed(const Link& link) {
 void PublisherImpl::Retire(const Link& link) {
   retired_doorbells_ += link.writer.counters().doorbells;
   retired_dropped_ += link.dropped.value();
+  retired_overwritten_ += link.overwritten();
 }
 
 void PublisherImpl::Quarantine(size_t index) {

@@ -14,7 +14,9 @@
 #include <vector>
 
 #include "ivmq/ivmq.h"
+#include "ringbuf/keep_last_layout.h"
 #include "ringbuf/ring_layout.h"
+#include "tests/sdk/daemon.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"
 
@@ -125,12 +127,14 @@ TEST_F(QosTest, DropsTheNewestAndSaysHowManyAndWhere) {
   uint64_t delivered = 0;
   uint64_t missing = 0;
   uint64_t next = 0;
+  std::vector<uint64_t> dropped;
   // The largest message, too, has room for what it has to tell.
   for (const int burst : {1, 20, 3, 40, 1}) {
     for (int i = 0; i < burst; ++i) {
       const auto sent = publisher.Publish(Numbered(published++));
       ASSERT_TRUE(sent.ok()) << sent.status().ToString();
       EXPECT_EQ(sent->links + sent->dropped, 1u);
+      if (sent->dropped == 1) dropped.push_back(published - 1);
     }
     for (;;) {
       const auto got = subscriber.Receive(0s);
@@ -149,6 +153,12 @@ TEST_F(QosTest, DropsTheNewestAndSaysHowManyAndWhere) {
   EXPECT_EQ(publisher.counters().dropped_full, missing);
   EXPECT_EQ(subscriber.counters().dropped_full, missing);
   EXPECT_EQ(publisher.counters().full, 0u) << "nothing failed";
+  const PublisherLink lost = publisher.links().at(0);
+  EXPECT_EQ(lost.link_id, control_.links().at(0).id);
+  EXPECT_EQ(lost.published, published);
+  EXPECT_EQ(lost.dropped_full, missing);
+  EXPECT_EQ(lost.first_dropped, dropped.front());
+  EXPECT_EQ(lost.last_dropped, dropped.back());
   const v1::LinkCounters told = CountersOf(true);
   EXPECT_EQ(told.published(), published);
   EXPECT_EQ(told.dropped_full(), missing);
@@ -210,6 +220,9 @@ TEST_F(QosTest, KeepsTheLastAndCountsThoseOverwritten) {
   EXPECT_EQ(missing, 97u);
   EXPECT_EQ(subscriber.counters().overwritten, missing);
   EXPECT_EQ(publisher.counters().dropped_full, 0u);
+  EXPECT_EQ(publisher.counters().overwritten, missing) << "by the subscriber's word";
+  EXPECT_EQ(publisher.links().at(0).published, published);
+  EXPECT_EQ(publisher.links().at(0).overwritten, missing);
   EXPECT_TRUE(publisher.Drain(0s).ok());
   EXPECT_EQ(CountersOf(true).published(), published);
   EXPECT_EQ(CountersOf(false).overwritten(), missing);
@@ -218,6 +231,26 @@ TEST_F(QosTest, KeepsTheLastAndCountsThoseOverwritten) {
   uint64_t number = 0;
   std::memcpy(&number, lent.bytes().data(), sizeof(number));
   EXPECT_EQ(number, published);
+}
+
+TEST_F(QosTest, RemembersWhatLinksLostThatHaveGone) {
+  auto publisher = node_.CreatePublisher("t", {.reliability = KeepLast(4)}).value();
+  auto subscriber = node_.CreateSubscriber("t").value();
+  for (uint64_t i = 0; i < 10; ++i) ASSERT_TRUE(publisher.Publish(Numbered(i)).ok());
+  EXPECT_EQ(publisher.counters().overwritten, 0u) << "nobody has noticed";
+  while (subscriber.Receive(0s).ok()) {
+  }
+  // More than there was cannot have been lost, whatever the other side says.
+  const auto link = control_.links().at(0);
+  const auto slots = ringbuf::KeepLastAt(control_.region().data() + link.ring_offset,
+                                         link.qos.depth(), link.qos.max_message_bytes());
+  slots.descriptor->lost.store(~uint64_t{0});
+  EXPECT_EQ(publisher.counters().overwritten, 10u);
+  slots.descriptor->lost.store(6);
+  subscriber.Close();
+  EXPECT_TRUE(WaitUntil([&] { return publisher.subscribers() == 0; }));
+  EXPECT_EQ(publisher.counters().overwritten, 6u);
+  EXPECT_TRUE(publisher.links().empty());
 }
 
 TEST_F(QosTest, NeverWaitsForASubscriberOfTheLast) {

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 namespace ivmq {
 
@@ -31,12 +32,29 @@ struct Published {
 
 // What one publisher has counted since it was created.
 struct PublisherCounters {
-  uint64_t messages = 0;       // accepted by Publish
-  uint64_t written = 0;        // written to a link, one count for each link
-  uint64_t full = 0;           // publishes that failed with FULL
-  uint64_t dropped_full = 0;   // dropped on a link without room, one count for each link
-  uint64_t doorbells = 0;      // system calls or exits to wake a subscriber
+  uint64_t messages = 0;      // accepted by Publish
+  uint64_t written = 0;       // written to a link, one count for each link
+  uint64_t full = 0;          // publishes that failed with FULL
+  uint64_t dropped_full = 0;  // dropped on a link without room, one count for each link
+  uint64_t overwritten = 0;  // overwritten unread on a link that keeps the last, one count for each
+                             // link: what its subscriber has noticed so far, and says
+  uint64_t doorbells = 0;    // system calls or exits to wake a subscriber
   uint64_t corrupt_links = 0;  // links closed because their subscriber wrote nonsense
+};
+
+// What one link of a publisher has lost. Sequences are those of MessageInfo::sequence.
+struct PublisherLink {
+  uint64_t link_id = 0;
+  std::string node;        // at the other end
+  uint32_t peer_id = 0;    // its
+  uint64_t published = 0;  // to this link, from sequence 0 on, those included that it has lost
+  // There was no room (DropNewest): exactly so many, the first and the last of them. What lies
+  // between was dropped or written.
+  uint64_t dropped_full = 0;
+  uint64_t first_dropped = 0;
+  uint64_t last_dropped = 0;
+  // Overwritten unread (KeepLast), by the subscriber's word: all before sequence `published`.
+  uint64_t overwritten = 0;
 };
 
 // Publishes messages as bytes to one topic; Publisher<T> below adds the type.
@@ -91,6 +109,9 @@ class IVMQ_API BytesPublisher {
   size_t max_message_bytes() const;
   const std::string& topic() const;
   PublisherCounters counters() const;
+  // Of each link there is now. What those lost that have gone stays in counters(), and, link by
+  // link, in `ivmq audit`. Any thread.
+  std::vector<PublisherLink> links() const;
 
   // Flushes and leaves the topic. Subscribers still get what was published.
   void Close();
@@ -131,6 +152,7 @@ class Publisher {
   size_t max_message_bytes() const { return bytes_.max_message_bytes(); }
   const std::string& topic() const { return bytes_.topic(); }
   PublisherCounters counters() const { return bytes_.counters(); }
+  std::vector<PublisherLink> links() const { return bytes_.links(); }
   void Close() { bytes_.Close(); }
   // The same publisher without the type.
   BytesPublisher& bytes() { return bytes_; }
