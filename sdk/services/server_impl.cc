@@ -282,7 +282,9 @@ Status ServerImpl::Write(Job* job, size_t bytes, const BytesServerCall::Fill& fi
     job->blocked = true;
     ++job->client->blocked;
     Settle(job->client);
-    done = crew_.Await(&lock, &job->member, job->deadline, may_go_on);
+    // The client's own deadline may be years away, and this thread others wait for.
+    const auto deadline = std::min(job->deadline, DeadlineAfter(write_timeout_));
+    done = crew_.Await(&lock, &job->member, deadline, may_go_on);
     job->blocked = false;
     if (job->client != nullptr) {
       --job->client->blocked;
@@ -290,12 +292,18 @@ Status ServerImpl::Write(Job* job, size_t bytes, const BytesServerCall::Fill& fi
     }
   }
   const std::string name = "service '" + service_ + "': ";
-  if (!done)
-    return {Code::kDeadlineExceeded, name + "the client has not taken the replies in time"};
+  if (!done) {
+    job->cancelled.store(true, std::memory_order_relaxed);
+    return {Code::kDeadlineExceeded,
+            name + (Clock::now() >= job->deadline
+                        ? "the client has not taken the replies in time"
+                        : "the client has asked for no more replies for " +
+                              DurationText(write_timeout_) + ", ServerOptions::write_timeout")};
+  }
   if (ended_ != EndReason::kNotEnded) return ClosedStatus();
   if (job->client == nullptr) return {Code::kAborted, name + "the client is gone"};
   if (job->cancelled.load(std::memory_order_relaxed)) {
-    return {Code::kCancelled, name + "the client has cancelled the request"};
+    return {Code::kCancelled, name + "the request was cancelled or given up"};
   }
   return {};
 }

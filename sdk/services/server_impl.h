@@ -185,6 +185,7 @@ class ServerImpl final : public Endpoint,
   const Executor executor_;
   const size_t ring_bytes_;
   const uint32_t max_concurrent_;
+  const std::chrono::nanoseconds write_timeout_;
   const bool serves_itself_;
 
   std::unique_ptr<StandIn> stand_in_;  // written by Start(), before the application has the server

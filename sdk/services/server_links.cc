@@ -26,6 +26,11 @@ Result<std::shared_ptr<ServerImpl>> ServerImpl::Make(std::shared_ptr<NodeImpl> n
     return Status(Code::kInvalidArgument,
                   "ServerOptions::max_concurrent of 0: at least 1 is needed");
   }
+  if (options.write_timeout.count() <= 0) {
+    return Status(Code::kInvalidArgument, "ServerOptions::write_timeout of " +
+                                              DurationText(options.write_timeout) +
+                                              ": it must be above zero");
+  }
   if (!handler) return Status(Code::kInvalidArgument, "a server without a handler");
   transport::WaiterOptions waiting;
   waiting.strategy = StrategyOf(options.wait);
@@ -47,6 +52,7 @@ ServerImpl::ServerImpl(std::shared_ptr<NodeImpl> node, std::string_view service,
       executor_(options.executor),
       ring_bytes_(options.ring_bytes == 0 ? ringbuf::kDefaultCapacity : options.ring_bytes),
       max_concurrent_(options.executor ? options.max_concurrent : 1),
+      write_timeout_(options.write_timeout),
       serves_itself_(serves_itself),
       crew_(&mutex_, this, std::move(waiter)) {}
 

@@ -58,6 +58,35 @@ class RequestHostileTest : public ::testing::Test {
   Node client_node_ = Open("client");
 };
 
+TEST_F(RequestHostileTest, AClientThatTakesNothingHoldsTheHandlersThreadForSoLongOnly) {
+  std::promise<Status> failed;
+  std::promise<Status> failed_again;
+  auto server = server_node_
+                    .ServeBytes("s", "", "",
+                                [&](BytesServerCall& call) {
+                                  if (call.query().empty()) return call.Reply(call.query());
+                                  Status status;
+                                  while (status.ok()) status = call.Write(call.query());
+                                  failed.set_value(status);
+                                  EXPECT_TRUE(call.cancelled());
+                                  failed_again.set_value(call.Write(call.query()));
+                                  return status;
+                                },
+                                {.write_timeout = 50ms})
+                    .value();
+  auto client = client_node_.CreateClient("s").value();
+  auto reader = client.CallStream(AsBytes("x"), std::chrono::hours(24 * 365)).value();
+  const Status status = failed.get_future().get();
+  EXPECT_EQ(status.code(), Code::kDeadlineExceeded);
+  EXPECT_THAT(status.message(), ::testing::HasSubstr("write_timeout"));
+  EXPECT_EQ(failed_again.get_future().get().code(), Code::kCancelled);
+  EXPECT_TRUE(client.Call({}, kLong).ok()) << "it is the node's only thread for handlers";
+  for (int i = 0; i < 64; ++i) ASSERT_TRUE(reader.Next(kLong).ok());
+  EXPECT_EQ(reader.Next(kLong).status().code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(server_node_.ServeBytes("t", "", "", Echo, {.write_timeout = 0s}).status().code(),
+            Code::kInvalidArgument);
+}
+
 // A client and the server's ends of its rings.
 class LyingServerTest : public RequestHostileTest {
  protected:

@@ -35,6 +35,10 @@ struct ServerOptions {
   Executor executor = {};
   // Handlers given to the executor at once.
   uint32_t max_concurrent = 16;
+  // How long one Write waits, at most, for a client that asks for no more replies, whatever
+  // deadline that client gave: so long it can keep the thread of a handler from others. The stream
+  // as a whole may take longer. Above zero.
+  std::chrono::nanoseconds write_timeout = std::chrono::seconds(60);
   // How a thread in Run or RunOnce waits.
   Wait wait = Wait::kAdaptive;
   // As PublisherOptions::descriptors, of requests and replies. Filled in by Serve and CreateServer
@@ -61,7 +65,7 @@ struct ServerCounters {
 class IVMQ_API ServerContext {
  public:
   // Whether nobody waits for the reply any more: the client cancelled, closed or died, the deadline
-  // is past, or the server is closed. Looks at what has come.
+  // is past, a Write has waited in vain, or the server is closed. Looks at what has come.
   bool cancelled() const;
   std::chrono::steady_clock::time_point deadline() const;
   // Name of the client's node, as it says.
@@ -93,7 +97,8 @@ class IVMQ_API BytesServerCall : public ServerContext {
   Status Reply(size_t bytes, const Fill& fill);
   Status Reply(std::span<const std::byte> reply);
   // One reply of several, sent at once. Waits while the client has not asked for enough of those
-  // before. CANCELLED: it wants no more; ABORTED: it is gone; DEADLINE_EXCEEDED;
+  // before. CANCELLED: it wants no more, or an earlier Write has failed; ABORTED: it is gone;
+  // DEADLINE_EXCEEDED: its deadline is past, or it took nothing for ServerOptions::write_timeout;
   // RESOURCE_EXHAUSTED as Reply. After a failure nothing more will go through.
   Status Write(size_t bytes, const Fill& fill);
   Status Write(std::span<const std::byte> piece);
