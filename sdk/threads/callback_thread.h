@@ -2,6 +2,7 @@
 #define IVMQ_SDK_THREADS_CALLBACK_THREAD_H_
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,6 +20,8 @@ namespace ivmq::internal {
 class CallbackThread {
  public:
   using Executor = std::function<void(std::function<void()>)>;
+  static constexpr std::chrono::milliseconds kRestMin{10};
+  static constexpr std::chrono::milliseconds kRestMax{10'000};
 
   // Someone with work, which shows at an fd.
   class Source {
@@ -29,7 +32,8 @@ class CallbackThread {
     // A bounded piece of the work that is there. False: there will be none any more. Must not
     // throw. Never on two threads at once.
     virtual bool Run() = 0;
-    // The executor threw instead of taking a task; it is not asked again.
+    // The executor threw, or threw a task away. It is asked again after a while (kRestMin, then
+    // longer and longer, up to kRestMax). Any thread.
     virtual void OnExecutorFailed(const std::string& what) = 0;
   };
 
@@ -50,6 +54,7 @@ class CallbackThread {
  private:
   struct Watched;
   struct Epoll;
+  struct Task;
 
   Status Start();
   void Loop();

@@ -214,6 +214,30 @@ TEST_F(ReceivingTest, CloseWaitsForTheExecutorToTakeATask) {
   closer.join();
 }
 
+TEST_F(ReceivingTest, AsksAnExecutorAgainThatThrewOrThrewATaskAway) {
+  Texts events;
+  Texts texts;
+  Node node = Open([&](const Event& event) {
+    if (event.kind == Event::Kind::kCallbackFailed) events.Add(event.detail);
+  });
+  int asked = 0;
+  SubscriberOptions options;
+  options.on_message = [&](const BytesMessage& message) { texts.Add(std::string(message.text())); };
+  options.executor = [&](const std::function<void()>& run) {
+    ++asked;
+    if (asked == 1) throw std::runtime_error("out of threads");
+    if (asked > 2) run();
+  };
+  auto subscriber = node.CreateSubscriber("t", options).value();
+  auto publisher = node.CreatePublisher("t").value();
+  ASSERT_TRUE(publisher.Publish(AsBytes("first")).ok());
+  EXPECT_THAT(texts.Await(1), ElementsAre("first"));
+  EXPECT_THAT(events.Await(2), ElementsAre("out of threads", "the executor threw a task away"));
+  ASSERT_TRUE(publisher.Publish(AsBytes("second")).ok());
+  EXPECT_THAT(texts.Await(2), ElementsAre("first", "second"));
+  subscriber.Close();
+}
+
 TEST_F(ReceivingTest, ClosesWithinItsCallbackAndWaitsForItElsewhere) {
   Node node = Open();
   std::unique_ptr<BytesSubscriber> inside;

@@ -125,7 +125,9 @@ struct PublishOptions {
   std::string_view traceparent = {};
 };
 
-// Runs tasks, now or later, on whatever thread. A task that is thrown away is never run.
+// Runs tasks, now or later, on whatever thread. A task that is thrown away is never run. A
+// subscriber or client whose executor throws, or throws a task away, tells so as kCallbackFailed
+// and asks it again after 10 ms, then after longer and longer, up to 10 s; nothing is lost by that.
 using Executor = std::function<void(std::function<void()>)>;
 
 struct SubscriberOptions {
