@@ -23,6 +23,9 @@ namespace {
 // How many messages of other links may pass before the memory of a dead one is given back.
 constexpr uint32_t kMessagesPerLetGo = 64;
 
+// More than a publisher can have dropped on one link, and sums with what it wrote without a carry.
+constexpr uint64_t kDroppedMax = uint64_t{1} << 56;
+
 // Short enough to need no memory of its own.
 Status TimeoutStatus() { return {Code::kTimeout, "nothing came"}; }
 
@@ -219,6 +222,12 @@ bool SubscriberImpl::ReadNotes(Link* link, uint8_t flags, std::span<const std::b
   const auto result = notes_.Read(checked, &bytes);
   if (result != transport::ExtensionResult::kOk) {
     Quarantine(link->id, "a record's extension: " + std::string(transport::Describe(result)));
+    return false;
+  }
+  if (notes_.dropped() > (link->may_drop ? kDroppedMax - link->dropped : 0)) {
+    Quarantine(link->id, "a record that tells of " + std::to_string(notes_.dropped()) +
+                             " dropped before it, on a link that " +
+                             (link->may_drop ? "cannot have dropped so many" : "drops none"));
     return false;
   }
   message->bytes = message->bytes.subspan(bytes);

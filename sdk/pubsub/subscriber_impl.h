@@ -88,6 +88,7 @@ class SubscriberImpl final : public Endpoint,
     std::string node;                   // at the other end
     uint32_t peer = 0;                  // its
     bool keeps_last = false;
+    bool may_drop = false;  // as agreed
     size_t record_bytes_max = 0;
     uint64_t dropped = 0;  // that the publisher told of
     bool down = false;     // the other side is gone: read what is left, then let go

@@ -101,6 +101,7 @@ void SubscriberImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbe
     added->node = link.other_node();
     added->peer = link.other_peer_id();
     added->keeps_last = link.reliability() == v1::Qos::KEEP_LAST;
+    added->may_drop = link.reliability() == v1::Qos::DROP_NEWEST;
     added->record_bytes_max = added->keeps_last ? link.max_message_bytes()
                                                 : ringbuf::MaxInlineRecord(link.ring_capacity());
     added->answered_at = std::chrono::steady_clock::now();

@@ -121,6 +121,40 @@ TEST_F(NotesTest, QuarantinesALinkWhoseExtensionIsNone) {
   control_.AwaitRequest([](const v1::NodeRequest& one) { return one.has_link_corrupt(); });
 }
 
+TEST_F(NotesTest, BelievesAPublisherOnlyWhatItsLinkCanHaveDropped) {
+  constexpr uint64_t kMost = uint64_t{1} << 56;
+  struct Case {
+    Reliability reliability;
+    std::vector<uint64_t> dropped;  // what one message after the other tells of
+    std::vector<uint64_t> sequences;
+  };
+  for (const Case& one : {Case{Reliable(), {1}, {}}, Case{DropNewest(), {~uint64_t{0}}, {}},
+                          Case{DropNewest(), {kMost - 1, 1, 1}, {kMost - 1, kMost + 1}}}) {
+    FakeControl control;
+    Node node = Node::Open({.name = "n", .socket_path = control.socket_path()}).value();
+    auto publisher = node.CreatePublisher("t", {.timestamps = true}).value();
+    auto subscriber = node.CreateSubscriber("t", {.reliability = one.reliability}).value();
+    std::byte* at = control.region().data() + control.links().at(0).ring_offset +
+                    sizeof(ringbuf::RingDescriptor);
+    for (const uint64_t dropped : one.dropped) {
+      ASSERT_TRUE(publisher.Publish({}).ok());
+      transport::MessageExtension extension;
+      extension.dropped = dropped;
+      // As large as the timestamp that lies there, behind the record's header.
+      ASSERT_EQ(transport::ExtensionBytes(extension), 24u);
+      transport::EncodeExtension(extension, std::span(at + sizeof(uint64_t), 24));
+      at += sizeof(uint64_t) + 24;
+    }
+    std::vector<uint64_t> sequences;
+    for (auto got = subscriber.Receive(0s); got.ok(); got = subscriber.Receive(0s)) {
+      sequences.push_back(got->info.sequence);
+    }
+    EXPECT_EQ(sequences, one.sequences);
+    EXPECT_EQ(subscriber.counters().corrupt_links, 1u);
+    EXPECT_EQ(subscriber.counters().dropped_full, one.sequences.empty() ? 0 : kMost);
+  }
+}
+
 TEST_F(NotesTest, TellsControlOnceWhatATypeLooksLike) {
   {
     auto first = node_.CreatePublisher<v1::LinkUp>("t").value();
