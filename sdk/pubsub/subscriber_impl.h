@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -78,13 +77,19 @@ class SubscriberImpl final : public Endpoint,
     std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
     bool silent = false;  // told
   };
+  // What messages of a link refer to.
+  struct Names {
+    std::string topic;
+    std::string type;
+  };
   // One link as this side knows it; the reader's context.
   struct Link {
     uint64_t id = 0;
     std::unique_ptr<transport::LinkReader> added;  // until it is the poller's
     transport::LinkReader* reader = nullptr;
-    std::string_view topic;             // in names_
-    const std::string* type = nullptr;  // in names_: of what is published
+    std::shared_ptr<const Names> names;
+    std::string_view topic;             // in names
+    const std::string* type = nullptr;  // in names: of what is published
     std::string node;                   // at the other end
     uint32_t peer = 0;                  // its
     bool keeps_last = false;
@@ -124,6 +129,7 @@ class SubscriberImpl final : public Endpoint,
   // What control is to hear of a link that cannot be read; tells the application and counts it.
   v1::NodeRequest RefusalOf(const Link& link, const std::string& detail);
   void Detach(size_t index, const v1::NodeRequest& farewell);
+  void KeepNamesOf(const Link& link);
   void CountLinks();
   static v1::LinkCounters CountersOf(const Link& link);
   bool StopJoining(uint64_t link_id);
@@ -188,8 +194,9 @@ class SubscriberImpl final : public Endpoint,
 
   // Guarded by mutex_.
   std::vector<std::unique_ptr<Link>> added_;
-  // Topics and types of all links there ever were: messages refer to them.
-  std::set<std::string, std::less<>> names_;
+  // Of links that have gone: the message that was handed out last may refer to one of them.
+  std::vector<std::shared_ptr<const Names>> last_names_;
+  uint64_t last_names_at_ = 0;  // messages that had been handed out by then
   std::vector<uint64_t> downed_;
   bool collecting_ = true;                   // links that come now are waited for
   std::map<uint64_t, std::string> joining_;  // link to node, of publishers not attached yet

@@ -96,8 +96,9 @@ void SubscriberImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbe
     added->added = std::make_unique<LinkReader>(std::move(reader).value());
     added->reader = added->added.get();
     added->reader->set_context(added.get());
-    added->topic = *names_.insert(link.topic()).first;
-    added->type = &*names_.insert(link.type_name()).first;
+    added->names = std::make_shared<const Names>(Names{link.topic(), link.type_name()});
+    added->topic = added->names->topic;
+    added->type = &added->names->type;
     added->node = link.other_node();
     added->peer = link.other_peer_id();
     added->keeps_last = link.reliability() == v1::Qos::KEEP_LAST;
@@ -227,6 +228,7 @@ void SubscriberImpl::LeaveAll() {
   request.mutable_unregister()->set_id(id_);
   for (const auto& link : links_) {
     *request.mutable_unregister()->add_counters() = CountersOf(*link);
+    KeepNamesOf(*link);
     poller_.Remove(link->id);
   }
   links_.clear();
@@ -257,8 +259,18 @@ void SubscriberImpl::Detach(size_t index, const v1::NodeRequest& farewell) {
   const std::unique_ptr<Link> link = std::move(links_[index]);
   if (link->down) --down_links_;
   links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(index));
+  KeepNamesOf(*link);
   poller_.Remove(link->id);
   node_->Post(farewell);
+}
+
+// A link may go between two calls, on the session's thread.
+void SubscriberImpl::KeepNamesOf(const Link& link) {
+  const uint64_t now = messages_.value();
+  // Once another message was handed out, nobody has the one before it.
+  if (last_names_at_ != now) last_names_.clear();
+  last_names_at_ = now;
+  if (link.reader->counters().records > 0) last_names_.push_back(link.names);
 }
 
 void SubscriberImpl::Quarantine(uint64_t link_id, const std::string& detail) {

@@ -1,7 +1,9 @@
-// Once a link is up, neither side takes memory from the heap.
+// Once a link is up, neither side takes memory from the heap; what has gone keeps none.
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <new>
@@ -9,18 +11,28 @@
 #include <vector>
 
 #include "ivmq/ivmq.h"
+#include "tests/sdk/daemon.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"
 
 namespace {
 
 thread_local uint64_t allocations = 0;
+std::atomic<int64_t> allocated_bytes{0};  // in use, of all threads
 
 void* Allocate(size_t bytes) {
   ++allocations;
   void* const memory = std::malloc(bytes == 0 ? 1 : bytes);
   if (memory == nullptr) throw std::bad_alloc();
+  allocated_bytes.fetch_add(static_cast<int64_t>(::malloc_usable_size(memory)),
+                            std::memory_order_relaxed);
   return memory;
+}
+
+void Free(void* memory) {
+  allocated_bytes.fetch_sub(static_cast<int64_t>(::malloc_usable_size(memory)),
+                            std::memory_order_relaxed);
+  std::free(memory);
 }
 
 }  // namespace
@@ -29,10 +41,10 @@ void* operator new(size_t bytes) { return Allocate(bytes); }
 void* operator new[](size_t bytes) { return Allocate(bytes); }
 void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return Allocate(bytes); }
 void* operator new[](size_t bytes, const std::nothrow_t&) noexcept { return Allocate(bytes); }
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { Free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { Free(memory); }
+[[gnu::noinline]] void operator delete[](void* memory) noexcept { Free(memory); }
+[[gnu::noinline]] void operator delete[](void* memory, size_t) noexcept { Free(memory); }
 
 namespace ivmq::test {
 namespace {
@@ -66,6 +78,33 @@ TEST(AllocationTest, NeitherPublishingNorReceivingTakesMemory) {
   const uint64_t before = allocations;
   for (int i = 0; i < 1000; ++i) round(1 + static_cast<size_t>(i) * 8);
   EXPECT_EQ(allocations, before);
+}
+
+TEST(AllocationTest, TopicsOfPublishersThatHaveGoneKeepNoMemory) {
+  Daemon daemon;
+  Node node = Node::Open({.name = "reader", .socket_path = daemon.node_socket()}).value();
+  Node writer = Node::Open({.name = "writer", .socket_path = daemon.node_socket()}).value();
+  auto subscriber = node.CreateSubscriber("churn.>").value();
+  int number = 0;
+  const auto come_and_go = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      const std::string topic =
+          "churn." + std::to_string(number++) + "." + std::string(60, 'x') + std::string(60, 'y');
+      auto publisher = writer.CreatePublisher(topic, {.ring_bytes = 4096}).value();
+      ASSERT_TRUE(publisher.WaitForSubscribers(1, 60s).ok());
+      ASSERT_TRUE(publisher.Publish(AsBytes("x")).ok());
+      const auto got = subscriber.Receive(60s);
+      ASSERT_TRUE(got.ok());
+      publisher.Close();
+      ASSERT_TRUE(WaitUntil([&] { return subscriber.publishers() == 0; }));
+      ASSERT_EQ(got->info.topic, topic) << "until the next call";
+    }
+  };
+  come_and_go(50);
+  const int64_t before = allocated_bytes;
+  constexpr int kTimes = 500;
+  come_and_go(kTimes);
+  EXPECT_LT(allocated_bytes, before + kTimes * 60) << "less than half of each topic";
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ struct MessageNotes {
 
 // Where a message came from.
 struct MessageInfo {
-  // Topic it was published to. Valid as long as the subscriber.
+  // Topic it was published to. Valid as long as the bytes: until the next call on the subscriber.
   std::string_view topic;
   // Which link brought it; order holds within a link.
   uint64_t link_id = 0;
@@ -57,7 +57,7 @@ struct MessageInfo {
   const std::string* type = nullptr;
 
   // Full type name of what is published, as its publisher says; empty: bytes. Valid as long as the
-  // subscriber.
+  // topic.
   std::string_view type_name() const {
     return type == nullptr ? std::string_view() : std::string_view(*type);
   }
