@@ -1,5 +1,7 @@
 #include "sdk/services/client_cache.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "sdk/node/node_impl.h"
@@ -14,14 +16,27 @@ Result<BytesClient> ClientCache::Get(const std::shared_ptr<NodeImpl>& node,
   {
     const std::lock_guard lock(mutex_);
     const auto found = clients_.find(key);
-    if (found != clients_.end()) return found->second;
+    if (found != clients_.end()) {
+      found->second.used = ++calls_;
+      return found->second.client;
+    }
   }
   // Registering takes its time, and others have other services to ask. Of two that meet here the
   // later one's client goes away again.
   auto made = ClientImpl::Create(node, service, query_type, reply_type, {});
   if (!made.ok()) return made.status();
+  BytesClient client(std::move(made).value());
+  std::optional<BytesClient> left;  // closes without the lock
   const std::lock_guard lock(mutex_);
-  return clients_.try_emplace(std::move(key), BytesClient(std::move(made).value())).first->second;
+  if (clients_.size() >= kClientsMax && clients_.count(key) == 0) {
+    const auto oldest = std::min_element(
+        clients_.begin(), clients_.end(),
+        [](const auto& one, const auto& other) { return one.second.used < other.second.used; });
+    left = std::move(oldest->second.client);
+    clients_.erase(oldest);
+  }
+  return clients_.try_emplace(std::move(key), Cached{std::move(client), ++calls_})
+      .first->second.client;
 }
 
 }  // namespace ivmq::internal

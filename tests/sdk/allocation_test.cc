@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "ivmq/ivmq.h"
+#include "sdk/services/client_cache.h"
 #include "tests/sdk/daemon.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"
@@ -78,6 +80,31 @@ TEST(AllocationTest, NeitherPublishingNorReceivingTakesMemory) {
   const uint64_t before = allocations;
   for (int i = 0; i < 1000; ++i) round(1 + static_cast<size_t>(i) * 8);
   EXPECT_EQ(allocations, before);
+}
+
+TEST(AllocationTest, ANodeKeepsTheClientsThatWereAskedLast) {
+  constexpr size_t kServices = internal::ClientCache::kClientsMax + 30;
+  FakeControl control;
+  Node node = Node::Open({.socket_path = control.socket_path()}).value();
+  Node other = Node::Open({.socket_path = control.socket_path()}).value();
+  auto server =
+      other.Serve<Bytes, Bytes>("often", [](const Bytes& query) { return query; }).value();
+  for (size_t i = 0; i < kServices; ++i) {
+    const auto asked = node.Request<Bytes>("s" + std::to_string(i), Bytes());
+    ASSERT_EQ(asked.status().code(), Code::kUnavailable);
+    ASSERT_TRUE(node.Request<Bytes>("often", Bytes()).ok());
+  }
+  const auto count = [&control](const auto& fits) {
+    const auto requests = control.requests();
+    return static_cast<size_t>(std::count_if(requests.begin(), requests.end(), fits));
+  };
+  EXPECT_TRUE(WaitUntil([&] {
+    return count([](const v1::NodeRequest& one) { return one.has_unregister(); }) == 31;
+  })) << "one more than kServices, which was asked all the time";
+  EXPECT_EQ(count([](const v1::NodeRequest& one) {
+              return one.has_register_client() && one.register_client().service() == "often";
+            }),
+            1u);
 }
 
 TEST(AllocationTest, TopicsOfPublishersThatHaveGoneKeepNoMemory) {

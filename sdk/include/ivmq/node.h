@@ -92,7 +92,8 @@ class IVMQ_API Node {
                                                 SubscriberOptions options = {});
 
   // Asks a service, by a client that the node keeps for this service and these types from the first
-  // request on. Errors are those of CreateClient and of BytesClient::Call.
+  // request on; it keeps the 128 that were asked last. Errors are those of CreateClient and of
+  // BytesClient::Call.
   template <class Reply, class Query>
   Result<Reply> Request(std::string_view service, const Query& query,
                         std::chrono::nanoseconds timeout = kRequestTimeout) {
