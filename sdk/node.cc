@@ -75,6 +75,7 @@ Result<std::string> Node::DescribeType(std::string_view type_name) {
 }
 
 uint64_t Node::failed_handlers() const { return impl_->failed_handlers(); }
+uint64_t Node::left_out_events() const { return impl_->left_out_events(); }
 bool Node::connected() const { return impl_->connected(); }
 uint64_t Node::id() const { return impl_->id(); }
 uint32_t Node::peer_id() const { return impl_->peer_id(); }

@@ -39,7 +39,12 @@ EventQueue::EventQueue(EventHandler for_node) : for_node_(std::move(for_node)) {
 void EventQueue::Push(Event event, const Handler& own) {
   if (own == nullptr && !for_node_) return;
   const std::lock_guard lock(mutex_);
-  if (!forgotten_) waiting_.push_back({std::move(event), own});
+  if (forgotten_) return;
+  if (waiting_.size() >= kWaitingMax) {
+    left_out_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  waiting_.push_back({std::move(event), own});
 }
 
 void EventQueue::Deliver(const void* node) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -30,6 +31,9 @@ class EventQueue {
 
   explicit EventQueue(EventHandler for_node);
 
+  // Events that may wait. What happens while as many do is left out and counted.
+  static constexpr size_t kWaitingMax = 1 << 16;
+
   // `own`: null, or the handler of whom it happened to.
   void Push(Event event, const Handler& own);
   // Calls the handlers. `node`: whose handlers they are.
@@ -45,6 +49,7 @@ class EventQueue {
 
   // Whether the node itself has a handler.
   bool heard_by_node() const { return static_cast<bool>(for_node_); }
+  uint64_t left_out() const { return left_out_.load(std::memory_order_relaxed); }
   uint64_t failed_handlers() const { return failed_.load(std::memory_order_relaxed); }
 
  private:
@@ -56,6 +61,7 @@ class EventQueue {
 
   const EventHandler for_node_;
   std::atomic<uint64_t> failed_{0};
+  std::atomic<uint64_t> left_out_{0};
 
   std::mutex mutex_;  // guards all below
   std::condition_variable delivered_;

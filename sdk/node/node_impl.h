@@ -41,6 +41,7 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   void Close();
 
   uint64_t failed_handlers() const { return events_.failed_handlers(); }
+  uint64_t left_out_events() const { return events_.left_out(); }
 
   bool forked() const { return fork_guard_.forked(); }
   const ForkGuard& fork_guard() const { return fork_guard_; }

@@ -119,6 +119,22 @@ TEST(EventQueueTest, DropsWhatComesAfterTheEndOfItsNode) {
   EXPECT_EQ(told, 2);
 }
 
+TEST(EventQueueTest, CountsWhatItLeavesOutWhileTooManyWait) {
+  size_t told = 0;
+  internal::EventQueue queue([&](const Event&) { ++told; });
+  constexpr size_t kMost = internal::EventQueue::kWaitingMax;
+  for (size_t i = 0; i < kMost; ++i) queue.Push({}, nullptr);
+  EXPECT_EQ(queue.left_out(), 0u);
+  for (int i = 0; i < 3; ++i) queue.Push({}, nullptr);
+  EXPECT_EQ(queue.left_out(), 3u);
+  queue.Deliver(&queue);
+  EXPECT_EQ(told, kMost);
+  queue.Push({}, nullptr);
+  queue.Deliver(&queue);
+  EXPECT_EQ(told, kMost + 1);
+  EXPECT_EQ(queue.left_out(), 3u);
+}
+
 TEST(EventQueueTest, LetsAHandlerGoWithoutALock) {
   internal::EventQueue queue(nullptr);
   // As a handler that holds another publisher, which goes with it.

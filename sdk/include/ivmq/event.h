@@ -43,7 +43,8 @@ IVMQ_API const char* EventName(Event::Kind kind);
 
 // Called on the node's own thread, one event after the other, in the order in which they happened.
 // Must not block, nor create publishers and subscribers (FAILED_PRECONDITION); may publish and
-// close. What it throws is caught and counted (Node::failed_handlers). Is not called any more once
+// close. What it throws is caught and counted (Node::failed_handlers); what happens while 65,536
+// events wait is left out and counted (Node::left_out_events). Is not called any more once
 // Close or the destructor of whom it belongs to, or of the node, has returned.
 using EventHandler = std::function<void(const Event&)>;
 

@@ -176,6 +176,8 @@ class IVMQ_API Node {
 
   // How often an event or discovery handler threw.
   uint64_t failed_handlers() const;
+  // Events that nobody was told of, because 65,536 waited for a handler that did not return.
+  uint64_t left_out_events() const;
   // False once the daemon is gone or the node was evicted or closed.
   bool connected() const;
   uint64_t id() const;       // unique while the daemon lives
