@@ -24,6 +24,9 @@ for file in bin/ivmqd libexec/ivmq/ivmqd-control include/ivmq/ivmq.h include/ivm
 done
 grep -qx "ExecStart=$prefix/bin/ivmqd --config $prefix/etc/ivmq/ivmqd.toml" \
   "$prefix/lib/systemd/system/ivmqd.service" || fail "ivmqd.service starts something else"
+# Wrong settings stay wrong: trying them again and again would bury what is wrong with them.
+grep -qx "RestartPreventExitStatus=2" "$prefix/lib/systemd/system/ivmqd.service" ||
+  fail "ivmqd.service is started again with settings that are wrong"
 grep -q "^ExecStart=$prefix/bin/ivmq-agent " "$prefix/lib/systemd/system/ivmq-agent.service" ||
   fail "ivmq-agent.service starts something else"
 echo "# mine" >>"$prefix/etc/ivmq/ivmqd.toml"
