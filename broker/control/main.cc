@@ -1,4 +1,6 @@
-// ivmqd-control: the child of ivmqd that knows who talks to whom. Started by ivmqd only.
+// ivmqd-control: the child of ivmqd that knows who talks to whom. Started by ivmqd only, as
+//
+//   ivmqd-control LOG_LEVEL
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -12,7 +14,7 @@
 #include "transport/event_loop.h"
 #include "transport/log.h"
 
-int main() {
+int main(int argc, char** argv) {
   using ivmq::broker::kControlSocketFd;
   struct stat about {};
   if (fstat(kControlSocketFd, &about) != 0 || !S_ISSOCK(about.st_mode)) {
@@ -26,6 +28,8 @@ int main() {
   std::signal(SIGTERM, SIG_IGN);
 
   ivmq::SetLogName("ivmqd-control");
+  ivmq::LogLevel level = ivmq::LogLevel::kInfo;
+  if (argc > 1 && ivmq::ParseLogLevel(argv[1], &level)) ivmq::SetLogLevel(level);
   const auto created = ivmq::transport::EventLoop::Create();
   if (!created.ok()) {
     ivmq::LogError("{}", created.status().message());

@@ -25,7 +25,7 @@ using transport::Status;
 using transport::UniqueFd;
 
 // In the child, between fork and exec: async-signal-safe calls only.
-[[noreturn]] void Become(const char* binary, int socket) {
+[[noreturn]] void Become(const char* binary, const char* log_level, int socket) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -35,7 +35,7 @@ using transport::UniqueFd;
     dup2(socket, kControlSocketFd);
   }
   close_range(kControlSocketFd + 1, ~0U, 0);
-  char* const arguments[] = {const_cast<char*>(binary), nullptr};
+  char* const arguments[] = {const_cast<char*>(binary), const_cast<char*>(log_level), nullptr};
   execv(binary, arguments);
   constexpr char kSorry[] = "ivmqd: cannot execute control\n";
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kSorry, sizeof kSorry - 1);
@@ -60,10 +60,11 @@ Result<std::string> FindControlBinary() {
 
 Result<std::unique_ptr<ControlProcess>> ControlProcess::Start(transport::EventLoop* loop,
                                                               const std::string& binary,
+                                                              const std::string& log_level,
                                                               UniqueFd socket, OnExit on_exit) {
   const pid_t pid = fork();
   if (pid < 0) return ErrnoStatus(errno, "fork for control");
-  if (pid == 0) Become(binary.c_str(), socket.get());
+  if (pid == 0) Become(binary.c_str(), log_level.c_str(), socket.get());
   // glibc 2.36 declares pidfd_open() without C linkage.
   UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd) {

@@ -23,10 +23,12 @@ class ControlProcess {
   // `how` is a half-sentence: "exited with code 1", "was killed by signal 9".
   using OnExit = std::function<void(const std::string& how)>;
 
-  // Starts `binary` with `socket` as its fd kControlSocketFd; of our other descriptors it inherits
-  // stdin, stdout and stderr only. A binary that cannot be executed exits with code 127.
+  // Starts `binary` with `socket` as its fd kControlSocketFd, and tells it by its argument what to
+  // log; of our other descriptors it inherits stdin, stdout and stderr only. A binary that cannot
+  // be executed exits with code 127.
   static transport::Result<std::unique_ptr<ControlProcess>> Start(transport::EventLoop* loop,
                                                                   const std::string& binary,
+                                                                  const std::string& log_level,
                                                                   transport::UniqueFd socket,
                                                                   OnExit on_exit);
   ~ControlProcess();

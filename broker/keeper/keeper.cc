@@ -31,6 +31,21 @@ constexpr size_t kMostQueuedForAdmin = 1024;
 constexpr const char* kControlIsGone = "control is not running: restart ivmqd";
 constexpr int kFailed = 1;
 
+// As ParseLogLevel reads it.
+const char* LogLevelText(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return "debug";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarning:
+      return "warning";
+    case LogLevel::kError:
+      break;
+  }
+  return "error";
+}
+
 }  // namespace
 
 Keeper::Keeper(transport::EventLoop* loop, KeeperConfig config)
@@ -75,8 +90,9 @@ Status Keeper::StartControl() {
   }
   UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
-  auto process = ControlProcess::Start(loop_, binary, std::move(theirs),
-                                       [this](const std::string& how) { OnControlExit(how); });
+  auto process =
+      ControlProcess::Start(loop_, binary, LogLevelText(config_.log_level), std::move(theirs),
+                            [this](const std::string& how) { OnControlExit(how); });
   if (!process.ok()) return process.status();
   control_process_ = std::move(process).value();
   control_ = std::make_unique<ControlLink>(
