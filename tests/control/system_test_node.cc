@@ -1,12 +1,13 @@
 // One process that uses a real ivmqd without the SDK, for ivmqd_system_test:
 //
-//   system_test_node NODE_SOCKET sub|pub|take|give|hold|shut TOPIC COUNT
+//   system_test_node NODE_SOCKET sub|pub|take|give|boast|hold|shut TOPIC COUNT
 //
 // `sub` says "ready", reads COUNT numbered records and says "received COUNT"; `pub` waits for a
 // subscriber, writes them and says "sent COUNT". `take` and `give` do the same and stay: `take` to
-// be killed, `give` until the link is down, which it then closes. `hold` registers both ends, says
-// "ready" and waits to be killed; `shut` does the same, but ends its connection to the daemon
-// first. Exit code 1 and a sentence on stdout where something fails.
+// be killed, `give` until the link is down, which it then closes. `boast` is a `give` that says in
+// the end that it wrote one more. `hold` registers both ends, says "ready" and waits to be killed;
+// `shut` does the same, but ends its connection to the daemon first. Exit code 1 and a sentence on
+// stdout where something fails.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -106,7 +107,8 @@ class Process {
     Say("received " + std::to_string(count));
   }
 
-  void Publish(const std::string& topic, uint64_t count, bool stay) {
+  // `stay`: until the link is down; then it says that it has published `claimed`.
+  void Publish(const std::string& topic, uint64_t count, bool stay, uint64_t claimed) {
     const v1::NodeEvent registered = node_.Publish(topic);
     if (!registered.has_publisher_registered()) Fail("not registered");
     const v1::LinkUp up = NextLink();
@@ -131,7 +133,7 @@ class Process {
     if (!node_.NextOf(v1::NodeEvent::kLinkDown).has_link_down()) Fail("the link stays up");
     v1::LinkCounters last;
     last.set_link_id(up.link_id());
-    last.set_published(writer.counters().records);
+    last.set_published(claimed);
     node_.LinkClosed(last);
     node_.Unregister(registered.publisher_registered().publisher_id());
     Say("closed");
@@ -174,13 +176,14 @@ class Process {
 
 int Run(int argc, char** argv) {
   if (argc != 5) {
-    Fail("usage: system_test_node NODE_SOCKET sub|pub|take|give|hold|shut TOPIC COUNT");
+    Fail("usage: system_test_node NODE_SOCKET sub|pub|take|give|boast|hold|shut TOPIC COUNT");
   }
   const std::string mode = argv[2];
   const uint64_t count = std::strtoull(argv[4], nullptr, 10);
   Process process(argv[1]);
   if (mode == "sub" || mode == "take") process.Subscribe(argv[3], count, mode == "take");
-  if (mode == "pub" || mode == "give") process.Publish(argv[3], count, mode == "give");
+  if (mode == "pub" || mode == "give") process.Publish(argv[3], count, mode == "give", count);
+  if (mode == "boast") process.Publish(argv[3], count, true, count + 1);
   if (mode == "hold" || mode == "shut") process.Hold(argv[3], mode == "shut");
   return 0;
 }
