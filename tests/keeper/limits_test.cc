@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -113,6 +115,59 @@ TEST(LimitsTest, OutOfDescriptorsRefusesCountsAndRecovers) {
   }));
   EXPECT_TRUE(daemon.WaitForEvent("refused 0 reason=3 count="));
   EXPECT_THAT(daemon.process().Stderr(), testing::HasSubstr("the limit of 64 open files"));
+}
+
+// A VM's process that may open only so many files, until the object goes.
+class FrugalClient {
+ public:
+  FrugalClient(const Daemon& daemon, uint64_t open_files) : pid_(fork()) {
+    if (pid_ != 0) return;
+    const rlimit limit{open_files, open_files};
+    setrlimit(RLIMIT_NOFILE, &limit);
+    IvshmemClient client = ConnectLight(daemon, 2);
+    for (;;) {
+      client.Read();
+      poll(nullptr, 0, 10);
+    }
+  }
+  FrugalClient(const FrugalClient&) = delete;
+  FrugalClient& operator=(const FrugalClient&) = delete;
+  ~FrugalClient() {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  pid_t pid() const { return pid_; }
+
+ private:
+  const pid_t pid_;
+};
+
+TEST(LimitsTest, WarnsOnceOfAVmThatMayNotOpenTheDoorbellsOfAllPeers) {
+  Daemon daemon;  // two vectors
+  ASSERT_TRUE(daemon.WaitUntilReady()) << daemon.process().Stderr();
+  // 64 of its own and two a peer: enough for three, the host and itself among them.
+  const FrugalClient frugal(daemon, 64 + 3 * 2);
+  ASSERT_TRUE(daemon.WaitForEvent("connected 0 1 "));
+  std::vector<IvshmemClient> ample;
+  const auto join = [&] {
+    ample.push_back(ConnectLight(daemon, 2));
+    ASSERT_TRUE(ReadUntil([&] { return ample.back().complete(); }, ample));
+    // By the answer the keeper has gone on to the next event.
+    ASSERT_TRUE(
+        daemon.WaitForEvent("connected 0 " + std::to_string(1 + ample.size()) + " socket=0"));
+  };
+  join();
+  const std::string may_not = "may open 70 files but needs about ";
+  EXPECT_THAT(daemon.process().Stderr(), testing::Not(HasSubstr(may_not)));
+  join();
+  const std::string warning = "peer 1 (pid " + std::to_string(frugal.pid()) + ") " + may_not +
+                              "72 for the doorbells of 4 peers";
+  EXPECT_THAT(daemon.process().Stderr(), HasSubstr(warning));
+  EXPECT_THAT(daemon.process().Stderr(), HasSubstr("raise its RLIMIT_NOFILE"));
+  join();
+  join();
+  const std::string log = daemon.process().Stderr();
+  EXPECT_EQ(log.find("may open", log.find("may open") + 1), std::string::npos) << log;
 }
 
 TEST(LimitsTest, ThreeStalledClientsAtALimitOf1024FilesStopNobody) {
