@@ -226,7 +226,10 @@ void LinkTable::OnSide(uint64_t link_id, bool publisher_side, SideEvent event) {
   const SideState state_before = state;
   const LinkActions actions = Apply(event, publisher_side, &link->progress);
   if (state != state_before && !IsActive(state)) {
-    (publisher_side ? link->publisher : link->subscriber).left = event;
+    LinkSide& side = publisher_side ? link->publisher : link->subscriber;
+    side.left = event;
+    // Its farewell may have crossed with the link: of what it never used nothing is uncounted.
+    if (event == SideEvent::kClosed && state_before == SideState::kTold) side.counted = true;
   }
   // While its ring is still there.
   if (actions.over) {

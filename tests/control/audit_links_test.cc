@@ -172,6 +172,22 @@ TEST_F(AuditLinksTest, ASubscriberThatClosesLeavesAnExactAccount) {
   ExpectAmount(audit.ring().drops(0).count(), 70, 70);
 }
 
+// As a subscriber does whose farewell crosses with the link.
+TEST_F(AuditLinksTest, ASubscriberThatLeavesALinkThatItNeverUsedHasReadNothing) {
+  publisher_.LinkAttached(up_.link_id());
+  Publish(4);
+  subscriber_.Unregister(up_.endpoint_id());
+  publisher_.NextOf(Event::kLinkDown);
+  publisher_.LinkClosed(Counters(4, 0));
+  const v1::LinkAudit audit = Final();
+  EXPECT_EQ(audit.verdict(), Verdict::EXACT) << audit.DebugString();
+  ExpectAmount(audit.counters().published(), 4, 4);
+  ExpectAmount(audit.counters().delivered(), 0, 0);
+  ASSERT_EQ(audit.counters().drops_size(), 1);
+  EXPECT_EQ(audit.counters().drops(0).reason(), v1::Drop::SUBSCRIBER_CLOSED);
+  ExpectAmount(audit.counters().drops(0).count(), 4, 4);
+}
+
 TEST_F(AuditLinksTest, SurvivesAnyWordsInTheRingAndNamesThem) {
   const uint32_t seed = std::random_device{}();
   std::printf("seed %u\n", seed);
