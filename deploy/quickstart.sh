@@ -6,9 +6,11 @@
 #   deploy/quickstart.sh [--host] [--messages N]
 #     --host         two processes on this host instead of two guests; no QEMU needed
 #     --messages N   how many messages to show (default 30)
+#   IVMQ_PRESET      CMake preset to build (default release; see CMakePresets.json)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-bin=$root/build/release/bin
+preset=${IVMQ_PRESET:-release}
+bin=$root/build/$preset/bin
 # shellcheck source=guest/lib.sh
 source "$root/deploy/guest/lib.sh"
 
@@ -18,7 +20,7 @@ while (($#)); do
   case $1 in
     --host) host_only=1 ;;
     --messages) messages=${2:-}; shift $(($# > 1)) ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "quickstart: unknown argument '$1'; see --help" >&2; exit 2 ;;
   esac
   shift
@@ -44,13 +46,13 @@ install_packages() {
 }
 
 build() {
-  (cd "$root" && cmake --preset release --log-level=WARNING >/dev/null &&
-    cmake --build build/release --parallel --target \
+  (cd "$root" && cmake --preset "$preset" --log-level=WARNING >/dev/null &&
+    cmake --build "build/$preset" --parallel --target \
       ivmqd ivmqd-control ivmq-agent ivmq-command procstat_publisher procstat_subscriber)
 }
 
 guest_image() {
-  "$root/deploy/guest/build-image.sh" --programs "$root/build/release/quickstart.cpio" \
+  "$root/deploy/guest/build-image.sh" --programs "$root/build/$preset/quickstart.cpio" \
     "$bin/ivmq-agent" "$bin/ivmq" "$bin/examples/procstat_publisher" \
     "$bin/examples/procstat_subscriber"
 }
@@ -134,9 +136,9 @@ stop_everything() {
 }
 
 step "install packages" install_packages
-step "build preset release" build
+step "build preset $preset" build
 ((host_only)) || step "make the guest image" guest_image
-lab_start --programs "$root/build/release/quickstart.cpio"
+lab_start --programs "$root/build/$preset/quickstart.cpio"
 step "start the broker" start_broker
 if ((!host_only)); then
   step "boot two guests without network cards" boot_guests

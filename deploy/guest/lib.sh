@@ -35,8 +35,6 @@ lab_start() {
     esac
     shift 2
   done
-  [[ -s $LAB_IMAGE/base.cpio ]] ||
-    { lab_fail "no guest image in $LAB_IMAGE: run deploy/guest/build-image.sh"; return 1; }
   LAB=$(mktemp -d "${TMPDIR:-/tmp}/ivmq-lab.XXXXXX")
   trap lab_cleanup EXIT
   trap 'exit 130' INT
@@ -132,6 +130,8 @@ guest_boot() {
     esac
     shift 2
   done
+  [[ -s $LAB_IMAGE/base.cpio ]] ||
+    { lab_fail "no guest image in $LAB_IMAGE: run deploy/guest/build-image.sh"; return 1; }
   [[ -n $accelerator ]] || accelerator=$(lab_accelerator)
   local machine=q35 cpu=max
   if [[ $accelerator == kvm ]]; then machine+=,kernel-irqchip=split cpu=host; fi
