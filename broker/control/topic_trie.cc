@@ -37,44 +37,51 @@ void TopicTrie::Erase(Level* level, Tokens text, uint64_t id) {
   if (child->ids.empty() && child->children.empty()) level->children.erase(found);
 }
 
-void TopicTrie::FindFor(std::string_view topic, std::vector<uint64_t>* ids) const {
-  FindFor(root_, SplitTopic(topic), ids);
+size_t TopicTrie::FindFor(std::string_view topic, std::vector<uint64_t>* ids) const {
+  return FindFor(root_, SplitTopic(topic), ids);
 }
 
-void TopicTrie::FindFor(const Level& level, Tokens topic, std::vector<uint64_t>* ids) {
+size_t TopicTrie::FindFor(const Level& level, Tokens topic, std::vector<uint64_t>* ids) {
+  size_t looked = 1;
   if (topic.empty()) {
     ids->insert(ids->end(), level.ids.begin(), level.ids.end());
-    return;
+    return looked;
   }
   if (const Level* rest = Child(level, kRest)) {
     ids->insert(ids->end(), rest->ids.begin(), rest->ids.end());
+    ++looked;
   }
   for (const std::string_view token : {topic[0], kAnyToken}) {
-    if (const Level* child = Child(level, token)) FindFor(*child, topic.subspan(1), ids);
+    if (const Level* child = Child(level, token)) looked += FindFor(*child, topic.subspan(1), ids);
   }
+  return looked;
 }
 
-void TopicTrie::FindPassing(std::string_view filter, std::vector<uint64_t>* ids) const {
-  FindPassing(root_, SplitTopic(filter), ids);
+size_t TopicTrie::FindPassing(std::string_view filter, std::vector<uint64_t>* ids) const {
+  return FindPassing(root_, SplitTopic(filter), ids);
 }
 
-void TopicTrie::FindPassing(const Level& level, Tokens filter, std::vector<uint64_t>* ids) {
+size_t TopicTrie::FindPassing(const Level& level, Tokens filter, std::vector<uint64_t>* ids) {
+  size_t looked = 1;
   if (filter.empty()) {
     ids->insert(ids->end(), level.ids.begin(), level.ids.end());
   } else if (filter[0] == kRest) {
-    for (const auto& [token, child] : level.children) AppendAll(*child, ids);
+    for (const auto& [token, child] : level.children) looked += AppendAll(*child, ids);
   } else if (filter[0] == kAnyToken) {
     for (const auto& [token, child] : level.children) {
-      FindPassing(*child, filter.subspan(1), ids);
+      looked += FindPassing(*child, filter.subspan(1), ids);
     }
   } else if (const Level* child = Child(level, filter[0])) {
-    FindPassing(*child, filter.subspan(1), ids);
+    looked += FindPassing(*child, filter.subspan(1), ids);
   }
+  return looked;
 }
 
-void TopicTrie::AppendAll(const Level& level, std::vector<uint64_t>* ids) {
+size_t TopicTrie::AppendAll(const Level& level, std::vector<uint64_t>* ids) {
+  size_t looked = 1;
   ids->insert(ids->end(), level.ids.begin(), level.ids.end());
-  for (const auto& [token, child] : level.children) AppendAll(*child, ids);
+  for (const auto& [token, child] : level.children) looked += AppendAll(*child, ids);
+  return looked;
 }
 
 }  // namespace ivmq::control

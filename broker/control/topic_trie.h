@@ -14,8 +14,8 @@
 namespace ivmq::control {
 
 // IDs under the topics or filters that they registered with, a level a token: what is asked for is
-// found without a look at what has nothing to do with it. Text is validated by topic_name.h.
-// One thread.
+// found without a look at what has nothing to do with it. Text is validated by topic_name.h. What a
+// search costs it says itself: the levels that it looked at. One thread.
 class TopicTrie {
  public:
   void Insert(std::string_view text, uint64_t id);
@@ -23,10 +23,10 @@ class TopicTrie {
 
   // Appends what is under `topic` itself and under each filter that it passes. Looks only at tokens
   // of those, each once.
-  void FindFor(std::string_view topic, std::vector<uint64_t>* ids) const;
+  size_t FindFor(std::string_view topic, std::vector<uint64_t>* ids) const;
   // Appends what is under each topic that passes `filter`, or is `filter` if that is a topic.
   // REQUIRES: only topics were inserted.
-  void FindPassing(std::string_view filter, std::vector<uint64_t>* ids) const;
+  size_t FindPassing(std::string_view filter, std::vector<uint64_t>* ids) const;
 
   bool empty() const { return root_.children.empty(); }
 
@@ -38,9 +38,9 @@ class TopicTrie {
   using Tokens = std::span<const std::string_view>;
 
   static const Level* Child(const Level& level, std::string_view token);
-  static void FindFor(const Level& level, Tokens topic, std::vector<uint64_t>* ids);
-  static void FindPassing(const Level& level, Tokens filter, std::vector<uint64_t>* ids);
-  static void AppendAll(const Level& level, std::vector<uint64_t>* ids);
+  static size_t FindFor(const Level& level, Tokens topic, std::vector<uint64_t>* ids);
+  static size_t FindPassing(const Level& level, Tokens filter, std::vector<uint64_t>* ids);
+  static size_t AppendAll(const Level& level, std::vector<uint64_t>* ids);
   static void Erase(Level* level, Tokens text, uint64_t id);
 
   Level root_;

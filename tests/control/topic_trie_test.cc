@@ -131,5 +131,36 @@ TEST(TopicTrieTest, AgreesWithLookingAtEachPair) {
   }
 }
 
+// What it costs is counted in levels, which is the same on every machine.
+TEST(TopicTrieTest, LooksAtNothingOfATopicOrFilterThatHasNothingToDoWithIt) {
+  TopicTrie filters;
+  for (const char* filter : {"plant.7.sensor.7", "plant.7.>", "plant.*.sensor.7", "*.*.*.7", ">"}) {
+    filters.Insert(filter, 1);
+  }
+  TopicTrie topics;
+  for (const char* topic : {"plant.7.sensor.7", "plant.7.sensor.107"}) topics.Insert(topic, 1);
+  Ids before;
+  const size_t for_topic = filters.FindFor("plant.7.sensor.7", &before);
+  const size_t for_filter = topics.FindPassing("plant.7.>", &before);
+  EXPECT_EQ(before.size(), 5u + 2u);
+  for (int i = 0; i < 1000; ++i) {
+    const std::string number = std::to_string(i + 1000);
+    const std::string kinds[] = {"plant." + number + ".>", "plant.*.sensor." + number,
+                                 "*.*.*." + number, "plant." + number + ".*.*"};
+    filters.Insert(kinds[i % 4], 2);
+  }
+  for (int i = 0; i < 10'000; ++i) {
+    const std::string number = std::to_string(i + 1000);
+    filters.Insert("plant." + number + ".sensor." + number, 2);
+    topics.Insert("plant." + number + ".sensor." + number, 2);
+  }
+  Ids after;
+  EXPECT_EQ(filters.FindFor("plant.7.sensor.7", &after), for_topic);
+  EXPECT_EQ(topics.FindPassing("plant.7.>", &after), for_filter);
+  EXPECT_EQ(after, before);
+  // At most two ways from each level, and a `>` beside them.
+  EXPECT_LE(for_topic, 2u * ((1u << 5) - 1));
+}
+
 }  // namespace
 }  // namespace ivmq::control
