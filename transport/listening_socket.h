@@ -3,20 +3,14 @@
 
 #include <sys/types.h>
 
-#include <optional>
 #include <string>
 
+#include "transport/socket_access.h"
 #include "transport/status.h"
 #include "transport/unique_fd.h"
 #include "transport/unix_socket.h"
 
 namespace ivmq::transport {
-
-// Who may connect.
-struct SocketAccess {
-  mode_t mode = 0660;
-  std::optional<gid_t> group;
-};
 
 // A listening UNIX socket whose path, and the lock file beside it, go with it. One thread at a
 // time.

@@ -1,18 +1,17 @@
 #include "broker/keeper/config.h"
 
 #include <fmt/core.h>
-#include <grp.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <cstdlib>
 #include <set>
 
 #include "transport/memfd_device.h"
 #include "transport/region.h"
+#include "transport/socket_access.h"
 
 namespace ivmq::broker {
 namespace {
@@ -126,24 +125,19 @@ Result<RealmConfig> ResolveRealm(const RealmText& text, const Machine& machine,
 
 Status ResolveSocketAccess(const ConfigText& text, KeeperConfig* config) {
   if (text.socket_mode) {
-    const std::string& mode = *text.socket_mode;
-    uint32_t bits = 0;
-    const auto [end, error] = std::from_chars(mode.data(), mode.data() + mode.size(), bits, 8);
-    if (error != std::errc() || end != mode.data() + mode.size() || bits > 0777) {
-      return Invalid(fmt::format("socket-mode {}: must be an octal mode up to 0777", mode));
+    const Result<mode_t> mode = transport::ParseSocketMode(*text.socket_mode);
+    if (!mode.ok()) {
+      return Invalid(fmt::format("socket-mode {}: {}", *text.socket_mode, mode.status().message()));
     }
-    config->socket_mode = bits;
+    config->socket_mode = mode.value();
   }
   if (text.socket_group) {
-    const std::string& name = *text.socket_group;
-    gid_t gid = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), gid);
-    if (error != std::errc() || end != name.data() + name.size()) {
-      const group* entry = getgrnam(name.c_str());  // NOLINT(concurrency-mt-unsafe): one thread
-      if (entry == nullptr) return Invalid(fmt::format("socket-group {}: no such group", name));
-      gid = entry->gr_gid;
+    const Result<gid_t> group = transport::ParseSocketGroup(*text.socket_group);
+    if (!group.ok()) {
+      return Invalid(
+          fmt::format("socket-group {}: {}", *text.socket_group, group.status().message()));
     }
-    config->socket_group = gid;
+    config->socket_group = group.value();
   }
   return {};
 }

@@ -85,9 +85,8 @@ Agent::~Agent() {
 }
 
 Status Agent::Listen() {
-  Result<transport::ListeningSocket> socket =
-      transport::ListeningSocket::Open(options_.node_socket, transport::UnixSocketType::kSeqpacket,
-                                       {.mode = options_.node_socket_mode, .group = std::nullopt});
+  Result<transport::ListeningSocket> socket = transport::ListeningSocket::Open(
+      options_.node_socket, transport::UnixSocketType::kSeqpacket, options_.node_socket_access);
   if (!socket.ok()) return socket.status();
   node_socket_ = std::move(socket).value();
   UniqueFd listener(::fcntl(node_socket_.fd(), F_DUPFD_CLOEXEC, 0));

@@ -1,13 +1,12 @@
 #ifndef IVMQ_SDK_AGENT_AGENT_H_
 #define IVMQ_SDK_AGENT_AGENT_H_
 
-#include <sys/types.h>
-
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -42,7 +41,9 @@ class Agent {
  public:
   struct Options {
     std::string node_socket;
-    mode_t node_socket_mode = 0666;  // who may reach the region is decided at the VM socket
+    // Who in this machine may attach, and so map the whole region. Everybody, unless told
+    // otherwise: which machines may reach it is decided at the VM socket.
+    transport::SocketAccess node_socket_access = {.mode = 0666, .group = std::nullopt};
     std::function<transport::Result<transport::UniqueFd>(const transport::PeerProcess&)>
         open_process = transport::OpenProcess;  // as AttachServer::Options
     // Without a heartbeat of control for this long its stream is given up and greeted anew.

@@ -33,6 +33,30 @@ std::string CheckSocketPath(const std::string& path) {
   return path.empty() ? "the path is empty" : std::string();
 }
 
+// The same words as ivmqd's.
+void AddSocketAccess(CLI::App* app, transport::SocketAccess* access) {
+  const auto take_mode = [access](const std::string& text) {
+    const auto mode = transport::ParseSocketMode(text);
+    if (mode.ok()) access->mode = mode.value();
+    return mode.ok() ? std::string() : "'" + text + "' " + mode.status().message();
+  };
+  const auto take_group = [access](const std::string& text) {
+    const auto group = transport::ParseSocketGroup(text);
+    if (group.ok()) access->group = group.value();
+    return group.ok() ? std::string() : "'" + text + "': " + group.status().message();
+  };
+  app->add_option("--socket-mode",
+                  "of the node socket, octal: who may attach may read and write all of the realm")
+      ->check(CLI::Validator(take_mode, ""))
+      ->type_name("TEXT")
+      ->expected(1)
+      ->default_str("0666");
+  app->add_option("--socket-group", "group of the node socket")
+      ->check(CLI::Validator(take_group, ""))
+      ->type_name("TEXT")
+      ->expected(1);
+}
+
 }  // namespace
 
 bool ParseFlags(int argc, char** argv, Flags* flags, int* exit_code) {
@@ -51,6 +75,7 @@ bool ParseFlags(int argc, char** argv, Flags* flags, int* exit_code) {
   app.add_option("--node-socket", flags->node_socket, "where processes attach")
       ->check(CLI::Validator(CheckSocketPath, ""))
       ->capture_default_str();
+  AddSocketAccess(&app, &flags->access);
   std::string level = "info";
   app.add_option("--log-level", level, "debug, info, warning or error")
       ->check(CLI::Validator(CheckLogLevel, ""))

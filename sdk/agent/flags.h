@@ -1,9 +1,11 @@
 #ifndef IVMQ_SDK_AGENT_FLAGS_H_
 #define IVMQ_SDK_AGENT_FLAGS_H_
 
+#include <optional>
 #include <string>
 
 #include "transport/log.h"
+#include "transport/socket_access.h"
 
 namespace ivmq::agent {
 
@@ -11,6 +13,8 @@ struct Flags {
   std::string device = "auto";  // or vfio:BDF, pci:BDF
   bool bind = false;            // give the device to vfio-pci first
   std::string node_socket;
+  // Of the node socket. Everybody of this machine may attach unless told otherwise.
+  transport::SocketAccess access = {.mode = 0666, .group = std::nullopt};
   LogLevel log_level = LogLevel::kInfo;
 };
 

@@ -45,8 +45,8 @@ Status Run(const Flags& flags, const UniqueFd& signals) {
   if (!created.ok()) return created.status();
   const std::shared_ptr<transport::EventLoop> loop = std::move(created).value();
   const std::shared_ptr<transport::Device> device = std::move(opened).value().device;
-  Result<std::unique_ptr<Agent>> agent =
-      Agent::Create(loop, device, {.node_socket = flags.node_socket});
+  Result<std::unique_ptr<Agent>> agent = Agent::Create(
+      loop, device, {.node_socket = flags.node_socket, .node_socket_access = flags.access});
   if (!agent.ok()) return agent.status();
   const transport::RegionInfo& region = agent.value()->region();
   LogInfo("{}: realm '{}', {} MiB, peer {}; processes attach at {}", device->description(),

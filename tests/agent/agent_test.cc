@@ -2,12 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "tests/agent/agent_fixture.h"
 
@@ -185,6 +187,20 @@ TEST_F(AgentTest, TakesItsSocketAwayAtItsEnd) {
   EXPECT_TRUE(std::filesystem::exists(socket()));
   agent_.reset();
   EXPECT_FALSE(std::filesystem::exists(socket()));
+}
+
+TEST_F(AgentTest, WhoMayAttachIsWhatItWasTold) {
+  const auto access_of = [this](const Agent::Options& wish) {
+    const auto agent = Agent::Create(LocalRealm::Must(transport::EventLoop::Create()), vm_, wish);
+    struct stat about {};
+    EXPECT_EQ(::stat(socket().c_str(), &about), 0);
+    return std::pair(about.st_mode & 07777, about.st_gid);
+  };
+  EXPECT_EQ(access_of(options()).first, 0666u);
+  Agent::Options wish = options();
+  wish.node_socket_access = {.mode = 0640, .group = ::getegid()};
+  if (::geteuid() == 0) wish.node_socket_access.group = 65534;
+  EXPECT_EQ(access_of(wish), std::pair(mode_t{0640}, *wish.node_socket_access.group));
 }
 
 TEST_F(AgentTest, MakesOneDirectoryForItsSocketAndNoMore) {

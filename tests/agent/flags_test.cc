@@ -33,6 +33,9 @@ TEST(FlagsTest, MistakesAreExplainedByWhatWasGivenAndWhatIsAllowed) {
        "--device: 'usb:1' is not auto, vfio:BDF or pci:BDF (BDF like 0000:00:02.0)"},
       {"--log-level loud", "--log-level: 'loud' is not debug, info, warning or error"},
       {"--node-socket ''", "--node-socket: the path is empty"},
+      {"--socket-mode 999", "--socket-mode: '999' must be an octal mode up to 0777"},
+      {"--socket-mode 1777", "--socket-mode: '1777' must be an octal mode up to 0777"},
+      {"--socket-group no-such-group", "--socket-group: 'no-such-group': no such group"},
       {"--no-such-flag", "The following argument was not expected: --no-such-flag"},
       {"now", "The following argument was not expected: now"},
       {"--device", "--device: 1 required TEXT missing"},
@@ -47,7 +50,8 @@ TEST(FlagsTest, MistakesAreExplainedByWhatWasGivenAndWhatIsAllowed) {
 TEST(FlagsTest, HelpAndVersionAreNoMistakes) {
   const Finished help = RunAgent("--help");
   EXPECT_EQ(help.exit_code, 0);
-  for (const char* flag : {"--device", "--bind", "--node-socket", "--log-level"}) {
+  for (const char* flag : {"--device", "--bind", "--node-socket", "--socket-mode", "0666",
+                           "--socket-group", "--log-level"}) {
     EXPECT_NE(help.said.find(flag), std::string::npos) << flag;
   }
   const Finished version = RunAgent("--version");
