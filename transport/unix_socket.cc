@@ -186,6 +186,10 @@ Result<UniqueFd> ConnectUnix(const std::string& path, UnixSocketType type,
     if (ConnectTo(fd.value().get(), address.value()) == 0) return fd;
     const int error = errno;
     if (error == EINTR) continue;
+    struct stat info {};
+    if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
+      return Status(Code::kInvalidArgument, path + " is a directory; name the socket in it");
+    }
     if (error == ECONNREFUSED) {
       return Status(Code::kUnavailable, "nobody listens on " + path + "; is the daemon running?");
     }

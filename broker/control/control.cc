@@ -200,7 +200,13 @@ void Control::OnRefused(const KeeperEvent& event) {
 
 absl::Status Control::EvictNode(uint64_t node_id) {
   for (const auto& [index, realm] : realms_) {
-    if (realm->state.directory.FindNode(node_id) != nullptr) {
+    const Node* const node = realm->state.directory.FindNode(node_id);
+    if (node != nullptr && !node->online) {
+      return absl::FailedPreconditionError(fmt::format(
+          "node {} was evicted or lost before; its memory stays its own until its process ends",
+          node_id));
+    }
+    if (node != nullptr) {
       EvictNodeOf(realm.get(), node_id, "an operator removed this node");
       return absl::OkStatus();
     }

@@ -4,7 +4,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
+#include <filesystem>
 #include <mutex>
+#include <system_error>
 #include <utility>
 
 #include "ivmq/v1/admin.grpc.pb.h"
@@ -19,6 +21,8 @@ using transport::Status;
 
 constexpr std::chrono::seconds kConnectWithin{5};
 constexpr std::chrono::seconds kAnswerWithin{10};
+constexpr const char* kNameAnother =
+    "is it another of ivmqd's sockets? Name the one that its --admin-socket says";
 
 Status Explain(const grpc::Status& status, const std::string& path) {
   const Code code = static_cast<Code>(status.error_code());
@@ -33,12 +37,18 @@ Status Explain(const grpc::Status& status, const std::string& path) {
     case Code::kUnimplemented:
       return Status(
           code, "ivmqd at " + path + " does not know this request: it is older than this command");
+    case Code::kUnknown:
+    case Code::kInternal:
+      return Status(code, path + " does not answer as ivmqd's admin socket does (" +
+                              status.error_message() + "); " + kNameAnother);
     default:
       return Status(code, status.error_message());
   }
 }
 
 Status ExplainConnect(const Status& status, const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return status;  // says so
   switch (status.code()) {
     case Code::kNotFound:
     case Code::kUnavailable:
@@ -50,8 +60,10 @@ Status ExplainConnect(const Status& status, const std::string& path) {
       return Status(status.code(), "no permission for " + path +
                                        ": run as the user of ivmqd, or start ivmqd with "
                                        "--socket-group of a group of this user");
-    default:
-      return Status(status.code(), path + ": " + status.message());
+    case Code::kFailedPrecondition:
+      return Status(status.code(), path + " is no admin socket; " + kNameAnother);
+    default:  // names the path
+      return status;
   }
 }
 

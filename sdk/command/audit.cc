@@ -95,6 +95,10 @@ int RunAudit(const CommandLine& line) {
   if (!admin.ok()) return not_audited(admin.status());
   const auto response = admin.value()->Audit(line.realm, line.topic);
   if (!response.ok()) return not_audited(response.status());
+  if (response.value().links().empty() && !line.topic.empty()) {
+    return not_audited(transport::Status(transport::Code::kNotFound,
+                                         fmt::format("no link of topic '{}'", line.topic)));
+  }
   int exit_code = kDone;
   for (const v1::LinkAudit& audit : response.value().links()) {
     if (line.json) {

@@ -13,48 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include "sdk/command/help_texts.h"
+#include "sdk/command/number_check.h"
 #include "sdk/command/output.h"
 #include "transport/region.h"
 
 namespace ivmq::command {
 namespace {
-
-constexpr const char* kFooter =
-    "\nExit status: 0 done, 1 failed, 2 misused.\n"
-    "--json prints one JSON object a line. Lists print an object for each element, as in\n"
-    "ivmq/v1/discovery.proto; 64-bit integers are strings there, as in all of protobuf's JSON.";
-
-constexpr const char* kPubFooter =
-    "\nExamples:\n"
-    "  ivmq pub sensors.cpu hello\n"
-    "  ivmq pub sensors.cpu --type acme.Load --json '{\"busy\": 0.5}' --descriptors acme.desc\n"
-    "  ivmq pub sensors.cpu --file frame.bin --count 100 --rate 10 --wait 1 --timestamps";
-constexpr const char* kSubFooter =
-    "\nPrints text as it is, messages whose type is known as JSON, and other bytes in hex. What "
-    "was\n"
-    "lost is told on the standard error.\n"
-    "\nExamples:\n"
-    "  ivmq sub 'sensors.>'\n"
-    "  ivmq sub sensors.cpu --history 10 --reliable --count 10\n"
-    "  ivmq sub 'sensors.*' --latency --timeout 10 --json";
-constexpr const char* kRequestFooter =
-    "\nStatus 1 where a request fails; its code and text are on the standard error.\n"
-    "`--json` without a message prints each reply as a JSON object; beside one with a message it\n"
-    "goes before the command: `ivmq --json request …`.\n"
-    "\nExamples:\n"
-    "  ivmq request time.now\n"
-    "  ivmq request camera.settings --json '{\"id\": 7}' --timeout 0.5\n"
-    "  ivmq request shout hello --wait 1 --json";
-constexpr const char* kReplyFooter =
-    "\n`--json` without a message prints each request as a JSON object; beside one with a message\n"
-    "it goes before the command: `ivmq --json reply …`.\n"
-    "\nExamples:\n"
-    "  ivmq reply shout --command 'tr a-z A-Z'\n"
-    "  ivmq reply ping pong --count 1\n"
-    "  ivmq reply camera.settings --echo --type acme.Settings";
-
-constexpr const char* kJsonMessage =
-    "the message as JSON, encoded as --type; - for a message on each line of the standard input";
 
 constexpr double kSecondsMax = 1e9;  // fits a count of nanoseconds
 constexpr double kRateMinHz = 0.001;
@@ -62,28 +27,6 @@ constexpr double kRateMaxHz = 1e9;
 constexpr double kEverySecondsMin = 0.01;
 constexpr uint64_t kSizeMaxBytes = 2 << 20;  // an eighth of the largest ring
 constexpr uint32_t kMessagesMax = 65536;     // of a history, or kept
-
-// CLI11's own checks of a number print the bounds of its type, which for a double has 309 digits.
-template <class Number>
-CLI::Validator Within(Number least, Number most) {
-  const auto check = [least, most](const std::string& text) -> std::string {
-    constexpr bool kWhole = std::is_integral_v<Number>;
-    Number value{};
-    // What is no number compares as false with both bounds.
-    if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most) return {};
-    if (most == std::numeric_limits<Number>::max()) {
-      return fmt::format("'{}' is not a whole number from {}", text, least);
-    }
-    return kWhole ? fmt::format("'{}' is not a whole number from {} to {}", text, least, most)
-                  : fmt::format("'{}' is not a number from {:.10g} to {:.10g}", text,
-                                static_cast<double>(least), static_cast<double>(most));
-  };
-  return CLI::Validator(check, "");
-}
-
-CLI::Validator Counted(uint64_t least) {
-  return Within(least, std::numeric_limits<uint64_t>::max());
-}
 
 std::string CommandsOf(const CLI::App& app) {
   std::string names;
@@ -108,7 +51,8 @@ class Parser {
     app_.fallthrough();  // --json and the sockets may stand anywhere
     app_.footer(kFooter);
     app_.add_option("--admin-socket", line_.admin_socket,
-                    "of ivmqd, on the host (default " + DefaultAdminSocket() + ")")
+                    "of ivmqd, on the host (default /run/ivmq/admin.sock for root, else "
+                    "$XDG_RUNTIME_DIR/ivmq/admin.sock)")
         ->envname("IVMQ_ADMIN_SOCKET");
     app_.add_option("--node-socket", line_.node_socket,
                     "of ivmqd, or of ivmq-agent in a guest (default /run/ivmq/node.sock, or "
@@ -125,6 +69,9 @@ class Parser {
     Add("doctor", "checks daemon, device, region and machine, and says what to mend",
         Subcommand::kDoctor);
     app_.add_subcommand("version", "prints the version")->callback([this] { version_ = true; });
+    app_.add_subcommand("help", "prints this help, or that of a command")
+        ->callback([this] { help_ = true; })
+        ->add_option("COMMAND", help_of_, "of this one");
   }
 
   bool Parse(int argc, char** argv, CommandLine* line, int* exit_code) {
@@ -152,6 +99,10 @@ class Parser {
     if (version_) {
       PrintLine(line_.json ? "{\"version\":\"" IVMQ_VERSION "\"}" : "ivmq " IVMQ_VERSION);
       *exit_code = kDone;
+      return false;
+    }
+    if (help_) {
+      *exit_code = PrintHelp();
       return false;
     }
     if (!Take()) {
@@ -184,6 +135,22 @@ class Parser {
                  : fmt::format("there is no command '{}', but {}", given, CommandsOf(*app));
     }
     return fmt::format("{}; see `{} --help`", what, path);
+  }
+
+  int PrintHelp() {
+    const auto named =
+        app_.get_subcommands([this](const CLI::App* app) { return app->get_name() == help_of_; });
+    const CLI::App* const app = named.empty() ? &app_ : named.front();
+    if (named.empty() && !help_of_.empty()) {
+      Complain(fmt::format("there is no command '{}', but {}", help_of_, CommandsOf(app_)));
+      return kMisused;
+    }
+    // App::help() would be that of the command that was given, which is this one.
+    std::string help = app->get_formatter()->make_help(
+        app, help_of_.empty() ? "ivmq" : "ivmq " + help_of_, CLI::AppFormatMode::Normal);
+    while (help.ends_with('\n')) help.pop_back();
+    PrintLine(help);
+    return kDone;
   }
 
   CLI::App* Add(const std::string& name, const std::string& what, Subcommand subcommand) {
@@ -254,7 +221,7 @@ class Parser {
     pub->footer(kPubFooter);
     pub->add_option("TOPIC", options->topic, "tokens by dots, no wildcards")->required();
     std::vector<CLI::Option*> sources = AddPayload(pub, &options->payload);
-    // pub prints nothing, so that a message has to follow.
+    // For a summary in JSON the flag stands before the command; here a message has to follow.
     sources.push_back(AddText(pub, "--json", &options->payload.json, kJsonMessage));
     sources.push_back(AddText(pub, "--data", &options->payload.text, "the same as MESSAGE"));
     ExcludeEachOther(sources);
@@ -370,7 +337,7 @@ class Parser {
     list("realms", "lists the realms of ivmqd and what they use", Subcommand::kRealms);
     list("peers", "lists machines: the host and every VM", Subcommand::kPeers);
     list("nodes", "lists processes that use the SDK", Subcommand::kNodes);
-    list("topics", "lists topics", Subcommand::kTopics);
+    list("topics", "lists topics, and services where there are some", Subcommand::kTopics);
     list("links", "lists links and what passed through them", Subcommand::kLinks)
         ->add_option("--topic", line_.topic, "only this topic or service (default: all)");
     list("audit", "accounts for the messages of each link; status 1 where they do not add up",
@@ -431,6 +398,8 @@ class Parser {
   CLI::App app_;
   CommandLine line_;
   bool version_ = false;
+  bool help_ = false;
+  std::string help_of_;  // a command, or empty
 };
 
 }  // namespace

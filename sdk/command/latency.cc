@@ -8,6 +8,12 @@
 #include "sdk/command/output.h"
 
 namespace ivmq::command {
+namespace {
+
+constexpr const char* kWhyUntimed =
+    " (published without timestamps, or before the clocks were compared)";
+
+}  // namespace
 
 void LatencyFigures::Add(const BytesMessage& message) {
   lost += message.gap();
@@ -42,7 +48,8 @@ std::string LatencyFigures::ForPeople() const {
                         DurationText(times.Percentile(0.99)), DurationText(times.Percentile(0.999)),
                         DurationText(times.max()), DurationText(uncertainty));
   }
-  if (untimed > 0) text += fmt::format("; {} without a time", untimed);
+  if (untimed > 0)
+    text += fmt::format("; {} without a time{}", untimed, times.count() > 0 ? kWhyUntimed : "");
   if (lost > 0) text += fmt::format("; {} lost", lost);
   return text;
 }

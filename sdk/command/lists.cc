@@ -1,5 +1,6 @@
 #include "sdk/command/lists.h"
 
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <functional>
@@ -62,6 +63,22 @@ int Show(const Result<Response>& response, const std::function<void(const Respon
   return kDone;
 }
 
+// Those that were asked for.
+Result<v1::ListRealmsResponse> RealmsOf(AdminClient* client, const std::string& name) {
+  Result<v1::ListRealmsResponse> all = client->ListRealms();
+  if (!all.ok() || name.empty()) return all;
+  std::string names;
+  for (const v1::Realm& realm : all.value().realms()) {
+    names += (names.empty() ? "" : ", ") + realm.name();
+    if (realm.name() != name) continue;
+    v1::ListRealmsResponse one;
+    *one.add_realms() = realm;
+    return one;
+  }
+  return Status(transport::Code::kNotFound,
+                fmt::format("there is no realm '{}', but {}", name, names));
+}
+
 int ListByAdmin(const CommandLine& line) {
   const Result<std::unique_ptr<AdminClient>> admin = AdminClient::Connect(line.admin_socket);
   if (!admin.ok()) return Fail(admin.status());
@@ -69,7 +86,7 @@ int ListByAdmin(const CommandLine& line) {
   const bool json = line.json;
   switch (line.subcommand) {
     case Subcommand::kRealms:
-      return Show<v1::ListRealmsResponse>(client.ListRealms(), [&](const auto& response) {
+      return Show<v1::ListRealmsResponse>(RealmsOf(&client, line.realm), [&](const auto& response) {
         Print<RealmTable>(response.realms(), json);
         PrintTroubles(response.realms(), json);
       });

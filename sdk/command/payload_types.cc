@@ -92,7 +92,10 @@ std::optional<std::string> PayloadTypes::ToJson(std::string_view name,
 Result<std::string> PayloadTypes::FromJson(const std::string& name, const std::string& json) {
   Type* const type = Find(name, 0);
   if (type->message == nullptr) {
-    return Status(type->why.code(), type->why.message() + "; give --descriptors FILE");
+    if (file_ == nullptr) {
+      return Status(type->why.code(), type->why.message() + "; give --descriptors FILE");
+    }
+    return Status(Code::kInvalidArgument, type->why.message() + "; give --type as FILE has it");
   }
   type->message->Clear();
   const auto status = google::protobuf::util::JsonStringToMessage(json, type->message.get());

@@ -33,7 +33,8 @@ class PayloadTypes {
   // another one a type that was not known is asked for again.
   std::optional<std::string> ToJson(std::string_view type, std::span<const std::byte> payload,
                                     uint64_t origin);
-  // NOT_FOUND: the type is not known, and why. INVALID_ARGUMENT: the JSON does not fit it.
+  // NOT_FOUND: the type is not known, and why. INVALID_ARGUMENT: the JSON does not fit it, or the
+  // file that was read does not have the type.
   Result<std::string> FromJson(const std::string& type, const std::string& json);
   // A serialized FileDescriptorSet with the type, or nothing where it is not known.
   std::string DescriptorsOf(const std::string& type);

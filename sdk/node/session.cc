@@ -84,6 +84,11 @@ Result<v1::Welcome> Session::Hello(const std::string& node_name, Clock::time_poi
     return Status(Code::kDeadlineExceeded,
                   "the daemon took the connection but did not answer hello in time");
   }
+  if (received.code() == transport::Code::kUnavailable) {
+    return Status(Code::kUnavailable,
+                  "the daemon took the connection and closed it before it answered hello: is "
+                  "ivmqd's control gone? `ivmq doctor` says what to restart");
+  }
   if (!received.ok()) return FromTransport(received);
   v1::NodeEvent event;
   if (!event.ParseFromString(frame.payload) || !IsAnswer(event)) {

@@ -199,7 +199,10 @@ TEST_F(CommandTest, AccountsForEveryMessage) {
   EXPECT_THAT(
       finished.out,
       HasSubstr("5 = 3 delivered + 2 dropped: subscriber closed (of 3 to 4) + 0 in flight"));
-  EXPECT_THAT(Run({"audit", "--topic", "another"}).Lines(), IsEmpty());
+  const Finished misspelt = Run({"audit", "--topic", "another"});
+  EXPECT_EQ(misspelt.exit_code, 1);
+  EXPECT_THAT(misspelt.out, IsEmpty());
+  EXPECT_EQ(misspelt.err, "ivmq: nothing was audited: no link of topic 'another'\n");
 }
 
 TEST_F(CommandTest, CutsNoNameWhereTheOutputIsNoTerminal) {
@@ -366,12 +369,33 @@ TEST_F(CommandTest, EvictsANode) {
   const Finished evict = Run({"evict", "node", std::to_string(node.id())});
   EXPECT_EQ(evict.exit_code, 0) << evict.err;
   EXPECT_TRUE(WaitUntil([&] { return !node.connected(); }));
-  const Finished again = Run({"evict", "node", "999999"});
+  const Finished again = Run({"evict", "node", std::to_string(node.id())});
   EXPECT_EQ(again.exit_code, 1);
-  EXPECT_THAT(again.err, HasSubstr("999999"));
+  EXPECT_THAT(again.err, HasSubstr("was evicted or lost before"));
+  const Finished unknown = Run({"evict", "node", "999999"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("999999"));
   const Finished peer = Run({"evict", "peer", "77"});
   EXPECT_EQ(peer.exit_code, 1);
   EXPECT_THAT(peer.err, HasSubstr("77"));
+}
+
+TEST_F(CommandTest, ListsOnlyTheRealmThatWasAskedFor) {
+  EXPECT_EQ(Run({"realms", "--realm", "default", "--json"}).Lines().size(), 1U);
+  const Finished unknown = Run({"realms", "--realm", "nope"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_EQ(unknown.err, "ivmq: there is no realm 'nope', but default\n");
+}
+
+TEST_F(CommandTest, SaysThatASocketIsNotTheAdminSocket) {
+  for (const std::string& socket : {daemon_.vm_socket(), daemon_.node_socket()}) {
+    const Finished links = RunIvmq({"--admin-socket", socket, "links"});
+    EXPECT_EQ(links.exit_code, 1);
+    EXPECT_THAT(links.err, ContainsRegex("^ivmq: " + socket +
+                                         " .*is it another of ivmqd's "
+                                         "sockets\\? Name the one that its --admin-socket says"));
+    EXPECT_EQ(links.err.find(socket), links.err.rfind(socket)) << links.err;
+  }
 }
 
 TEST_F(CommandTest, EndsQuietlyWhenNobodyReadsAnyMore) {

@@ -98,9 +98,11 @@ TEST(LatencyFiguresTest, SaysWhatItKnowsAndHowFarThatMayBeOff) {
   BytesMessage timed;
   timed.info.notes = &notes;
   figures.Add(timed);
-  EXPECT_EQ(figures.ForPeople(),
-            "2 messages: min 100 us, p50 100 us, p99 100 us, p99.9 100 us, max 100 us, each ±5 us; "
-            "1 without a time; 3 lost");
+  EXPECT_EQ(
+      figures.ForPeople(),
+      "2 messages: min 100 us, p50 100 us, p99 100 us, p99.9 100 us, max 100 us, each ±5 us; "
+      "1 without a time (published without timestamps, or before the clocks were compared); 3 "
+      "lost");
   EXPECT_EQ(figures.ForPrograms(),
             R"("messages":"2","untimed":"1","lost":"3","min_ns":"100000","p50_ns":"100000",)"
             R"("p99_ns":"100000","p999_ns":"100000","max_ns":"100000","uncertainty_ns":"5000")");

@@ -83,7 +83,21 @@ TEST(MisuseTest, IsExplainedByWhatWasGivenAndWhatIsAllowed) {
        "ivmq: there is no command 'everybody', but node, peer; see `ivmq evict --help`\n"},
       {{"sub"}, "ivmq: TOPIC is required; see `ivmq sub --help`\n"},
       {{"sub", "topic", "--count", "0"},
-       "ivmq: --count: '0' is not a whole number from 1; see `ivmq sub --help`\n"},
+       "ivmq: --count: '0' is not a whole number from 1 to 18446744073709551615; see "
+       "`ivmq sub --help`\n"},
+      {{"pub", "topic", "x", "--count=-1"}, "ivmq: --count: '-1' is not a whole number from 1 to "},
+      {{"sub", "topic", "--count", "-1"}, "ivmq: --count: '-1' is not a whole number from 1 to "},
+      {{"request", "service", "--count", "99999999999999999999"},
+       "ivmq: --count: '99999999999999999999' is not a whole number from 1 to "},
+      {{"reply", "service", "--echo", "--count=-18446744073709551615"},
+       "ivmq: --count: '-18446744073709551615' is not a whole number from 1 to "},
+      {{"pub", "topic", "x", "--wait", "-1"},
+       "ivmq: --wait: '-1' is not a whole number from 0 to "},
+      {{"request", "service", "--wait=-4294967295"}, "ivmq: --wait: '-4294967295' is not a whole"},
+      {{"sub", "topic", "--history", "-1"}, "ivmq: --history: '-1' is not a whole number from 0 "},
+      {{"evict", "node", "18446744073709551616"},
+       "ivmq: ID: '18446744073709551616' is not a whole number from 1 to 18446744073709551615; "},
+      {{"help", "frobnicate"}, "ivmq: there is no command 'frobnicate', but pub, sub, "},
       {{"pub", "topic", "--data", "x", "--rate", "0"},
        "ivmq: --rate: '0' is not a number from 0.001 to 1000000000; see `ivmq pub --help`\n"},
       {{"pub", "topic", "--size", "-1"},
@@ -101,12 +115,14 @@ TEST(MisuseTest, IsExplainedByWhatWasGivenAndWhatIsAllowed) {
 }
 
 TEST(MisuseTest, HelpAndVersionAreNoMisuse) {
-  for (const char* argument : {"--help", "--version", "version"}) {
+  for (const char* argument : {"--help", "--version", "version", "help"}) {
     const Finished finished = RunIvmq({argument});
     EXPECT_EQ(finished.exit_code, 0) << argument;
     EXPECT_FALSE(finished.out.empty()) << argument;
   }
   EXPECT_THAT(RunIvmq({"--help"}).out, HasSubstr("one JSON object a line"));
+  EXPECT_EQ(RunIvmq({"help"}).out, RunIvmq({"--help"}).out);
+  EXPECT_EQ(RunIvmq({"help", "pub"}).out, RunIvmq({"pub", "--help"}).out);
 }
 
 TEST(MisuseTest, TheExamplesOfTheHelpCanBeRun) {
@@ -148,6 +164,14 @@ TEST(NoDaemonTest, SaysWhereItLookedAndWhatToDo) {
   const Finished pub =
       RunIvmq({"--node-socket", "/nowhere/node.sock", "pub", "topic", "--data", "x"});
   EXPECT_EQ(pub.exit_code, 1);
+}
+
+TEST(NoDaemonTest, SaysThatADirectoryIsNoSocket) {
+  for (const char* flag : {"--admin-socket", "--node-socket"}) {
+    const Finished finished = RunIvmq({flag, "/tmp", "peers"});
+    EXPECT_EQ(finished.exit_code, 1) << flag;
+    EXPECT_EQ(finished.err, "ivmq: /tmp is a directory; name the socket in it\n") << flag;
+  }
 }
 
 TEST(NoDaemonTest, TakesTheSocketsFromTheEnvironment) {

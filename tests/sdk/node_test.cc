@@ -120,6 +120,7 @@ TEST(NodeTest, EndsAnOpenThatWaitsWhenTheDaemonDies) {
   });
   const auto node = Node::Open({.socket_path = control.socket_path(), .timeout = kLong});
   EXPECT_EQ(node.status().code(), Code::kUnavailable) << node.status().ToString();
+  EXPECT_THAT(node.status().message(), HasSubstr("`ivmq doctor` says what to restart"));
   killer.join();
 }
 
