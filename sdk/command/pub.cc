@@ -7,6 +7,7 @@
 #include <bit>
 #include <chrono>
 #include <condition_variable>
+#include <limits>
 #include <mutex>
 #include <span>
 #include <string>
@@ -74,10 +75,24 @@ Status WaitForSubscribers(const PubOptions& options, BytesPublisher* publisher,
   }
 }
 
+// Over all messages; subscribers come and go meanwhile.
 struct Sent {
   uint64_t messages = 0;
   uint64_t bytes = 0;
-  uint32_t links = 0;  // of the last message
+  uint64_t written = 0;  // one for each link that a message was written to
+  uint64_t dropped = 0;  // one for each link without room
+  uint32_t fewest = std::numeric_limits<uint32_t>::max();  // subscribers of a message
+  uint32_t most = 0;
+
+  void Add(size_t message_bytes, const Published& published) {
+    ++messages;
+    bytes += message_bytes;
+    written += published.links;
+    dropped += published.dropped;
+    const uint32_t subscribers = published.links + published.dropped;
+    fewest = std::min(fewest, subscribers);
+    most = std::max(most, subscribers);
+  }
 };
 
 Status PublishAll(const PubOptions& options, PayloadSource* source, BytesPublisher* publisher,
@@ -94,22 +109,30 @@ Status PublishAll(const PubOptions& options, PayloadSource* source, BytesPublish
     }
     const auto published = publisher->Publish(std::as_bytes(std::span(*message.value())));
     if (!published.ok()) return published.status();
-    ++sent->messages;
-    sent->bytes += message.value()->size();
-    sent->links = published->links;
+    sent->Add(message.value()->size(), *published);
   }
   return Status();
 }
 
-void Report(const std::string& topic, const Sent& sent, Clock::duration took) {
+void Report(const CommandLine& line, const Sent& sent, Clock::duration took) {
+  const std::string& topic = line.pub.topic;
   const double seconds = std::chrono::duration<double>(took).count();
-  PrintAside(fmt::format("published {} ({}) to {} of '{}' in {:.3f} s",
-                         CountOf(sent.messages, "message"),
-                         HumanBytes(static_cast<double>(sent.bytes)),
-                         CountOf(sent.links, "subscriber"), topic, seconds));
-  if (sent.links == 0 && sent.messages > 0) {
-    PrintAside("nobody subscribes to it: nothing was delivered; see --wait");
+  if (line.json) {
+    return PrintLine(fmt::format(
+        R"({{"topic":{},"messages":"{}","bytes":"{}","most_subscribers":{},"written":"{}",)"
+        R"("dropped_full":"{}","seconds":{:.6f}}})",
+        JsonString(topic), sent.messages, sent.bytes, sent.most, sent.written, sent.dropped,
+        seconds));
   }
+  std::string text = fmt::format(
+      "published {} ({}) to {}{} of '{}' in {:.3f} s", CountOf(sent.messages, "message"),
+      HumanBytes(static_cast<double>(sent.bytes)), sent.fewest < sent.most ? "at most " : "",
+      CountOf(sent.most, "subscriber"), topic, seconds);
+  if (sent.dropped > 0) text += fmt::format("; {} dropped: full", sent.dropped);
+  PrintAside(text);
+  if (sent.written > 0 || sent.messages == 0) return;
+  PrintAside(sent.most == 0 ? "nobody subscribes to it: nothing was delivered; see --wait"
+                            : "nothing was delivered");
 }
 
 // The type to encode JSON as: what the topic has, where none is given.
@@ -163,12 +186,15 @@ int RunPub(const CommandLine& line) {
     status = PublishAll(options, &source.value(), &publisher.value(), &pause, interrupt, &sent);
   }
   publisher->Close();
-  if (status.ok() || sent.messages > 0) Report(options.topic, sent, Clock::now() - begin);
-  if (status.ok() && interrupt.happened() && options.count && sent.messages < *options.count) {
-    status = Status(Code::kCancelled, "interrupted");
+  if (status.ok() || sent.messages > 0) Report(line, sent, Clock::now() - begin);
+  if (interrupt.happened() && !status.ok() && sent.messages == 0) {
+    status = Status(Code::kCancelled, "interrupted; nothing was published");
+  } else if (interrupt.happened() && options.count && sent.messages < *options.count) {
+    status = Status(Code::kCancelled, fmt::format("interrupted; {} of {} messages were published",
+                                                  sent.messages, *options.count));
   }
   if (status.ok()) return kDone;
-  if (!interrupt.happened()) Complain(status.message());
+  Complain(status.message());
   return kFailed;
 }
 
