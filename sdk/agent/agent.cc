@@ -106,8 +106,10 @@ Status Agent::Listen() {
       AttachServer::Create(std::move(listener), device_, std::move(options), std::move(callbacks));
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
-  server_->Refuse(Status(Code::kUnavailable,
-                         "the agent has no contact to ivmqd on the host yet; is it running?"));
+  server_->Refuse(
+      Status(Code::kUnavailable,
+             "the agent has no contact to ivmqd on the host yet; is it running? If it was "
+             "restarted or this VM evicted since: restart the VM"));
   server_watch_ = transport::FdWatch(loop_.get(), server_->fd(), EPOLLIN,
                                      [this](uint32_t) { server_->Process(); });
   if (!server_watch_) return transport::ErrnoStatus(errno, "cannot watch the node socket");
@@ -151,7 +153,8 @@ void Agent::LoseControl(const std::string& why) {
   LogWarning("lost contact to control: {}", why);
   server_->Refuse(Status(Code::kUnavailable, "the agent has lost contact to ivmqd on the host (" +
                                                  why +
-                                                 "); restart ivmqd there if it does not run"));
+                                                 "): is it running? If it was restarted or "
+                                                 "this VM evicted since: restart the VM"));
   for (auto& [id, process] : processes_) process->Disconnect();
   control_.reset();
   stream_.reset();

@@ -110,10 +110,12 @@ void Greeter::Step() {
   }
   if (!complained_ && transport::EventLoop::Clock::now() - started_ > kComplainAfter) {
     complained_ = true;
-    LogWarning("{} (peer {}); waiting",
-               entry_ == nullptr ? "this machine is not in the realm's peer table yet"
-                                 : "control does not answer the hello",
-               device_->peer_id());
+    LogWarning(
+        "{} (peer {}); waiting. If ivmqd was restarted or this VM evicted since it started: "
+        "restart the VM",
+        entry_ == nullptr ? "this machine is not in the realm's peer table yet"
+                          : "control does not answer the hello",
+        device_->peer_id());
   }
   timer_.Set(backoff_, [this] { Step(); });
   backoff_ = std::min<transport::EventLoop::Clock::duration>(2 * backoff_, kLongestBackoff);

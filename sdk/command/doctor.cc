@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -33,6 +34,8 @@ using transport::Code;
 using transport::Result;
 
 constexpr std::chrono::milliseconds kAttachWithin{2000};
+constexpr const char* kRestartVm =
+    "or ivmqd was restarted or this VM evicted since: then restart the VM";
 
 std::string Modes(const std::string& path) {
   struct stat info {};
@@ -62,7 +65,7 @@ void FailToAttach(const transport::Status& status, const std::string& socket, bo
     mend = fmt::format("start {} (systemctl start {}), or name its socket with --node-socket",
                        daemon, daemon);
   } else if (status.code() == Code::kUnavailable) {
-    mend = guest ? "see that ivmqd runs on the host, then restart ivmq-agent"
+    mend = guest ? fmt::format("see that ivmqd runs on the host; {}", kRestartVm)
                  : "start ivmqd (systemctl restart ivmqd)";
   } else if (status.code() == Code::kPermissionDenied) {
     mend = fmt::format("{}run as a user who may open the socket: {}",
@@ -90,12 +93,13 @@ std::optional<Attached> ExamineDaemon(const std::string& socket, bool guest, Fin
 }
 
 // A whole session: control must answer.
-void ExamineSession(const std::string& socket, Findings* findings) {
+void ExamineSession(const std::string& socket, bool guest, Findings* findings) {
   const auto begin = std::chrono::steady_clock::now();
   auto node = Node::Open({.name = "ivmq-doctor", .socket_path = socket});
   if (!node.ok()) {
     findings->Fail("control", node.status().message(),
-                   "restart ivmqd on the host; its log says why control ended");
+                   guest ? fmt::format("see that ivmqd runs on the host; {}", kRestartVm)
+                         : "restart ivmqd; its log says why control ended");
     return;
   }
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
@@ -156,15 +160,26 @@ int RunDoctor(const CommandLine& line) {
 
   const std::string socket = NodeSocketOf(line);
   const std::optional<Attached> attached = ExamineDaemon(socket, guest, &findings);
+  std::vector<std::string> sockets;  // where ivmqd listens, as far as it may be seen
   if (attached) {
     ExamineRegion(*attached, &findings);
     if (guest) ExamineVectors(devices, attached->region, &findings);
-    ExamineDoorbell(*attached, &findings);
-    ExamineSession(socket, &findings);
+    const bool has_iommu =
+        !guest || std::any_of(devices.begin(), devices.end(),
+                              [](const auto& device) { return device.iommu_group.has_value(); });
+    ExamineDoorbell(*attached, has_iommu, &findings);
+    ExamineSession(socket, guest, &findings);
     const auto server = transport::PeerOf(attached->connection.get());
-    if (server.ok()) ExamineFileLimit(DaemonName(guest), server.value().pid, 0, &findings);
+    if (server.ok()) {
+      ExamineFileLimit(DaemonName(guest), server.value().pid, 0, &findings);
+      if (!guest) sockets = ListeningSockets(server.value().pid);
+    }
   }
-  if (!guest) ExamineQemus(ExamineAdmin(line, &findings), &findings);
+  if (!guest) {
+    const v1::ListPeersResponse known = ExamineAdmin(line, &findings);
+    if (known.realms().empty()) sockets.clear();  // nor are its peers known
+    ExamineQemus(known, sockets, &findings);
+  }
   findings.PrintSummary();
   return findings.failures() > 0 ? kFailed : kDone;
 }

@@ -77,6 +77,32 @@ std::vector<std::string> ArgumentsOf(const std::string& cmdline) {
   return arguments;
 }
 
+// Whether both name one file, by whatever links and relative to wherever `pid` runs.
+bool IsSameSocket(int pid, const std::string& named, const std::string& socket) {
+  if (named.empty() || socket.empty()) return false;
+  std::error_code error;
+  const std::filesystem::path folder =
+      std::filesystem::read_symlink(fmt::format("/proc/{}/cwd", pid), error);
+  const std::filesystem::path path = folder / named;  // an absolute one stays as it is
+  return path.lexically_normal() == std::filesystem::path(socket).lexically_normal() ||
+         std::filesystem::equivalent(path, socket, error);
+}
+
+// Of a QEMU that this daemon does not know.
+void ExamineStranger(const std::string& name, int pid, const QemuCommandLine::Device& device,
+                     const std::vector<std::string>& sockets, Findings* findings) {
+  for (const std::string& socket : sockets) {
+    if (!IsSameSocket(pid, device.socket, socket)) continue;
+    return findings->Warn(name,
+                          fmt::format("names {}, but is no peer: ivmqd was restarted, or it was "
+                                      "evicted, since it started",
+                                      socket),
+                          "restart the VM: QEMU never connects again");
+  }
+  findings->Ok(name, fmt::format("connects to {}: not of this ivmqd",
+                                 device.socket.empty() ? "another socket" : device.socket));
+}
+
 // The vectors of the realms that a process is connected to.
 std::set<uint32_t> VectorsOf(int pid, const v1::ListPeersResponse& known) {
   std::set<uint32_t> vectors;
@@ -118,7 +144,7 @@ void ExaminePeers(const v1::ListPeersResponse& known, Findings* findings) {
 }
 
 void ExamineQemu(int pid, const QemuCommandLine& qemu, const v1::ListPeersResponse& known,
-                 Findings* findings) {
+                 const std::vector<std::string>& sockets, Findings* findings) {
   const std::string name = fmt::format("QEMU {}", pid);
   const std::set<uint32_t> vectors = VectorsOf(pid, known);
   uint64_t peers = 0;
@@ -139,6 +165,10 @@ void ExamineQemu(int pid, const QemuCommandLine& qemu, const v1::ListPeersRespon
       good = false;
       findings->Fail(name, fmt::format("chardev {} has reconnect=", device.chardev),
                      "QEMU hangs at start with it: take reconnect= away");
+    }
+    if (vectors.empty() && !sockets.empty()) {
+      good = false;
+      ExamineStranger(name, pid, device, sockets, findings);
     }
     if (!vectors.empty() && vectors.count(static_cast<uint32_t>(device.vectors)) == 0) {
       good = false;
@@ -199,7 +229,8 @@ QemuCommandLine ParseQemu(const std::vector<std::string>& arguments) {
   return qemu;
 }
 
-void ExamineQemus(const v1::ListPeersResponse& known, Findings* findings) {
+void ExamineQemus(const v1::ListPeersResponse& known, const std::vector<std::string>& sockets,
+                  Findings* findings) {
   std::error_code error;
   size_t unreadable = 0;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
@@ -213,7 +244,7 @@ void ExamineQemus(const v1::ListPeersResponse& known, Findings* findings) {
       continue;
     }
     const QemuCommandLine qemu = ParseQemu(arguments);
-    if (!qemu.devices.empty()) ExamineQemu(pid, qemu, known, findings);
+    if (!qemu.devices.empty()) ExamineQemu(pid, qemu, known, sockets, findings);
   }
   if (unreadable > 0) {
     findings->Warn("QEMU", fmt::format("{} whose command line cannot be read", unreadable),

@@ -29,11 +29,13 @@ QemuCommandLine ParseQemu(const std::vector<std::string>& arguments);
 // VMs that ivmqd knows and does not hear: they show no sign of life, or have no agent.
 void ExaminePeers(const v1::ListPeersResponse& known, Findings* findings);
 
-// A QEMU with an ivshmem device, beside what ivmqd knows of it.
+// A QEMU with an ivshmem device, beside what ivmqd knows of it. `sockets`: where ivmqd listens;
+// empty: not known.
 void ExamineQemu(int pid, const QemuCommandLine& qemu, const v1::ListPeersResponse& known,
-                 Findings* findings);
+                 const std::vector<std::string>& sockets, Findings* findings);
 // Every one of this machine whose command line can be read.
-void ExamineQemus(const v1::ListPeersResponse& known, Findings* findings);
+void ExamineQemus(const v1::ListPeersResponse& known, const std::vector<std::string>& sockets,
+                  Findings* findings);
 
 }  // namespace ivmq::command
 

@@ -5,9 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <sstream>
+#include <string_view>
+#include <system_error>
 #include <thread>
 
 namespace ivmq::command {
@@ -23,6 +27,29 @@ constexpr uint64_t kFilesOfDaemon = 4096;
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> ListeningSockets(pid_t pid) {
+  std::set<std::string> inodes;
+  std::error_code error;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), error)) {
+    const std::string file = std::filesystem::read_symlink(entry.path(), error).string();
+    constexpr std::string_view kSocket = "socket:[";
+    if (!file.starts_with(kSocket)) continue;
+    inodes.insert(file.substr(kSocket.size(), file.size() - kSocket.size() - 1));
+  }
+  std::vector<std::string> paths;
+  std::istringstream table(ReadFile("/proc/net/unix"));
+  for (std::string line; std::getline(table, line);) {
+    std::istringstream fields(line);
+    std::string number, references, protocol, flags, type, state, inode, path;
+    fields >> number >> references >> protocol >> flags >> type >> state >> inode >> path;
+    if (flags == "00010000" && path.starts_with('/') && inodes.contains(inode)) {
+      paths.push_back(path);
+    }
+  }
+  return paths;
 }
 
 void ExamineMachine(bool guest, Findings* findings) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "sdk/command/findings.h"
 
@@ -16,6 +17,9 @@ void ExamineMachine(bool guest, Findings* findings);
 // The open-file limit of a process, against `needed` descriptors; 0: what a daemon needs for a
 // few VMs. Says nothing where /proc does not tell.
 void ExamineFileLimit(const std::string& what, pid_t pid, uint64_t needed, Findings* findings);
+
+// Paths of the UNIX sockets that a process listens on; none where /proc does not tell.
+std::vector<std::string> ListeningSockets(pid_t pid);
 
 // A whole file, NULs and all; empty if it cannot be read.
 std::string ReadFile(const std::string& path);

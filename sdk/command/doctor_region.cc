@@ -151,12 +151,14 @@ void ExamineWriting(Node* node, Findings* findings) {
                    kUncachedMend);
 }
 
-void ExamineDoorbell(const transport::Attached& attached, Findings* findings) {
+void ExamineDoorbell(const transport::Attached& attached, bool has_iommu, Findings* findings) {
   if (attached.welcome.has_wake_fd == 0) {
     findings->Warn("doorbell", "no interrupts: this machine receives by polling",
-                   "give the guest a vIOMMU (-machine q35 -device intel-iommu,intremap=on before "
-                   "the ivshmem device, intel_iommu=on in the guest) and run ivmq-agent with "
-                   "--device auto --bind");
+                   has_iommu
+                       ? "modprobe vfio-pci, then ivmq-agent --device auto --bind"
+                       : "give the guest a vIOMMU (-machine q35 -device intel-iommu,intremap=on "
+                         "before the ivshmem device, intel_iommu=on in the guest) and run "
+                         "ivmq-agent with --device auto --bind");
     return;
   }
   const transport::Result<transport::Doorbell> doorbell = OwnDoorbell(attached);

@@ -17,8 +17,8 @@ void ExamineRegion(const transport::Attached& attached, Findings* findings);
 void ExamineWriting(Node* node, Findings* findings);
 
 // Rings this process's own vector and waits for it. Other processes on the vector look at their
-// links once in vain.
-void ExamineDoorbell(const transport::Attached& attached, Findings* findings);
+// links once in vain. `has_iommu`: interrupts need no more than the right driver.
+void ExamineDoorbell(const transport::Attached& attached, bool has_iommu, Findings* findings);
 
 }  // namespace ivmq::command
 

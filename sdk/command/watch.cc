@@ -191,7 +191,10 @@ int RunEvict(const CommandLine& line) {
     PrintLine(
         fmt::format(R"({{"evicted":"{}","id":"{}"}})", is_node ? "node" : "peer", line.evict_id));
   } else {
-    PrintLine(fmt::format("evicted {} {}", is_node ? "node" : "peer", line.evict_id));
+    PrintLine(fmt::format("evicted {} {}{}", is_node ? "node" : "peer", line.evict_id,
+                          is_node ? ""
+                                  : "; its memory and slot stay in use until its QEMU ends, and "
+                                    "only a restart of the VM lets it in again"));
   }
   return kDone;
 }

@@ -55,6 +55,7 @@ TEST_F(AgentTest, TellsNewcomersThatThereIsNoControl) {
   ASSERT_FALSE(attached.ok());
   EXPECT_EQ(attached.status().code(), transport::Code::kUnavailable);
   EXPECT_THAT(attached.status().message(), HasSubstr("no contact to ivmqd"));
+  EXPECT_THAT(attached.status().message(), HasSubstr("restart the VM"));
 }
 
 TEST_F(AgentTest, CarriesASessionBothWays) {

@@ -119,13 +119,34 @@ TEST(ExamineQemuTest, ComparesVectorsWithThoseOfTheRealmThatItIsConnectedTo) {
     const QemuCommandLine qemu = Parse({"-accel", "kvm", "-chardev", "socket,path=/s,id=q",
                                         "-device", "ivshmem-doorbell,chardev=q" + vectors});
     Findings findings(true);
-    ExamineQemu(pid, qemu, known, &findings);
+    ExamineQemu(pid, qemu, known, {}, &findings);
     return findings.failures();
   };
   EXPECT_EQ(failures(4711, ",vectors=8"), 0U);
   EXPECT_EQ(failures(4711, ",vectors=4"), 1U);
   EXPECT_EQ(failures(4711, ""), 1U);  // QEMU's default is 1
   EXPECT_EQ(failures(4712, ",vectors=4"), 0U) << "of another broker";
+}
+
+TEST(ExamineQemuTest, WarnsOfOneThatNamesOurSocketAndIsNoPeer) {
+  const test::Daemon daemon;
+  const std::vector<std::string> sockets = ListeningSockets(daemon.pid());
+  EXPECT_THAT(sockets, testing::IsSupersetOf({daemon.vm_socket(), daemon.admin_socket()}));
+  const auto found = [&](int pid, const std::string& socket) {
+    const QemuCommandLine qemu = Parse({"-accel", "kvm", "-chardev", "socket,id=q,path=" + socket,
+                                        "-device", "ivshmem-doorbell,chardev=q,vectors=8"});
+    return FoundBy([&](Findings* findings) {
+      ExamineQemu(pid, qemu, OneVm(v1::Peer::READY), sockets, findings);
+    });
+  };
+  EXPECT_THAT(found(4711, daemon.vm_socket()), testing::HasSubstr(R"("level":"ok")"));
+  const std::string cut_off = found(4712, daemon.vm_socket());
+  EXPECT_THAT(cut_off, testing::HasSubstr(R"("level":"warn","check":"QEMU 4712")"));
+  EXPECT_THAT(cut_off, testing::HasSubstr("names " + daemon.vm_socket() + ", but is no peer"));
+  EXPECT_THAT(cut_off, testing::HasSubstr("restart the VM"));
+  const std::string other = found(4712, "/elsewhere/vm.sock");
+  EXPECT_THAT(other, testing::HasSubstr("/elsewhere/vm.sock: not of this ivmqd"));
+  EXPECT_THAT(other, testing::Not(testing::HasSubstr("warn")));
 }
 
 TEST(ExamineVectorsTest, FailsWhereTheDeviceHasOthersThanTheRealm) {

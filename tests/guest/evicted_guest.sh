@@ -18,7 +18,8 @@ await_saying host left 'at 1000' 120
 
 peer=$(peer_of north)
 [[ -n $peer ]] || fail "ivmq peers does not list north"
-"$bin/ivmq" evict peer "$peer" || fail "evict peer $peer ended with status $?"
+said=$("$bin/ivmq" evict peer "$peer") || fail "evict peer $peer ended with status $?"
+[[ $said == *"until its QEMU ends, and only a restart of the VM lets it in again" ]] || fail "$said"
 say "evicted peer $peer"
 north_is_evicted() { "$bin/ivmq" peers | grep -q "^ *$peer .* evicted .* ${LAB_PID[north]} "; }
 wait_for 60 "ivmq peers to show north as evicted" north_is_evicted || fail "$("$bin/ivmq" peers)"
@@ -31,6 +32,7 @@ await_saying north agent "lost contact to control" 60
 status=0
 said=$(guest_exec north 'ivmq doctor') || status=$?
 expect_equal "status of doctor in north" 1 "$status"
+[[ $said == *"then restart the VM"* ]] || fail "doctor in north: $said"
 
 finish south publisher 300
 finish host steady 120
