@@ -14,6 +14,8 @@ programs=
 binaries=()
 while (($#)); do
   case $1 in
+    --output | --programs)
+      [[ -n ${2:-} ]] || { echo "build-image: $1 of what? See --help" >&2; exit 2; } ;;&
     --output) output=$2; shift ;;
     --programs) programs=$2; shift ;;
     -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;

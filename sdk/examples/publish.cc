@@ -1,4 +1,4 @@
-// Publishes lines of text as bytes.
+// Publishes lines of text as bytes, each with its number as an attribute.
 //
 //   publish TOPIC TEXT [COUNT]
 //
@@ -6,6 +6,7 @@
 
 #include <ivmq/ivmq.h>
 
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -39,7 +40,9 @@ int main(int argc, char** argv) {
   }
   for (long i = 0; i < count; ++i) {
     const std::string line = text + " " + std::to_string(i);
-    auto sent = publisher->Publish(std::as_bytes(std::span(line)));
+    const std::string number = std::to_string(i);
+    const std::array<ivmq::Attribute, 1> attributes{{{"line", number}}};
+    auto sent = publisher->Publish(std::as_bytes(std::span(line)), {.attributes = attributes});
     if (!sent.ok()) {
       std::fprintf(stderr, "publish: %s\n", sent.status().ToString().c_str());
       return 1;

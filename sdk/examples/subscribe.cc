@@ -1,4 +1,4 @@
-// Prints the messages of a topic as text, one a line.
+// Prints the messages of a topic as text, one a line, and their attributes on the standard error.
 //
 //   subscribe TOPIC [COUNT]        ends after COUNT messages, or when the publishers are gone
 //
@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 
 int main(int argc, char** argv) {
   using std::chrono_literals::operator""s;
@@ -29,10 +30,16 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "subscribe: %s\n", subscriber.status().ToString().c_str());
     return 1;
   }
+  // Whoever reads a pipe wants each line as it comes, too.
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   for (long i = 0; i != count;) {
     auto got = subscriber->Receive(10s);
     if (got.ok()) {
       std::printf("%.*s\n", static_cast<int>(got->text().size()), got->text().data());
+      for (const ivmq::Attribute& attribute : got->info.attributes()) {
+        std::fprintf(stderr, "  %s: %s\n", std::string(attribute.key).c_str(),
+                     std::string(attribute.value).c_str());
+      }
       ++i;
     } else if (got.status().code() != ivmq::Code::kTimeout || subscriber->publishers() == 0) {
       std::fprintf(stderr, "subscribe: %s\n", got.status().ToString().c_str());

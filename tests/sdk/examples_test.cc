@@ -34,8 +34,9 @@ TEST_F(ExamplesTest, TheOneOfTheReadmeSaysHello) {
 
 TEST_F(ExamplesTest, PublishAndSubscribeMeet) {
   Child publish({"examples/publish", "a.b", "line", "3"}, environment());
-  Child subscribe({"examples/subscribe", "a.b", "3"}, environment());
-  EXPECT_EQ(subscribe.ReadAll(), "line 0\nline 1\nline 2\n");
+  const std::string program = IVMQ_EXAMPLES_DIR "/subscribe";
+  Child subscribe({"/bin/sh", "-c", "exec " + program + " a.b 3 2>&1"}, environment());
+  EXPECT_EQ(subscribe.ReadAll(), "line 0\n  line: 0\nline 1\n  line: 1\nline 2\n  line: 2\n");
   EXPECT_EQ(subscribe.Wait(), 0);
   EXPECT_EQ(publish.Wait(), 0);
 }
