@@ -44,6 +44,7 @@ class FrameChannel {
   // RESOURCE_EXHAUSTED when the other side does not read and the queue is full: close it.
   Status Send(std::string_view payload, std::span<const int> fds = {});
   Status Flush();
+  size_t queued_bytes() const { return queued_bytes_; }
   // The socket has no room.
   bool wants_write() const { return !out_.empty() && !must_retry_; }
   // The kernel has no room: too many fds of this user in flight, or no memory.

@@ -20,7 +20,11 @@ FrameSession::FrameSession(transport::EventLoop* loop, Realm* realm, const Origi
       channel_(std::move(channel), kMaxQueuedBytes),
       lost_(loop),
       retry_(loop),
-      watch_(loop, channel_.fd(), EPOLLIN, [this](uint32_t events) { OnReady(events); }) {}
+      watch_(loop, channel_.fd(), EPOLLIN, [this](uint32_t events) { OnReady(events); }) {
+  account_.Open(&realm->queues, origin.peer_id, [this] {
+    Break("more waits for the processes of this machine than may", std::chrono::milliseconds(0));
+  });
+}
 
 void FrameSession::OnReady(uint32_t events) {
   if ((events & EPOLLOUT) != 0) Flush();
@@ -31,6 +35,7 @@ void FrameSession::Flush() {
   const Status flushed = channel_.Flush();
   if (!flushed.ok()) return Break(flushed.message(), kGrace);
   AfterWrite();
+  if (!broken_ && !closing_ && HasRoom()) session_.OnRoom();
 }
 
 void FrameSession::ReadFrames() {
@@ -69,6 +74,8 @@ void FrameSession::Close() {
 }
 
 void FrameSession::AfterWrite() {
+  account_.Set(channel_.queued_bytes());
+  if (broken_) return;
   if (channel_.must_retry()) {
     if (!retry_.is_set()) retry_.Set(FrameChannel::kRetry, [this] { Flush(); });
     return watch_.SetEvents(EPOLLIN);
@@ -81,6 +88,7 @@ void FrameSession::AfterWrite() {
 void FrameSession::Break(const std::string& why, std::chrono::milliseconds grace) {
   if (broken_) return;
   broken_ = true;
+  account_.Close();
   LogDebug("process {} (connection {}): session ended: {}", origin_.pid, origin_.connection_id,
            why);
   watch_.Reset();

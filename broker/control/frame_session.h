@@ -8,6 +8,7 @@
 
 #include "broker/control/event_sink.h"
 #include "broker/control/node_session.h"
+#include "broker/control/queue_budget.h"
 #include "transport/event_loop.h"
 #include "transport/frame_channel.h"
 #include "transport/unique_fd.h"
@@ -30,6 +31,7 @@ class FrameSession : public EventSink {
                transport::UniqueFd channel);
 
   void Send(const v1::NodeEvent& event, std::span<const int> fds) override;
+  size_t queued_bytes() const override { return channel_.queued_bytes(); }
   void Close() override;
   // What the keeper knows: kDied or kLost.
   void OnGone(SideEvent how);
@@ -47,6 +49,7 @@ class FrameSession : public EventSink {
   const Origin origin_;
   NodeSession session_;
   transport::FrameChannel channel_;
+  QueueBudget::Account account_;
   transport::Timer lost_;
   transport::Timer retry_;
   bool broken_ = false;

@@ -72,6 +72,10 @@ void GuestSession::OnBroken() {
   if (session_) session_->Leave(SideEvent::kLost);
 }
 
+void GuestSession::OnRoom() {
+  if (session_ && !finished_ && !overrun_ && HasRoom()) session_->OnRoom();
+}
+
 void GuestSession::Send(const v1::NodeEvent& event, std::span<const int> /*fds*/) {
   if (finished_ || overrun_) return;
   overrun_ = !carrier_->Push(event);

@@ -26,6 +26,8 @@ class GuestSession : public EventSink {
     virtual ~Carrier() = default;
     // False: the other side does not read, and the queue is full.
     virtual bool Push(const v1::NodeEvent& event) = 0;
+    // What was pushed and is not written yet.
+    virtual size_t queued_bytes() const = 0;
     // Ends the call; with OK, after what was pushed.
     virtual void Finish(const absl::Status& status) = 0;
   };
@@ -38,8 +40,11 @@ class GuestSession : public EventSink {
   void Handle(const v1::NodeRequest& request);
   // The agent half-closed, or the call broke. Proves nothing.
   void OnBroken();
+  // Less is queued than before.
+  void OnRoom();
 
   void Send(const v1::NodeEvent& event, std::span<const int> fds) override;
+  size_t queued_bytes() const override { return carrier_->queued_bytes(); }
   void Close() override;
   // The queue was full: what could not be done inside Send().
   bool overrun() const { return overrun_; }

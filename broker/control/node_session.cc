@@ -185,7 +185,28 @@ void NodeSession::OnWatch(uint64_t request_id, const v1::Watch& watch) {
 }
 
 void NodeSession::OnDescribeType(uint64_t request_id, const v1::DescribeType& describe) {
+  if (types_wanted_.empty() && sink_->HasRoom()) return SendType(request_id, describe.type_name());
+  // A name that is none could be long: only one that is known may wait.
   const auto set = realm_->state.types.Find(describe.type_name());
+  if (!set.ok()) return Fail(request_id, set.status());
+  if (types_wanted_.size() == kMaxTypesWanted) {
+    return Fail(request_id,
+                absl::ResourceExhaustedError(fmt::format(
+                    "{} descriptions of types wait for this process to read", kMaxTypesWanted)));
+  }
+  types_wanted_.emplace_back(request_id, describe.type_name());
+}
+
+void NodeSession::OnRoom() {
+  while (!types_wanted_.empty() && sink_->HasRoom()) {
+    const auto [request_id, type_name] = std::move(types_wanted_.front());
+    types_wanted_.pop_front();
+    SendType(request_id, type_name);
+  }
+}
+
+void NodeSession::SendType(uint64_t request_id, const std::string& type_name) {
+  const auto set = realm_->state.types.Find(type_name);
   if (!set.ok()) return Fail(request_id, set.status());
   v1::NodeEvent event;
   event.set_request_id(request_id);
@@ -210,6 +231,7 @@ void NodeSession::OnGoodbye(uint64_t request_id) {
 
 void NodeSession::Leave(SideEvent how) {
   StopWatching();
+  types_wanted_.clear();
   has_left_ = true;
   if (node_id_ == 0) return;
   realm_->registry.Leave(node_id_, how);

@@ -2,7 +2,10 @@
 #define IVMQ_BROKER_CONTROL_NODE_SESSION_H_
 
 #include <cstdint>
+#include <deque>
 #include <span>
+#include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "broker/control/event_sink.h"
@@ -14,6 +17,7 @@
 namespace ivmq::control {
 
 inline constexpr uint32_t kSessionProtocolVersion = 2;
+inline constexpr size_t kMaxTypesWanted = 256;  // requests of a session that wait
 
 // What a process says to control and is answered, whatever carries it. Every request that cannot
 // be met is answered with a Failure; nothing that a process says can do more than end its own node.
@@ -30,6 +34,8 @@ class NodeSession {
   void Handle(const v1::NodeRequest& request);
   // The carrier or the keeper says how it ended; may be called again as more becomes known.
   void Leave(SideEvent how);
+  // The sink has room again: what was too much for it goes on.
+  void OnRoom();
 
   // 0 before hello and after goodbye.
   uint64_t node_id() const { return node_id_; }
@@ -44,6 +50,7 @@ class NodeSession {
   void OnCounters(uint64_t request_id, const v1::Counters& counters);
   void OnWatch(uint64_t request_id, const v1::Watch& watch);
   void OnDescribeType(uint64_t request_id, const v1::DescribeType& describe);
+  void SendType(uint64_t request_id, const std::string& type_name);
   void OnReadClock(uint64_t request_id);
   void OnGoodbye(uint64_t request_id);
   void StopWatching();
@@ -60,6 +67,8 @@ class NodeSession {
   uint64_t node_id_ = 0;
   bool has_left_ = false;
   uint64_t watch_id_ = 0;
+  // Requests for descriptions of types, which are large: told one after the other as they are read.
+  std::deque<std::pair<uint64_t, std::string>> types_wanted_;
 };
 
 }  // namespace ivmq::control

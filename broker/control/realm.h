@@ -8,6 +8,7 @@
 
 #include "broker/control/counter_survey.h"
 #include "broker/control/node_registry.h"
+#include "broker/control/queue_budget.h"
 #include "broker/control/realm_state.h"
 #include "broker/control/service_registry.h"
 #include "transport/event_loop.h"
@@ -27,6 +28,7 @@ struct Realm {
   NodeRegistry registry;
   ServiceRegistry services;
   CounterSurvey survey;
+  QueueBudget queues;
   uint64_t refused_ids_exhausted = 0;
   uint64_t refused_too_many_peers = 0;
   uint64_t refused_out_of_fds = 0;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "broker/control/guest_session.h"
+#include "broker/control/queue_budget.h"
 #include "broker/control/stream_call.h"
 
 namespace ivmq::control {
@@ -31,14 +32,14 @@ class SessionCall : public StreamCall<Stream, v1::NodeEvent>, public GuestSessio
   }
 
   bool Push(const v1::NodeEvent& event) override {
-    if (StreamCall::Push(event)) return true;
-    // Not from here: the caller may be walking over the very links that this ends.
-    parts_.loop->Post([this, self = shared_from_this()] {
-      if (session_) session_->OnBroken();
-      Finish(absl::ResourceExhaustedError("the agent did not read the events of this node"));
-    });
+    if (!over_budget_ && StreamCall::Push(event)) {
+      account_.Set(queued_bytes());
+      return !over_budget_;
+    }
+    EndLater();
     return false;
   }
+  size_t queued_bytes() const override { return StreamCall::queued_bytes(); }
 
   void Finish(const absl::Status& status) override {
     const auto code = static_cast<grpc::StatusCode>(status.code());
@@ -56,6 +57,11 @@ class SessionCall : public StreamCall<Stream, v1::NodeEvent>, public GuestSessio
       return Finish(absl::PermissionDeniedError("only agents of guests have sessions here"));
     }
     session_.emplace(realm->second.get(), *key, this);
+    account_.Open(&realm->second->queues, key->peer, [this] {
+      over_budget_ = true;
+      Cancel();
+      EndLater();
+    });
     Read();
   }
 
@@ -73,6 +79,19 @@ class SessionCall : public StreamCall<Stream, v1::NodeEvent>, public GuestSessio
     if (!finishing()) Read();
   }
 
+  void EndLater() {
+    // Not from here: the caller may be walking over the very links that this ends.
+    parts_.loop->Post([this, self = shared_from_this()] {
+      if (session_) session_->OnBroken();
+      Finish(absl::ResourceExhaustedError("the agent did not read the events of this node"));
+    });
+  }
+
+  void OnWritten() override {
+    account_.Set(queued_bytes());
+    if (session_ && !finishing()) session_->OnRoom();
+  }
+
   void OnOver() override {
     over_ = true;
     if (session_) session_->OnBroken();
@@ -82,6 +101,8 @@ class SessionCall : public StreamCall<Stream, v1::NodeEvent>, public GuestSessio
   const SessionServiceParts parts_;
   v1::NodeRequest request_;
   std::optional<GuestSession> session_;
+  QueueBudget::Account account_;
+  bool over_budget_ = false;
   bool over_ = false;
 };
 

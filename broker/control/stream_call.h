@@ -45,10 +45,20 @@ class StreamCall : public std::enable_shared_from_this<StreamCall<Stream, Messag
     if (!writing_) SendFinish();
   }
   bool finishing() const { return finishing_; }
+  // What waits, with what gRPC is writing.
+  size_t queued_bytes() const { return queued_bytes_; }
 
  protected:
   // The call is over, in whatever way: nothing can be sent any more.
   virtual void OnOver() = 0;
+  // A message was written, or will never be: less is queued.
+  virtual void OnWritten() {}
+  // Drops all that waits, also what the other side keeps gRPC from writing: the call ends at once,
+  // without a status.
+  void Cancel() {
+    DropQueue();
+    context_.TryCancel();
+  }
 
   // To be called before the call is requested. The tag comes only for a call that began.
   void WatchForEnd() {
@@ -72,33 +82,36 @@ class StreamCall : public std::enable_shared_from_this<StreamCall<Stream, Messag
  private:
   void WriteNext() {
     writing_ = true;
-    current_ = std::move(queue_.front());
+    const Message message = std::move(queue_.front());
     queue_.pop_front();
-    queued_bytes_ -= current_.ByteSizeLong();
-    stream_.Write(current_, Tag([this](bool ok) { OnWritten(ok); }));
+    writing_bytes_ = message.ByteSizeLong();
+    // gRPC takes the bytes at once.
+    stream_.Write(message, Tag([this](bool ok) { WriteIsDone(ok); }));
   }
-  void OnWritten(bool ok) {
+  void WriteIsDone(bool ok) {
     writing_ = false;
+    queued_bytes_ -= std::exchange(writing_bytes_, 0);
     if (!ok) DropQueue();
     if (!queue_.empty()) {
       WriteNext();
     } else if (finishing_) {
       SendFinish();
     }
+    OnWritten();
   }
   void SendFinish() {
     stream_.Finish(status_, Tag([](bool) {}));
   }
   void DropQueue() {
     queue_.clear();
-    queued_bytes_ = 0;
+    queued_bytes_ = writing_bytes_;
   }
 
   const size_t max_queued_bytes_;
   const std::shared_ptr<void> token_;
   std::deque<Message> queue_;
   size_t queued_bytes_ = 0;
-  Message current_;
+  size_t writing_bytes_ = 0;
   bool writing_ = false;
   bool finishing_ = false;
   grpc::Status status_;

@@ -49,6 +49,7 @@ class Listener : public EventSink {
     down.insert(mine.first, mine.second);
     up.erase(mine.first, mine.second);
   }
+  size_t queued_bytes() const override { return 0; }
   void Close() override {}
 
   std::multimap<uint64_t, uint64_t> up;  // link, endpoint

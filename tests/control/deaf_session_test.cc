@@ -1,0 +1,81 @@
+// What processes that do not read cost control, which is their own place at most.
+#include <google/protobuf/descriptor.pb.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <deque>
+#include <string>
+
+#include "broker/control/event_sink.h"
+#include "broker/control/queue_budget.h"
+#include "broker/control/type_book.h"
+#include "tests/control/guest_fixture.h"
+
+namespace ivmq::control {
+namespace {
+
+using DeafSessionTest = GuestFixture;
+
+// As large as a description may be.
+std::string LargeDescription() {
+  google::protobuf::FileDescriptorSet set;
+  set.add_file()->set_package("large");
+  set.mutable_file(0)->add_message_type()->set_name("T");
+  set.mutable_file(0)->set_name(std::string(TypeBook::kMaxSetBytes - 64, 'x'));
+  return set.SerializeAsString();
+}
+
+v1::NodeRequest PublisherOfLargeType() {
+  v1::NodeRequest request;
+  request.mutable_register_publisher()->set_topic("large");
+  request.mutable_register_publisher()->set_type_name("large.T");
+  request.mutable_register_publisher()->set_file_descriptor_set(LargeDescription());
+  return request;
+}
+
+v1::NodeRequest DescribeLargeType() {
+  v1::NodeRequest request;
+  request.mutable_describe_type()->set_type_name("large.T");
+  return request;
+}
+
+TEST_F(DeafSessionTest, AMachineOfManyThatDoNotReadLosesThemAndHurtsNobodyElse) {
+  Start();
+  TestNode publisher = harness_.AttachNode();
+  publisher.Hello("publisher");
+  ASSERT_TRUE(publisher.Call(PublisherOfLargeType()).has_publisher_registered());
+  FakeAgent other_agent(harness_.ConnectPeer(2));
+  ASSERT_TRUE(other_agent.SayHello({}));
+  other_agent.Connect();
+  GuestNode other(&other_agent);
+  other.Attach(1);
+  other.Hello("other");
+
+  // Each has less waiting than a session may.
+  constexpr size_t kSessions = 200;
+  static_assert(kSessions * TypeBook::kMaxSetBytes > QueueBudget::kPeerBytes);
+  std::deque<GuestNode> deaf;
+  for (uint64_t i = 0; i < kSessions; ++i) {
+    GuestNode& node = deaf.emplace_back(&*agent_);
+    node.Attach(i + 1);
+    ASSERT_NE(node.Hello("deaf"), 0u);
+  }
+  for (GuestNode& node : deaf) {
+    for (int i = 0; i < 15; ++i) node.Write(DescribeLargeType());
+  }
+  const auto detached = [this] {
+    const v1::ListNodesResponse nodes = admin_.Nodes();
+    return std::count_if(nodes.nodes().begin(), nodes.nodes().end(),
+                         [](const v1::Node& node) { return node.state() == v1::Node::DETACHED; });
+  };
+  const size_t most_left = QueueBudget::kPeerBytes / (TypeBook::kMaxSetBytes - 64);
+  EXPECT_TRUE(WaitUntil([&] { return detached() >= ssize_t(kSessions - most_left); }))
+      << detached();
+  EXPECT_LT(detached(), ssize_t(kSessions));
+  EXPECT_TRUE(other.Call(DescribeLargeType()).has_type_described());
+  EXPECT_TRUE(publisher.Call(DescribeLargeType()).has_type_described());
+  for (GuestNode& node : deaf) node.Cancel();
+}
+
+}  // namespace
+}  // namespace ivmq::control
