@@ -20,6 +20,7 @@ FrameSession::FrameSession(transport::EventLoop* loop, Realm* realm, const Origi
       channel_(std::move(channel), kMaxQueuedBytes),
       lost_(loop),
       retry_(loop),
+      more_(loop),
       watch_(loop, channel_.fd(), EPOLLIN, [this](uint32_t events) { OnReady(events); }) {
   account_.Open(&realm->queues, origin.peer_id, [this] {
     Break("more waits for the processes of this machine than may", std::chrono::milliseconds(0));
@@ -54,6 +55,7 @@ void FrameSession::ReadFrames() {
     }
     session_.Handle(request);
   }
+  if (!broken_) more_.Set(std::chrono::milliseconds(0), [this] { ReadFrames(); });
 }
 
 void FrameSession::Send(const v1::NodeEvent& event, std::span<const int> fds) {
@@ -93,6 +95,7 @@ void FrameSession::Break(const std::string& why, std::chrono::milliseconds grace
            why);
   watch_.Reset();
   retry_.Reset();
+  more_.Reset();
   // Moved out, so that the socket closes at the end of the call and the other side sees it.
   const FrameChannel closed = std::move(channel_);
   // Not from here: a caller may be walking over the very links that this ends.
@@ -103,6 +106,7 @@ void FrameSession::OnGone(SideEvent how) {
   broken_ = true;
   watch_.Reset();
   retry_.Reset();
+  more_.Reset();
   lost_.Reset();
   session_.Leave(how);
 }

@@ -52,6 +52,7 @@ class FrameSession : public EventSink {
   QueueBudget::Account account_;
   transport::Timer lost_;
   transport::Timer retry_;
+  transport::Timer more_;  // for frames that came in one read with others
   bool broken_ = false;
   bool closing_ = false;
   std::string encoded_;  // kept for its memory

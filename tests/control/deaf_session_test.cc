@@ -77,5 +77,25 @@ TEST_F(DeafSessionTest, AMachineOfManyThatDoNotReadLosesThemAndHurtsNobodyElse) 
   for (GuestNode& node : deaf) node.Cancel();
 }
 
+TEST_F(DeafSessionTest, DescriptionsThatAreNotReadAreToldOneAfterTheOtherAndAllInTheEnd) {
+  TestNode node = harness_.AttachNode();
+  node.Hello("node");
+  ASSERT_TRUE(node.Call(PublisherOfLargeType()).has_publisher_registered());
+  // More than a session may have waiting, were they told at once.
+  constexpr uint64_t kRequests = 100;
+  v1::NodeRequest request = DescribeLargeType();
+  for (uint64_t i = 0; i < kRequests; ++i) {
+    request.set_request_id(1000 + i);
+    node.Tell(request);
+  }
+  EXPECT_EQ(admin_.Nodes().nodes_size(), 1);
+  EXPECT_EQ(admin_.Nodes().nodes(0).state(), v1::Node::ONLINE);
+  for (uint64_t i = 0; i < kRequests; ++i) {
+    const v1::NodeEvent event = node.NextOf(v1::NodeEvent::kTypeDescribed);
+    ASSERT_TRUE(event.has_type_described()) << i;
+    EXPECT_EQ(event.request_id(), 1000 + i);
+  }
+}
+
 }  // namespace
 }  // namespace ivmq::control
