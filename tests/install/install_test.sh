@@ -69,7 +69,7 @@ mkdir "$work/readme"
 { cmake -S "$work/readme" -B "$work/readme/build" -DCMAKE_PREFIX_PATH="$prefix" \
     -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_CXX_FLAGS="${IVMQ_TEST_CXX_FLAGS:-}" &&
   cmake --build "$work/readme/build"; } >"$work/readme.log" 2>&1 || { cat "$work/readme.log"; exit 1; }
-packages=$(sed -n 's/.*`pkg-config --cflags --libs \([a-z ]*\)`.*/\1/p' "$root/README.md")
+packages=$(sed -n 's/.*$(pkg-config --cflags --libs \([a-z ]*\)).*/\1/p' "$root/README.md")
 # shellcheck disable=SC2046,SC2086
 "$compiler" -std=c++20 ${IVMQ_TEST_CXX_FLAGS:-} "$root/sdk/examples/readme_example.cc" \
   -o "$work/readme/packaged" $(pkg-config --cflags --libs $packages) -Wl,-rpath,"$libdir"
