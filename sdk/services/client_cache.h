@@ -17,9 +17,8 @@ namespace ivmq::internal {
 class NodeImpl;
 
 // The clients behind Node::Request, one for each service and pair of types, of those that were used
-// last. Belongs to the copies
-// of a Node, not to what they share with every publisher and client: a client keeps that alive, and
-// they would keep each other. Any thread.
+// last. Belongs to the copies of a Node, not to what they share with every publisher and client: a
+// client keeps that alive, and they would keep each other. Any thread.
 class ClientCache {
  public:
   static constexpr size_t kClientsMax = 128;

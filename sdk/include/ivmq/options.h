@@ -128,6 +128,8 @@ struct PublishOptions {
 // Runs tasks, now or later, on whatever thread. A task that is thrown away is never run. A
 // subscriber or client whose executor throws, or throws a task away, tells so as kCallbackFailed
 // and asks it again after 10 ms, then after longer and longer, up to 10 s; nothing is lost by that.
+// It may be called until Close or the destructor of whom it belongs to has returned, which waits
+// for a call that is under way: so it must not wait for the thread that closes.
 using Executor = std::function<void(std::function<void()>)>;
 
 struct SubscriberOptions {
