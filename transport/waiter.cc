@@ -183,7 +183,6 @@ Look Waiter::NextLook(Clock::time_point now) {
 // Looks without blocking, at least once. True if that gave a result.
 bool Waiter::Spin(Clock::time_point deadline, WorkCheck has_work, WaitResult* result) {
   const bool for_ever = options_.strategy == WaitStrategy::kSpin;
-  const bool spins = for_ever || (options_.strategy == WaitStrategy::kAdaptive && !one_cpu_);
   const Clock::time_point start = Clock::now();
   for (;;) {
     for (int i = 0; i < kLooksPerClock; ++i) {
@@ -198,7 +197,7 @@ bool Waiter::Spin(Clock::time_point deadline, WorkCheck has_work, WaitResult* re
         *result = WaitResult::kNotified;
         return true;
       }
-      if (!spins) return false;
+      if (!spins()) return false;
       for (int pause = 0; pause < kPausesPerLook; ++pause) __builtin_ia32_pause();
     }
     const Clock::time_point now = Clock::now();

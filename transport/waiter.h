@@ -89,6 +89,12 @@ class Waiter {
   // there. The check runs on this thread. Disarms the fd if it was armed.
   WaitResult Wait(std::chrono::steady_clock::time_point deadline, WorkCheck has_work);
 
+  // Whether Wait() looks more than once before it blocks.
+  bool spins() const {
+    return options_.strategy == WaitStrategy::kSpin ||
+           (options_.strategy == WaitStrategy::kAdaptive && !one_cpu_);
+  }
+
   // Makes Wait() return kNotified, or fd() readable. Remembered until then; several are one.
   void Notify();
 

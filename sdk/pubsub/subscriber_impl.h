@@ -135,8 +135,8 @@ class SubscriberImpl final : public Endpoint,
   bool StopJoining(uint64_t link_id);
 
   // Inside a call:
-  // The next message of any link; the call takes no more after it.
-  bool Next(BytesMessage* message);
+  // The next message of any link; the call takes no more after it. Looks again `looks` times.
+  bool Next(BytesMessage* message, int looks);
   // Copies a record out and gives its room back. False: the link is quarantined.
   bool TakeRecord(transport::LinkReader* reader, const transport::RecordView& record,
                   BytesMessage* message);
@@ -149,11 +149,11 @@ class SubscriberImpl final : public Endpoint,
   // Of a subscriber with callbacks: its calls are the callback thread's.
   Status TakenStatus() const;
   Result<size_t> PollInside(size_t limit, const BytesSubscriber::Handler& handler);
-  bool NextInPlace(BytesMessage* message);
+  bool NextInPlace(BytesMessage* message, int looks);
   static Link* LinkOf(const transport::LinkReader& reader) {
     return static_cast<Link*>(reader.context());
   }
-  bool NextRecord(transport::LinkReader** reader, transport::RecordView* record);
+  bool NextRecord(transport::LinkReader** reader, transport::RecordView* record, int looks);
   // Says where a record comes from and takes its extension, which is read from `checked`, a private
   // copy of the record's beginning. False: the link is quarantined.
   bool Describe(transport::LinkReader* reader, const transport::RecordView& record,

@@ -98,6 +98,33 @@ TEST_F(LinkPollerTest, MoreEndsWithTheTurnOfALink) {
   EXPECT_EQ(taken[addresses_[1].link_id], 1);
 }
 
+TEST_F(LinkPollerTest, AgainHasWhatCameSinceWhereOneLinkIsBusy) {
+  AddLinks(2);
+  ASSERT_TRUE(poller_.ArmAll());
+  LinkReader* reader = nullptr;
+  RecordView record;
+  EXPECT_FALSE(poller_.Again(&reader, &record)) << "none is busy";
+  Write(0);
+  ASSERT_EQ(Take(), addresses_[0].link_id);
+  ASSERT_EQ(Take(), 0u);
+  EXPECT_FALSE(poller_.Again(&reader, &record));
+  Write(0);
+  ASSERT_TRUE(poller_.Again(&reader, &record));
+  EXPECT_EQ(reader->link_id(), addresses_[0].link_id);
+  reader->Release();
+  EXPECT_FALSE(poller_.Again(&reader, &record));
+  EXPECT_TRUE(poller_.ArmAll());
+}
+
+TEST_F(LinkPollerTest, AgainLeavesItToNextWhereSeveralLinksAreBusy) {
+  AddLinks(2);
+  Write(1);
+  LinkReader* reader = nullptr;
+  RecordView record;
+  EXPECT_FALSE(poller_.Again(&reader, &record));
+  EXPECT_EQ(Take(), addresses_[1].link_id);
+}
+
 TEST_F(LinkPollerTest, ABusyLinkDoesNotHideAnIdleOneThatWakes) {
   AddLinks(2);
   ASSERT_TRUE(poller_.ArmAll());
