@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "sdk/command/bench_flags.h"
 #include "sdk/command/help_texts.h"
 #include "sdk/command/number_check.h"
 #include "sdk/command/output.h"
@@ -66,6 +67,7 @@ class Parser {
     AddLists();
     AddWatch();
     AddEvict();
+    AddBench(&app_, &line_);
     Add("doctor", "checks daemon, device, region and machine, and says what to mend",
         Subcommand::kDoctor);
     app_.add_subcommand("version", "prints the version")->callback([this] { version_ = true; });

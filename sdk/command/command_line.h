@@ -1,6 +1,8 @@
 #ifndef IVMQ_SDK_COMMAND_COMMAND_LINE_H_
 #define IVMQ_SDK_COMMAND_COMMAND_LINE_H_
 
+#include <ivmq/options.h>
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -23,6 +25,8 @@ enum class Subcommand {
   kEvictNode,
   kEvictPeer,
   kDoctor,
+  kBenchServe,
+  kBenchThroughput,
 };
 
 // What is sent: one of the first four, or nothing.
@@ -78,6 +82,17 @@ struct ReplyOptions {
   std::optional<uint64_t> count;
 };
 
+struct BenchOptions {
+  std::string server = "default";
+  std::optional<uint64_t> count;  // runs of serve; the others are of a client
+  uint64_t size_bytes = 64;
+  std::optional<double> rate_hz;  // absent: as fast as it goes
+  Wait wait = Wait::kAdaptive;
+  std::chrono::nanoseconds duration = std::chrono::seconds(10);
+  std::chrono::nanoseconds timeout =
+      std::chrono::seconds(5);  // for the server to be there, to begin
+};
+
 struct WatchOptions {
   bool peers = false;
   bool nodes = false;
@@ -99,6 +114,7 @@ struct CommandLine {
   RequestOptions request;
   ReplyOptions reply;
   WatchOptions watch;
+  BenchOptions bench;
   uint64_t evict_id = 0;
 };
 

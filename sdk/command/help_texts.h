@@ -39,6 +39,16 @@ inline constexpr const char* kReplyFooter =
     "  ivmq reply ping pong --count 1\n"
     "  ivmq reply camera.settings --echo --type acme.Settings";
 
+inline constexpr const char* kBenchFooter =
+    "\nStart `ivmq bench serve` on one machine and a run on another, or on the same. Figures come "
+    "each\n"
+    "second on the standard error, a table at the end. With --json both are objects on the "
+    "standard\n"
+    "output. Ctrl-C ends a run early. Status 1 where a message was lost, damaged or out of order.\n"
+    "\nExamples:\n"
+    "  ivmq bench serve --name guest-2\n"
+    "  ivmq bench throughput --server guest-2 --size 1024 --duration 5";
+
 inline constexpr const char* kJsonMessage =
     "the message as JSON, encoded as --type; - for a message on each line of the standard input";
 

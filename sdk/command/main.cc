@@ -3,6 +3,8 @@
 #include <csignal>
 
 #include "sdk/command/audit.h"
+#include "sdk/command/bench.h"
+#include "sdk/command/bench_serve.h"
 #include "sdk/command/command_line.h"
 #include "sdk/command/doctor.h"
 #include "sdk/command/interrupt.h"
@@ -20,7 +22,8 @@ namespace {
 bool HasInterrupt(Subcommand subcommand) {
   return subcommand == Subcommand::kPub || subcommand == Subcommand::kSub ||
          subcommand == Subcommand::kRequest || subcommand == Subcommand::kReply ||
-         subcommand == Subcommand::kWatch;
+         subcommand == Subcommand::kWatch || subcommand == Subcommand::kBenchServe ||
+         subcommand == Subcommand::kBenchThroughput;
 }
 
 int Run(const CommandLine& line) {
@@ -39,6 +42,10 @@ int Run(const CommandLine& line) {
     case Subcommand::kEvictNode:
     case Subcommand::kEvictPeer:
       return RunEvict(line);
+    case Subcommand::kBenchServe:
+      return RunBenchServe(line);
+    case Subcommand::kBenchThroughput:
+      return RunBench(line);
     case Subcommand::kDoctor:
       return RunDoctor(line);
     case Subcommand::kAudit:

@@ -1,0 +1,103 @@
+#include "sdk/command/bench_flags.h"
+
+#include <fmt/core.h>
+
+#include <array>
+#include <chrono>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "sdk/command/bench_message.h"
+#include "sdk/command/help_texts.h"
+#include "sdk/command/number_check.h"
+
+namespace ivmq::command {
+namespace {
+
+constexpr double kRateMinHz = 0.001;
+constexpr double kRateMaxHz = 1e9;
+constexpr double kDurationSecondsMin = 0.1;
+constexpr double kDurationSecondsMax = 1e7;
+constexpr double kTimeoutSecondsMax = 1e7;
+
+constexpr std::array<std::pair<const char*, Wait>, 3> kWaits{
+    {{"adaptive", Wait::kAdaptive}, {"block", Wait::kBlock}, {"spin", Wait::kSpin}}};
+
+std::string CheckWait(const std::string& text) {
+  for (const auto& [name, wait] : kWaits) {
+    if (text == name) return {};
+  }
+  return fmt::format("'{}' is not one of adaptive, block and spin", text);
+}
+
+std::chrono::nanoseconds Seconds(double seconds) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+      std::chrono::duration<double>(seconds));
+}
+
+CLI::App* AddCommand(CLI::App* bench, const char* name, const char* what, Subcommand subcommand,
+                     CommandLine* line) {
+  return bench->add_subcommand(name, what)->callback([line, subcommand] {
+    line->subcommand = subcommand;
+  });
+}
+
+void AddServe(CLI::App* bench, CommandLine* line) {
+  CLI::App* serve = AddCommand(bench, "serve", "measures with clients, one at a time, until Ctrl-C",
+                               Subcommand::kBenchServe, line);
+  BenchOptions* const options = &line->bench;
+  serve->add_option("--name", options->server,
+                    "what clients call it by --server: tokens by dots (default: default)");
+  serve
+      ->add_option_function<uint64_t>(
+          "--count", [options](const uint64_t& given) { options->count = given; },
+          "ends after so many runs")
+      ->check(Counted(1));
+}
+
+void AddRun(CLI::App* bench, const char* name, const char* what, Subcommand subcommand,
+            CommandLine* line) {
+  CLI::App* run = AddCommand(bench, name, what, subcommand, line);
+  BenchOptions* const options = &line->bench;
+  run->add_option("--server", options->server, "the --name of its server (default: default)");
+  run->add_option("--size", options->size_bytes, "bytes of each message (default 64)")
+      ->check(Within(uint64_t{kBenchBytesMin}, uint64_t{kBenchBytesMax}));
+  run->add_option_function<double>(
+         "--rate", [options](const double& given) { options->rate_hz = given; },
+         "messages a second (default: as fast as it goes)")
+      ->check(Within(kRateMinHz, kRateMaxHz));
+  run->add_option_function<std::string>(
+         "--wait",
+         [options](const std::string& given) {
+           for (const auto& [each, wait] : kWaits) {
+             if (given == each) options->wait = wait;
+           }
+         },
+         "how both sides wait: adaptive (spin a little, then sleep), block (sleep at once) or spin "
+         "(never sleep, a core each) (default adaptive)")
+      ->check(CLI::Validator(CheckWait, ""));
+  run->add_option_function<double>(
+         "--duration", [options](const double& given) { options->duration = Seconds(given); },
+         "seconds (default 10)")
+      ->check(Within(kDurationSecondsMin, kDurationSecondsMax));
+  run->add_option_function<double>(
+         "--timeout", [options](const double& given) { options->timeout = Seconds(given); },
+         "seconds to wait for the server, and until it begins (default 5)")
+      ->check(Within(0.0, kTimeoutSecondsMax));
+}
+
+}  // namespace
+
+void AddBench(CLI::App* app, CommandLine* line) {
+  CLI::App* bench =
+      app->add_subcommand("bench", "measures messages between two nodes, as iperf does");
+  bench->require_subcommand(1);
+  bench->fallthrough();
+  bench->footer(kBenchFooter);
+  AddServe(bench, line);
+  AddRun(bench, "throughput", "how many messages go to the server", Subcommand::kBenchThroughput,
+         line);
+}
+
+}  // namespace ivmq::command

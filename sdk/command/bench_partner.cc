@@ -1,0 +1,64 @@
+#include "sdk/command/bench_partner.h"
+
+#include <utility>
+
+namespace ivmq::command {
+namespace {
+
+constexpr size_t kBatch = 256;  // messages between two looks at the clock
+
+// Takes and checks all that comes.
+class Sink final : public BenchPartner {
+ public:
+  Sink(BytesSubscriber from, size_t bytes) : from_(std::move(from)), check_(bytes) {}
+
+  Status Run(const std::atomic<bool>& stop, BenchTally* tally) override {
+    bool ended = false;
+    const BytesSubscriber::Handler take = [&](const BytesMessage& message) {
+      ended = check_.Look(message.bytes) == BenchCheck::Saw::kEnd;
+    };
+    while (!ended && !stop.load(std::memory_order_relaxed)) {
+      const auto got = from_.Receive(kBenchLookEvery);
+      if (!got.ok() && got.status().code() == Code::kTimeout) continue;
+      if (!got.ok()) return got.status();
+      take(*got);
+      if (!ended) {
+        if (const auto more = from_.Poll(kBatch, take); !more.ok()) return more.status();
+      }
+      tally->Set(check_.counts(), BenchClock::now());
+    }
+    return Status();
+  }
+
+ private:
+  BytesSubscriber from_;
+  BenchCheck check_;
+};
+
+SubscriberOptions SubscriberOptionsOf(const v1::BenchRun& run) {
+  SubscriberOptions options;
+  options.reliability = Reliable();
+  options.wait = BenchWait(run.wait());
+  return options;
+}
+
+BenchPartnerResult MakeSink(Node* node, const std::string& server, const v1::BenchRun& run) {
+  auto from =
+      node->CreateBytesSubscriber(BenchTopic(server, run.run()), {}, SubscriberOptionsOf(run));
+  if (!from.ok()) return from.status();
+  return BenchPartnerResult(std::make_unique<Sink>(std::move(from).value(), run.message_bytes()));
+}
+
+}  // namespace
+
+BenchPartnerResult MakeBenchPartner(Node* node, const std::string& server,
+                                    const v1::BenchRun& run) {
+  switch (run.kind()) {
+    case v1::BenchRun::THROUGHPUT:
+      return MakeSink(node, server, run);
+    default:
+      return Status(Code::kUnimplemented, "this server knows no such run; is it of an older ivmq?");
+  }
+}
+
+}  // namespace ivmq::command

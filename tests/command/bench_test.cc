@@ -1,0 +1,222 @@
+// `ivmq bench` against `ivmq bench serve`, through a real ivmqd.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "sdk/command/bench_message.h"
+#include "tests/command/command_fixture.h"
+
+namespace ivmq::command {
+namespace {
+
+using google::protobuf::Struct;
+using test::Child;
+using test::WaitUntil;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class BenchTest : public CommandFixture, public testing::WithParamInterface<const char*> {
+ protected:
+  std::vector<std::string> Words(std::vector<std::string> more) const {
+    more.insert(more.begin(), {"bench", GetParam(), "--timeout", "60"});
+    return more;
+  }
+  Finished Bench(const std::vector<std::string>& more) const { return Run(Words(more)); }
+  // Of a run that is under way.
+  std::string RunTopic(const std::string& server) const {
+    std::string topic;
+    EXPECT_TRUE(WaitUntil([&] {
+      for (const std::string& line : Run({"topics", "--json"}).Lines()) {
+        const std::string name = FieldOf(ParseJson<Struct>(line), "name");
+        if (name.starts_with("ivmq.bench." + server + ".") && !name.ends_with(".back"))
+          topic = name;
+      }
+      return !topic.empty();
+    }));
+    return topic;
+  }
+};
+
+double NumberOf(const Struct& object, const std::string& field) {
+  return std::stod(FieldOf(object, field));
+}
+bool IsTotal(const Struct& object) { return object.fields().at("total").bool_value(); }
+
+TEST_P(BenchTest, ShowsFiguresEachSecondAndATable) {
+  Child serve = Start({"bench", "serve", "--count", "1"});
+  const Finished run = Bench({"--duration", "1.5"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.err, AllOf(HasSubstr("1 s  "), HasSubstr("/s")));
+  EXPECT_THAT(run.out, AllOf(HasSubstr("with 'default', 64 bytes, adaptive"),
+                             HasSubstr("; 0 lost, 0 damaged, 0 out of order\n"), HasSubstr("p50")));
+  EXPECT_THAT(serve.ReadAll(), HasSubstr(std::string(GetParam()) + " with 'ivmq-bench': "));
+  EXPECT_EQ(serve.Wait(), 0);
+}
+
+TEST_P(BenchTest, PrintsObjectsForPrograms) {
+  Child serve = Start({"bench", "serve", "--name", "a", "--json"});
+  Child other = Start({"bench", "serve", "--name", "b"});
+  for (const std::string wait : {"spin", "adaptive", "block"}) {
+    const Finished run =
+        Bench({"--server", "a", "--json", "--duration", "0.2", "--size", "1000", "--wait", wait});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    const auto total = ParseJson<Struct>(run.Lines().back());
+    EXPECT_TRUE(IsTotal(total));
+    EXPECT_EQ(FieldOf(total, "bench"), GetParam());
+    EXPECT_EQ(FieldOf(total, "server"), "a");
+    EXPECT_EQ(FieldOf(total, "size_bytes"), "1000");
+    EXPECT_EQ(FieldOf(total, "wait"), wait);
+    EXPECT_EQ(FieldOf(total, "lost"), "0");
+    EXPECT_GT(NumberOf(total, "messages"), 0);
+    const auto served = ParseJson<Struct>(serve.ReadLine());
+    EXPECT_EQ(FieldOf(served, "messages"), FieldOf(total, "messages"));
+  }
+}
+
+TEST_P(BenchTest, TakesTheSmallestAndTheLargestMessage) {
+  Child serve = Start({"bench", "serve"});
+  for (const std::string size : {"8", "1000000"}) {
+    const Finished run = Bench({"--duration", "0.2", "--size", size});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_THAT(run.out, HasSubstr(size + " bytes"));
+  }
+}
+
+TEST_P(BenchTest, SendsNoMoreThanTheRateAllows) {
+  Child serve = Start({"bench", "serve"});
+  for (const std::string wait : {"spin", "block"}) {
+    const Finished run = Bench({"--duration", "0.5", "--rate", "200", "--json", "--wait", wait});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    const auto total = ParseJson<Struct>(run.Lines().back());
+    EXPECT_GT(NumberOf(total, "messages"), 1);
+    EXPECT_LE(NumberOf(total, "messages"), NumberOf(total, "seconds") * 200 + 1);
+  }
+}
+
+TEST_P(BenchTest, EndsAtCtrlCAndPrintsWhatItHas) {
+  Child serve = Start({"bench", "serve"});
+  Child run = Start(Words({"--duration", "1000", "--json"}));
+  EXPECT_FALSE(IsTotal(ParseJson<Struct>(run.ReadLine())));
+  run.Signal(SIGINT);
+  std::string last;
+  for (std::string line = run.ReadLine(); !line.empty(); line = run.ReadLine()) last = line;
+  const auto total = ParseJson<Struct>(last);
+  EXPECT_TRUE(IsTotal(total));
+  EXPECT_GT(NumberOf(total, "messages"), 0);
+  EXPECT_EQ(run.Wait(), 0);
+}
+
+TEST_P(BenchTest, FailsWhereTheServerDies) {
+  for (const int signal : {SIGKILL, SIGTERM}) {
+    Child serve = Start({"bench", "serve"});
+    const std::string errors = daemon_.directory() + "/errors";
+    Child run = StartByShell(std::string("bench ") + GetParam() +
+                             " --duration 1000 --timeout 60 --json 2>" + errors);
+    EXPECT_FALSE(IsTotal(ParseJson<Struct>(run.ReadLine())));
+    serve.Signal(signal);
+    EXPECT_EQ(serve.Wait(), signal == SIGKILL ? 128 + SIGKILL : 0);
+    EXPECT_THAT(run.ReadAll(), HasSubstr("\"total\":true"));
+    EXPECT_EQ(run.Wait(), 1);
+    EXPECT_THAT(RunScript("cat " + errors).out,
+                HasSubstr(signal == SIGKILL ? "went away" : "the server was told to end"));
+  }
+}
+
+TEST_P(BenchTest, FailsWhereTheServerHangs) {
+  Child serve = Start({"bench", "serve"});
+  Child run = Start(Words({"--duration", "1000", "--json"}));
+  EXPECT_FALSE(IsTotal(ParseJson<Struct>(run.ReadLine())));
+  serve.Stop();
+  EXPECT_THAT(run.ReadAll(), HasSubstr("\"total\":true"));
+  EXPECT_EQ(run.Wait(), 1);
+}
+
+TEST_P(BenchTest, ServesTheNextClientWhenOneHasDied) {
+  Child serve = Start({"bench", "serve", "--count", "2"});
+  {
+    Child run = Start(Words({"--duration", "1000", "--json"}));
+    EXPECT_FALSE(IsTotal(ParseJson<Struct>(run.ReadLine())));
+    const Finished waits = Run({"bench", GetParam(), "--timeout", "0.3"});
+    EXPECT_EQ(waits.exit_code, 1);
+    EXPECT_THAT(waits.err, HasSubstr("one client at a time"));
+    run.Signal(SIGKILL);
+    run.Wait();
+  }
+  const Finished next = Bench({"--duration", "0.2"});
+  EXPECT_EQ(next.exit_code, 0) << next.err;
+  EXPECT_EQ(serve.Wait(), 0);
+}
+
+TEST_P(BenchTest, SaysThatThereIsNoServer) {
+  const Finished run = Run({"bench", GetParam(), "--server", "x", "--timeout", "0.1"});
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.out, IsEmpty());
+  EXPECT_THAT(run.err, HasSubstr("there is no server 'x'; start `ivmq bench serve --name x`"));
+}
+
+TEST_P(BenchTest, ExplainsMistakes) {
+  const auto expect = [&](const std::vector<std::string>& flags, const std::string& what) {
+    std::vector<std::string> words{"bench", GetParam()};
+    words.insert(words.end(), flags.begin(), flags.end());
+    const Finished run = Run(words);
+    EXPECT_EQ(run.exit_code, 2) << run.err;
+    EXPECT_THAT(run.err, HasSubstr(what));
+    EXPECT_THAT(run.out, IsEmpty());
+  };
+  expect({"--size", "7"}, "'7' is not a whole number from 8 to 2097152");
+  expect({"--size", "2097153"}, "'2097153' is not a whole number from 8 to 2097152");
+  expect({"--rate", "0"}, "'0' is not a number from 0.001 to ");
+  expect({"--duration", "0"}, "'0' is not a number from 0.1 to ");
+  expect({"--wait", "maybe"}, "'maybe' is not one of adaptive, block and spin");
+  expect({"--server", "a.*"}, "not to a filter");
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, BenchTest, testing::Values("throughput"),
+                         [](const auto& info) { return std::string(info.param); });
+
+class BenchThroughputTest : public BenchTest {};
+
+TEST_P(BenchThroughputTest, FailsWhereMessagesAreLostOrDamaged) {
+  for (const bool damaged : {true, false}) {
+    const std::string server = damaged ? "damaged" : "lost";
+    Child serve = Start({"bench", "serve", "--name", server});
+    Child run = Start(Words({"--duration", "1.5", "--json", "--rate", "100", "--server", server}));
+    Node node = Open("stranger");
+    auto publisher = node.CreatePublisher(RunTopic(server)).value();
+    ASSERT_TRUE(publisher.WaitForSubscribers(1, kPatience).ok());
+    std::vector<std::byte> message(64);
+    FillBenchMessage(1'000'000, message);
+    if (damaged) message[63] ^= std::byte{1};
+    ASSERT_TRUE(publisher.Publish(message).ok());
+    std::string last;
+    for (std::string line = run.ReadLine(); !line.empty(); line = run.ReadLine()) last = line;
+    EXPECT_GE(NumberOf(ParseJson<Struct>(last), server), 1) << last;
+    EXPECT_EQ(run.Wait(), 1);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, BenchThroughputTest, testing::Values("throughput"),
+                         [](const auto& info) { return std::string(info.param); });
+
+class BenchServeTest : public CommandFixture {};
+
+TEST_F(BenchServeTest, RefusesASecondServerOfTheSameName) {
+  Child serve = Start({"bench", "serve", "--name", "a"});
+  ASSERT_TRUE(
+      WaitUntil([&] { return Run({"topics"}).out.find("ivmq.bench.a") != std::string::npos; }));
+  const Finished second = Run({"bench", "serve", "--name", "a"});
+  EXPECT_EQ(second.exit_code, 1);
+  EXPECT_THAT(second.err, HasSubstr("there is a server 'a' already"));
+  EXPECT_EQ(Run({"bench", "serve", "--count", "0"}).exit_code, 2);
+  EXPECT_EQ(Run({"bench"}).exit_code, 2);
+  serve.Signal(SIGINT);
+  EXPECT_EQ(serve.Wait(), 0);
+}
+
+}  // namespace
+}  // namespace ivmq::command
