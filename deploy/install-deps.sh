@@ -2,11 +2,12 @@
 # Installs what ivmq needs from Debian 12's own archive. Safe to run again: when all is there it
 # asks dpkg alone and ends at once.
 #
-#   deploy/install-deps.sh [--build] [--vm] [--check]
+#   deploy/install-deps.sh [--build] [--vm] [--bench] [--check]
 #     --build   compilers, libraries and checkers, to build and test
 #     --vm      QEMU and what makes a guest image, to boot real guests
+#     --bench   what benchmarks compare with, and gnuplot for their plots
 #     --check   install nothing; exit 1 and name what is missing
-#   Without --build or --vm: both. Needs root or sudo only when something is missing.
+#   Without --build, --vm and --bench: the first two. Needs root or sudo only when something is missing.
 set -euo pipefail
 
 build_packages=(
@@ -18,14 +19,15 @@ build_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev relacy-dev
 )
 vm_packages=(qemu-system-x86 busybox-static cpio)
+bench_packages=(libreaderwriterqueue-dev libzmq3-dev libnng-dev libiceoryx-posh-dev iceoryx gnuplot-nox python3)
 
 groups=()
 check_only=0
 for argument in "$@"; do
   case $argument in
-    --build | --vm) groups+=("${argument#--}") ;;
+    --build | --vm | --bench) groups+=("${argument#--}") ;;
     --check) check_only=1 ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "install-deps: unknown argument '$argument'; see --help" >&2; exit 2 ;;
   esac
 done

@@ -7,173 +7,28 @@
 //
 // Both sides copy every payload, in and out.
 #include <benchmark/benchmark.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <boost/interprocess/ipc/message_queue.hpp>
-#include <boost/lockfree/spsc_queue.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
-#include <new>
+#include <random>
 #include <string>
 #include <vector>
 
-#include "ringbuf/spsc_consumer.h"
-#include "ringbuf/spsc_producer.h"
+#include "tests/bench/ring_contenders.h"
+#include "tests/bench/samples.h"
 #include "tests/bench/two_cores.h"
 
 namespace ivmq::bench {
 namespace {
 
-using ringbuf::ReadResult;
-using ringbuf::RecordView;
-using ringbuf::SpscConsumer;
-using ringbuf::SpscProducer;
-using ringbuf::WriteResult;
-
-constexpr uint64_t kCapacity = 65536;
 constexpr int kTrips = 5000;
 constexpr int kMessages = 100'000;
-constexpr size_t kMaxBytes = 8192;
-
-using Buffer = std::array<std::byte, kMaxBytes>;
-
-// Each contender lays itself out in shared memory and has two ends, each of which belongs to one
-// process. Send() returns once the message is on its way, Receive() once it has been copied out.
-template <size_t kBytes, int kBatch>
-struct Ring {
-  static constexpr size_t kSize = kBytes;
-  static constexpr size_t kMemoryBytes = ringbuf::RingBytes(kCapacity);
-  static void Initialize(std::byte* memory) { ringbuf::InitializeRing(memory, kCapacity); }
-
-  class Sender {
-   public:
-    explicit Sender(std::byte* memory) : producer_(ringbuf::RingAt(memory, kCapacity)) {}
-    void Send(const Buffer& from) {
-      while (producer_.TryWrite({from.data(), kBytes}) != WriteResult::kOk) {
-        ringbuf::StdAtomics::Pause();
-      }
-      if (++unpublished_ >= kBatch) Flush();
-    }
-    // As every real flush does it, with the look at the consumer's want.
-    void Flush() {
-      unpublished_ = 0;
-      producer_.Publish();
-      if (producer_.NeedsWake()) ++wakes_;
-    }
-
-   private:
-    SpscProducer<> producer_;
-    int unpublished_ = 0;
-    uint64_t wakes_ = 0;
-  };
-
-  class Receiver {
-   public:
-    explicit Receiver(std::byte* memory) : consumer_(ringbuf::RingAt(memory, kCapacity)) {}
-    void Receive(Buffer* to) {
-      RecordView view;
-      while (consumer_.TryRead(&view) != ReadResult::kOk) {
-      }
-      std::memcpy(to->data(), view.data, kBytes);
-      consumer_.Release();
-    }
-
-   private:
-    SpscConsumer<> consumer_;
-  };
-};
-
-// boost's queue with its capacity fixed when it is compiled holds no pointers.
-template <size_t kBytes>
-struct BoostSpsc {
-  static constexpr size_t kSize = kBytes;
-  using Message = std::array<std::byte, kBytes>;
-  using Queue =
-      boost::lockfree::spsc_queue<Message, boost::lockfree::capacity<kCapacity / kBytes - 1>>;
-  static constexpr size_t kMemoryBytes = sizeof(Queue);
-  static void Initialize(std::byte* memory) { new (memory) Queue; }
-
-  class Sender {
-   public:
-    explicit Sender(std::byte* memory) : queue_(reinterpret_cast<Queue*>(memory)) {}
-    void Send(const Buffer& from) {
-      Message message;
-      std::memcpy(message.data(), from.data(), kBytes);
-      while (!queue_->push(message)) {
-      }
-    }
-    void Flush() {}
-
-   private:
-    Queue* queue_;
-  };
-
-  class Receiver {
-   public:
-    explicit Receiver(std::byte* memory) : queue_(reinterpret_cast<Queue*>(memory)) {}
-    void Receive(Buffer* to) {
-      Message message;
-      while (!queue_->pop(message)) {
-      }
-      std::memcpy(to->data(), message.data(), kBytes);
-    }
-
-   private:
-    Queue* queue_;
-  };
-};
-
-// Lives in a segment of its own; the shared memory only carries its name.
-template <size_t kBytes>
-struct BoostMessageQueue {
-  static constexpr size_t kSize = kBytes;
-  using Queue = boost::interprocess::message_queue;
-  static constexpr size_t kMemoryBytes = 64;
-  static void Initialize(std::byte* memory) {
-    static int made = 0;
-    const std::string name =
-        "ivmq-bench-" + std::to_string(getpid()) + "-" + std::to_string(++made);
-    std::memcpy(memory, name.c_str(), name.size() + 1);
-    Queue(boost::interprocess::create_only, name.c_str(), kCapacity / kBytes, kBytes);
-  }
-
-  class Sender {
-   public:
-    explicit Sender(std::byte* memory)
-        : queue_(boost::interprocess::open_only, reinterpret_cast<const char*>(memory)) {}
-    void Send(const Buffer& from) { queue_.send(from.data(), kBytes, 0); }
-    void Flush() {}
-
-   private:
-    Queue queue_;
-  };
-
-  class Receiver {
-   public:
-    explicit Receiver(std::byte* memory)
-        : queue_(boost::interprocess::open_only, reinterpret_cast<const char*>(memory)) {}
-    void Receive(Buffer* to) {
-      Queue::size_type size = 0;
-      unsigned priority = 0;
-      queue_.receive(to->data(), to->size(), size, priority);
-    }
-
-   private:
-    Queue queue_;
-  };
-};
-
-template <class Channel>
-void Remove(std::byte* memory) {
-  if constexpr (std::is_same_v<Channel, BoostMessageQueue<Channel::kSize>>) {
-    boost::interprocess::message_queue::remove(reinterpret_cast<const char*>(memory));
-  }
-}
-
+constexpr int kCompared = 192;  // before the time is taken, byte by byte
 // Two directions of a channel in one file.
 template <class Channel>
 class Channels {
@@ -183,8 +38,10 @@ class Channels {
     Channel::Initialize(memory_ + kStride);
   }
   ~Channels() {
-    Remove<Channel>(memory_);
-    Remove<Channel>(memory_ + kStride);
+    if constexpr (requires { Channel::Destroy(memory_); }) {
+      Channel::Destroy(memory_);
+      Channel::Destroy(memory_ + kStride);
+    }
   }
   Channels(const Channels&) = delete;
   Channels& operator=(const Channels&) = delete;
@@ -198,21 +55,60 @@ class Channels {
   std::byte* memory_;
 };
 
-// Both ends of two directions, as one process has them, and what it sends and receives.
+// Both ends of two directions, as one process has them, and what it sends and receives: a few
+// messages in turns, so that none is taken for the one before it.
 template <class Channel>
-struct alignas(256) Ends {
-  Ends(std::byte* out, std::byte* in) : sender(out), receiver(in) {}
-  typename Channel::Sender sender;
-  typename Channel::Receiver receiver;
-  Buffer sent{};
-  Buffer received{};
-
-  void Send() { sender.Send(sent); }
-  void Receive() {
-    receiver.Receive(&received);
-    asm volatile("" ::"r"(received.data()) : "memory");
+class alignas(256) Ends {
+ public:
+  Ends(std::byte* out, std::byte* in) : sender_(out), receiver_(in) {
+    std::minstd_rand random;
+    for (Buffer& message : messages_) {
+      for (size_t i = 0; i < Channel::kSize; ++i) message[i] = static_cast<std::byte>(random());
+    }
   }
+
+  void Send() { sender_.Send(messages_[sent_++ % kMessages]); }
+  void Flush() { sender_.Flush(); }
+  // Looks at the beginning and the end of what came.
+  void Receive() {
+    const Buffer& expected = Take();
+    if (WordAt(received_, 0) != WordAt(expected, 0) ||
+        WordAt(received_, Channel::kSize - kWord) != WordAt(expected, Channel::kSize - kWord)) {
+      std::abort();
+    }
+  }
+  // Looks at each byte.
+  void ReceiveAndCompare() {
+    if (std::memcmp(Take().data(), received_.data(), Channel::kSize) != 0) std::abort();
+  }
+
+ private:
+  static constexpr size_t kWord = sizeof(uint64_t);
+  static constexpr size_t kMessages = std::clamp<size_t>(16384 / Channel::kSize, 2, 64);
+
+  const Buffer& Take() {
+    receiver_.Receive(&received_);
+    asm volatile("" ::"r"(received_.data()) : "memory");
+    return messages_[taken_++ % kMessages];
+  }
+  static uint64_t WordAt(const Buffer& buffer, size_t offset) {
+    uint64_t word = 0;
+    std::memcpy(&word, buffer.data() + offset, kWord);
+    return word;
+  }
+
+  typename Channel::Sender sender_;
+  typename Channel::Receiver receiver_;
+  std::vector<Buffer> messages_ = std::vector<Buffer>(kMessages);
+  Buffer received_{};
+  size_t sent_ = 0;
+  size_t taken_ = 0;
 };
+
+template <class Channel>
+constexpr Apart kApart = Apart::kProcesses;
+template <class Channel>
+requires(Channel::kThreads) constexpr Apart kApart<Channel> = Apart::kThreads;
 
 template <class Channel>
 std::optional<double> RoundTripNs(int trips) {
@@ -229,7 +125,8 @@ std::optional<double> RoundTripNs(int trips) {
       }
     };
   };
-  const auto total = RunOnTwoCores([&] { return side(true); }, [&] { return side(false); });
+  const auto total =
+      RunOnTwoCores([&] { return side(true); }, [&] { return side(false); }, kApart<Channel>);
   if (!total) return std::nullopt;
   return *total / trips;
 }
@@ -243,16 +140,22 @@ std::optional<double> MessageNs(int messages) {
   };
   const auto total = RunOnTwoCores(
       [&]() -> std::function<void()> {
-        return [=, mine = ends()] {
+        const auto mine = ends();
+        for (int i = 0; i < kCompared; ++i) mine->ReceiveAndCompare();
+        return [=] {
           for (int i = 0; i < messages; ++i) mine->Receive();
         };
       },
       [&]() -> std::function<void()> {
-        return [=, mine = ends()] {
+        const auto mine = ends();
+        for (int i = 0; i < kCompared; ++i) mine->Send();
+        mine->Flush();
+        return [=] {
           for (int i = 0; i < messages; ++i) mine->Send();
-          mine->sender.Flush();
+          mine->Flush();
         };
-      });
+      },
+      kApart<Channel>);
   if (!total) return std::nullopt;
   return *total / messages;
 }
@@ -284,6 +187,7 @@ void Measure(benchmark::State& state, const std::string& name,
     }
     state.SetIterationTime(sample->ns * 1e-9);
     Samples()[{name, sample->placement}].push_back(*sample);
+    WriteSample("ring", name, *sample);
     ns.push_back(sample->ns);
     line.push_back(sample->line_ns);
     ++placements[sample->placement];
@@ -308,15 +212,43 @@ void Register(const std::string& name, std::function<std::optional<double>()> me
       ->Unit(benchmark::kNanosecond);
 }
 
+// As many as are copied in some milliseconds.
 template <size_t kBytes>
-void RegisterSize() {
+constexpr int kMessagesOf = static_cast<int>(std::min<size_t>(kMessages,
+                                                              (size_t{128} << 20) / kBytes));
+
+template <template <size_t> class Channel, size_t kBytes>
+void RegisterMessage(const std::string& name) {
+  Register("message/" + name + "/" + std::to_string(kBytes),
+           [] { return MessageNs<Channel<kBytes>>(kMessagesOf<kBytes>); });
+}
+
+template <size_t kBytes>
+using RingEach = Ring<kBytes, 1>;
+template <size_t kBytes>
+using RingBatch8 = Ring<kBytes, 8>;
+template <size_t kBytes>
+using RingBatch32 = Ring<kBytes, 32>;
+
+template <size_t kBytes>
+void RegisterThroughput() {
+  RegisterMessage<RingEach, kBytes>("ring_each");
+  RegisterMessage<RingBatch32, kBytes>("ring_batch32");
+  RegisterMessage<BoostSpsc, kBytes>("boost_spsc");
+#ifdef IVMQ_BENCH_MOODYCAMEL
+  RegisterMessage<Moodycamel, kBytes>("moodycamel");
+#endif
+  RegisterMessage<CopyLimit, kBytes>("copy_limit");
+}
+
+template <size_t kBytes>
+void RegisterRoundTrip() {
   const std::string size = "/" + std::to_string(kBytes);
-  Register("round_trip/ring" + size, [] { return RoundTripNs<Ring<kBytes, 1>>(kTrips); });
+  Register("round_trip/ring" + size, [] { return RoundTripNs<RingEach<kBytes>>(kTrips); });
   Register("round_trip/boost_spsc" + size, [] { return RoundTripNs<BoostSpsc<kBytes>>(kTrips); });
-  Register("message/ring_each" + size, [] { return MessageNs<Ring<kBytes, 1>>(kMessages); });
-  Register("message/ring_batch8" + size, [] { return MessageNs<Ring<kBytes, 8>>(kMessages); });
-  Register("message/ring_batch32" + size, [] { return MessageNs<Ring<kBytes, 32>>(kMessages); });
-  Register("message/boost_spsc" + size, [] { return MessageNs<BoostSpsc<kBytes>>(kMessages); });
+#ifdef IVMQ_BENCH_MOODYCAMEL
+  Register("round_trip/moodycamel" + size, [] { return RoundTripNs<Moodycamel<kBytes>>(kTrips); });
+#endif
 }
 
 // Medians of each placement, and what they are measured against.
@@ -361,11 +293,16 @@ void PrintSummary() {
 
 int main(int argc, char** argv) {
   using namespace ivmq::bench;
-  RegisterSize<8>();
-  RegisterSize<64>();
-  RegisterSize<256>();
-  RegisterSize<1024>();
-  RegisterSize<4096>();
+  RegisterRoundTrip<64>();
+  RegisterRoundTrip<1024>();
+  RegisterThroughput<8>();
+  RegisterThroughput<64>();
+  RegisterMessage<RingBatch8, 64>("ring_batch8");
+  RegisterThroughput<256>();
+  RegisterThroughput<1024>();
+  RegisterThroughput<4096>();
+  RegisterThroughput<16384>();
+  RegisterThroughput<65536>();
   Register("round_trip/boost_mq/64", [] { return RoundTripNs<BoostMessageQueue<64>>(100); });
   Register("message/boost_mq/64", [] { return MessageNs<BoostMessageQueue<64>>(5000); });
   // A contender's samples are spread over the run, so that all meet the same placements.

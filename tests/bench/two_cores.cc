@@ -16,7 +16,9 @@
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <thread>
 
 namespace ivmq::bench {
 namespace {
@@ -47,7 +49,7 @@ void Unpin() {
 
 long Preemptions() {
   rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
+  getrusage(RUSAGE_THREAD, &usage);
   return usage.ru_nivcsw;
 }
 
@@ -112,6 +114,23 @@ bool RunSecond(const Side& second) {
   return Preemptions() == before;
 }
 
+// The caller's part: how long its work took, if it was not preempted.
+std::optional<double> RunFirst(const Side& first) {
+  Meeting* const meeting = TheMeeting();
+  const std::function<void()> work = first();
+  PinTo(0);
+  while (meeting->ready.load() < 1) usleep(10);  // the other prepares; it may need this core
+  const long before = Preemptions();
+  meeting->Start();
+  const auto start = Clock::now();
+  work();
+  const auto end = Clock::now();
+  const bool ran_through = Preemptions() == before;
+  Unpin();
+  if (!ran_through) return std::nullopt;
+  return std::chrono::duration<double, std::nano>(end - start).count();
+}
+
 }  // namespace
 
 SharedFile::SharedFile(size_t bytes) : bytes_(bytes) {
@@ -132,6 +151,7 @@ SharedFile::~SharedFile() {
 std::byte* SharedFile::Map() {
   void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_, 0);
   if (memory == MAP_FAILED) std::abort();
+  const std::lock_guard lock(mutex_);
   mappings_.push_back(memory);
   return static_cast<std::byte*>(memory);
 }
@@ -148,27 +168,23 @@ const char* PlacementName(Placement placement) {
   return "far";
 }
 
-std::optional<double> RunOnTwoCores(const Side& first, const Side& second) {
-  Meeting* meeting = TheMeeting();
-  meeting->ready.store(0);
+std::optional<double> RunOnTwoCores(const Side& first, const Side& second, Apart apart) {
+  TheMeeting()->ready.store(0);
+  if (apart == Apart::kThreads) {
+    bool second_ran_through = false;
+    std::thread thread([&] { second_ran_through = RunSecond(second); });
+    const auto took = RunFirst(first);
+    thread.join();
+    return second_ran_through ? took : std::nullopt;
+  }
   const pid_t child = fork();
   if (child < 0) std::abort();
   if (child == 0) _exit(RunSecond(second) ? 0 : 1);
-  const std::function<void()> work = first();
-  PinTo(0);
-  while (meeting->ready.load() < 1) usleep(10);  // the child prepares; it may need this core
-  const long before = Preemptions();
-  meeting->Start();
-  const auto start = Clock::now();
-  work();
-  const auto end = Clock::now();
-  const bool ran_through = Preemptions() == before;
-  Unpin();
+  const auto took = RunFirst(first);
   int status = 0;
   if (waitpid(child, &status, 0) != child) std::abort();
   if (WIFSIGNALED(status)) std::abort();
-  if (!ran_through || WEXITSTATUS(status) != 0) return std::nullopt;
-  return std::chrono::duration<double, std::nano>(end - start).count();
+  return WEXITSTATUS(status) == 0 ? took : std::nullopt;
 }
 
 std::optional<double> CacheLineRoundTripNs() {

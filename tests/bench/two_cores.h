@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +33,7 @@ class SharedFile {
  private:
   size_t bytes_;
   int fd_ = -1;
+  std::mutex mutex_;
   std::vector<void*> mappings_;
 };
 
@@ -48,9 +50,14 @@ struct Sample {
 // One side of a measurement: prepares, and returns the work that is timed.
 using Side = std::function<std::function<void()>()>;
 
-// Runs both, `second` in a child process, each pinned to a core, the work from a common start.
-// Returns how long the work of `first` took in nanoseconds; nothing if one side was preempted.
-std::optional<double> RunOnTwoCores(const Side& first, const Side& second);
+// What the second side is beside the first.
+enum class Apart { kProcesses, kThreads };
+
+// Runs both, `second` in a child process or a thread, each pinned to a core, the work from a common
+// start. Returns how long the work of `first` took in nanoseconds; nothing if one side was
+// preempted.
+std::optional<double> RunOnTwoCores(const Side& first, const Side& second,
+                                    Apart apart = Apart::kProcesses);
 
 // The time for a line written by one core to be seen by the other, and one back, in nanoseconds.
 std::optional<double> CacheLineRoundTripNs();

@@ -1,0 +1,152 @@
+// What every contender of path_bench does: two ends, each in a process of its own, that send
+// messages one way or to and fro.
+#ifndef IVMQ_TESTS_BENCH_PATH_CHANNEL_H_
+#define IVMQ_TESTS_BENCH_PATH_CHANNEL_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ivmq::bench {
+
+enum class End { kFirst, kSecond };
+
+// Which end this is, and a name for where the two meet, used by no others: a path of a socket that
+// is not there yet, or part of a name.
+struct Meet {
+  End end = End::kFirst;
+  std::string name;
+  size_t bytes = 0;  // of each message
+};
+
+// One end. The second sends, the first receives and answers the last one; to and fro, the first
+// begins.
+class Channel {
+ public:
+  virtual ~Channel() = default;
+  // All aborts where a message is not the one that was due.
+  virtual void SendAll(int messages) = 0;
+  virtual void ReceiveAll(int messages) = 0;
+  virtual void ToAndFro(int trips) = 0;
+  virtual void FroAndTo(int trips) = 0;
+};
+
+struct Contender {
+  std::string name;
+  int messages = 0;  // of a sample of throughput: some ten milliseconds
+  int trips = 0;     // of a sample of round trips
+  // Returns when both ends are there. What it returns lives until the process ends.
+  std::function<std::unique_ptr<Channel>(const Meet&)> open;
+};
+
+// In the order in which they are reported; those whose libraries were there when this was built.
+std::vector<Contender> Contenders();
+
+[[noreturn]] inline void Fail(const std::string& what) {
+  std::fprintf(stderr, "path_bench: %s\n", what.c_str());
+  std::abort();
+}
+inline void Require(bool ok, const char* what) {
+  if (!ok) [[unlikely]]
+    Fail(what);
+}
+
+// The messages that an end sends and expects: a few in turns, so that none passes for the one
+// before it. Both ends have the same.
+class Messages {
+ public:
+  explicit Messages(size_t bytes) : bytes_(bytes), all_(kCount * bytes) {
+    std::minstd_rand random;
+    for (std::byte& byte : all_) byte = static_cast<std::byte>(random());
+  }
+  std::span<const std::byte> NextToSend() { return At(sent_++); }
+  // Looks at the size, the beginning and the end of what came.
+  void Expect(const void* data, size_t size) {
+    const std::span<const std::byte> expected = At(received_++);
+    if (size != bytes_ || Word(data, 0) != Word(expected.data(), 0) ||
+        Word(data, size - kWord) != Word(expected.data(), size - kWord)) [[unlikely]] {
+      Fail("a message is not the one that was due");
+    }
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  static constexpr size_t kCount = 16;
+  static constexpr size_t kWord = sizeof(uint64_t);
+
+  std::span<const std::byte> At(size_t number) const {
+    return std::span(all_).subspan(number % kCount * bytes_, bytes_);
+  }
+  static uint64_t Word(const void* data, size_t offset) {
+    uint64_t word = 0;
+    std::memcpy(&word, static_cast<const std::byte*>(data) + offset, kWord);
+    return word;
+  }
+
+  size_t bytes_;
+  std::vector<std::byte> all_;
+  size_t sent_ = 0;
+  size_t received_ = 0;
+};
+
+// A channel of what has Send(span, bool more), which may keep a message back if more come at once,
+// and Receive(Messages*, int limit), which waits and takes at least one message, at most `limit`,
+// and says how many.
+template <class T>
+class ChannelOf : public Channel {
+ public:
+  explicit ChannelOf(const Meet& meet) : end_(meet), messages_(meet.bytes) {}
+
+  void SendAll(int messages) override {
+    for (int i = 1; i <= messages; ++i) end_.Send(messages_.NextToSend(), i < messages);
+    end_.Receive(&messages_, 1);
+  }
+  void ReceiveAll(int messages) override {
+    while (messages > 0) messages -= end_.Receive(&messages_, messages);
+    end_.Send(messages_.NextToSend(), false);
+  }
+  void ToAndFro(int trips) override {
+    for (int i = 0; i < trips; ++i) {
+      end_.Send(messages_.NextToSend(), false);
+      end_.Receive(&messages_, 1);
+    }
+  }
+  void FroAndTo(int trips) override {
+    for (int i = 0; i < trips; ++i) {
+      end_.Receive(&messages_, 1);
+      end_.Send(messages_.NextToSend(), false);
+    }
+  }
+
+ private:
+  T end_;
+  Messages messages_;
+};
+
+template <class T>
+Contender ContenderOf(std::string name, int messages, int trips) {
+  return {std::move(name), messages, trips,
+          [](const Meet& meet) { return std::make_unique<ChannelOf<T>>(meet); }};
+}
+
+// Each in a file of its own, and nothing where its library was not there.
+void AddIvmq(std::vector<Contender>* to);
+void AddSockets(std::vector<Contender>* to);
+void AddZeromq(std::vector<Contender>* to);
+void AddNng(std::vector<Contender>* to);
+void AddIceoryx(std::vector<Contender>* to);
+void AddGrpc(std::vector<Contender>* to);
+
+}  // namespace ivmq::bench
+
+#endif  // IVMQ_TESTS_BENCH_PATH_CHANNEL_H_

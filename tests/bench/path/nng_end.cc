@@ -1,0 +1,49 @@
+// nng over ipc: a pair of sockets.
+#include <nng/nng.h>
+#include <nng/protocol/pair0/pair.h>
+
+#include <thread>
+
+#include "tests/bench/path/channel.h"
+
+namespace ivmq::bench {
+namespace {
+
+class NngEnd {
+ public:
+  explicit NngEnd(const Meet& meet) : buffer_(meet.bytes) {
+    Require(nng_pair0_open(&socket_) == 0, "nng_pair0_open");
+    const std::string address = "ipc://" + meet.name;
+    if (meet.end == End::kFirst) {
+      Require(nng_listen(socket_, address.c_str(), nullptr, 0) == 0, "nng_listen");
+    } else {
+      while (nng_dial(socket_, address.c_str(), nullptr, 0) != 0) std::this_thread::yield();
+    }
+    uint64_t greeting = 0;
+    size_t size = sizeof greeting;
+    const auto receive = [&] { return nng_recv(socket_, &greeting, &size, 0) == 0; };
+    const auto send = [&] { return nng_send(socket_, &greeting, sizeof greeting, 0) == 0; };
+    Require(meet.end == End::kFirst ? receive() && send() : send() && receive(), "greet");
+  }
+  void Send(std::span<const std::byte> message, bool /*more*/) {
+    // It takes what it is given as its own to change, and changes nothing without NNG_FLAG_ALLOC.
+    Require(nng_send(socket_, const_cast<std::byte*>(message.data()), message.size(), 0) == 0,
+            "nng_send");
+  }
+  int Receive(Messages* expected, int /*limit*/) {
+    size_t size = buffer_.size();
+    Require(nng_recv(socket_, buffer_.data(), &size, 0) == 0, "nng_recv");
+    expected->Expect(buffer_.data(), size);
+    return 1;
+  }
+
+ private:
+  std::vector<std::byte> buffer_;
+  nng_socket socket_{};
+};
+
+}  // namespace
+
+void AddNng(std::vector<Contender>* to) { to->push_back(ContenderOf<NngEnd>("nng", 5'000, 200)); }
+
+}  // namespace ivmq::bench

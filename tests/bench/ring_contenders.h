@@ -1,0 +1,268 @@
+// What ring_bench measures beside each other: the ring, its rivals and the limit that copying sets.
+#ifndef IVMQ_TESTS_BENCH_RING_CONTENDERS_H_
+#define IVMQ_TESTS_BENCH_RING_CONTENDERS_H_
+
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <boost/interprocess/ipc/message_queue.hpp>
+#include <boost/lockfree/spsc_queue.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <string>
+
+#if __has_include(<readerwriterqueue.h>)
+#include <readerwriterqueue.h>
+#define IVMQ_BENCH_MOODYCAMEL
+#endif
+
+#include "ringbuf/spsc_consumer.h"
+#include "ringbuf/spsc_producer.h"
+
+namespace ivmq::bench {
+
+using ringbuf::ReadResult;
+using ringbuf::RecordView;
+using ringbuf::SpscConsumer;
+using ringbuf::SpscProducer;
+using ringbuf::WriteResult;
+
+constexpr size_t kMaxBytes = 65536;
+struct alignas(64) Buffer : std::array<std::byte, kMaxBytes> {};
+
+// Bytes of memory that every contender has: the default ring, or what sixteen large messages need.
+template <size_t kBytes>
+constexpr uint64_t kCapacityFor = kBytes <= 4096 ? 65536 : 1048576;
+
+// Each contender lays itself out in shared memory and has two ends, each of which belongs to one
+// process. Send() returns once the message is on its way, Receive() once it has been copied out;
+// both copy once.
+template <size_t kBytes, int kBatch>
+struct Ring {
+  static constexpr size_t kSize = kBytes;
+  static constexpr size_t kMemoryBytes = ringbuf::RingBytes(kCapacityFor<kBytes>);
+  static void Initialize(std::byte* memory) {
+    ringbuf::InitializeRing(memory, kCapacityFor<kBytes>);
+  }
+
+  class Sender {
+   public:
+    explicit Sender(std::byte* memory) : producer_(ringbuf::RingAt(memory, kCapacityFor<kBytes>)) {}
+    void Send(const Buffer& from) {
+      while (producer_.TryWrite({from.data(), kBytes}) != WriteResult::kOk) {
+        ringbuf::StdAtomics::Pause();
+      }
+      if (++unpublished_ >= kBatch) Flush();
+    }
+    // As every real flush does it, with the look at the consumer's want.
+    void Flush() {
+      unpublished_ = 0;
+      producer_.Publish();
+      if (producer_.NeedsWake()) ++wakes_;
+    }
+
+   private:
+    SpscProducer<> producer_;
+    int unpublished_ = 0;
+    uint64_t wakes_ = 0;
+  };
+
+  class Receiver {
+   public:
+    explicit Receiver(std::byte* memory)
+        : consumer_(ringbuf::RingAt(memory, kCapacityFor<kBytes>)) {}
+    void Receive(Buffer* to) {
+      RecordView view;
+      while (consumer_.TryRead(&view) != ReadResult::kOk) {
+      }
+      std::memcpy(to->data(), view.data, kBytes);
+      consumer_.Release();
+    }
+
+   private:
+    SpscConsumer<> consumer_;
+  };
+};
+
+// boost's queue with its capacity fixed when it is compiled holds no pointers.
+template <size_t kBytes>
+struct BoostSpsc {
+  static constexpr size_t kSize = kBytes;
+  struct Message {
+    std::array<std::byte, kBytes> bytes;
+  };
+  using Queue =
+      boost::lockfree::spsc_queue<Message,
+                                  boost::lockfree::capacity<kCapacityFor<kBytes> / kBytes - 1>>;
+  static constexpr size_t kMemoryBytes = sizeof(Queue);
+  static void Initialize(std::byte* memory) { new (memory) Queue; }
+
+  class Sender {
+   public:
+    explicit Sender(std::byte* memory) : queue_(reinterpret_cast<Queue*>(memory)) {}
+    void Send(const Buffer& from) {
+      const auto& message = reinterpret_cast<const Message&>(from);
+      while (!queue_->push(message)) {
+      }
+    }
+    void Flush() {}
+
+   private:
+    Queue* queue_;
+  };
+
+  class Receiver {
+   public:
+    explicit Receiver(std::byte* memory) : queue_(reinterpret_cast<Queue*>(memory)) {}
+    void Receive(Buffer* to) {
+      auto& message = reinterpret_cast<Message&>(*to);
+      while (!queue_->pop(message)) {
+      }
+    }
+
+   private:
+    Queue* queue_;
+  };
+};
+
+// Lives in a segment of its own; the shared memory only carries its name.
+template <size_t kBytes>
+struct BoostMessageQueue {
+  static constexpr size_t kSize = kBytes;
+  using Queue = boost::interprocess::message_queue;
+  static constexpr size_t kMemoryBytes = 64;
+  static void Initialize(std::byte* memory) {
+    static int made = 0;
+    const std::string name =
+        "ivmq-bench-" + std::to_string(getpid()) + "-" + std::to_string(++made);
+    std::memcpy(memory, name.c_str(), name.size() + 1);
+    Queue(boost::interprocess::create_only, name.c_str(), kCapacityFor<kBytes> / kBytes, kBytes);
+  }
+  static void Destroy(std::byte* memory) { Queue::remove(reinterpret_cast<const char*>(memory)); }
+
+  class Sender {
+   public:
+    explicit Sender(std::byte* memory)
+        : queue_(boost::interprocess::open_only, reinterpret_cast<const char*>(memory)) {}
+    void Send(const Buffer& from) { queue_.send(from.data(), kBytes, 0); }
+    void Flush() {}
+
+   private:
+    Queue queue_;
+  };
+
+  class Receiver {
+   public:
+    explicit Receiver(std::byte* memory)
+        : queue_(boost::interprocess::open_only, reinterpret_cast<const char*>(memory)) {}
+    void Receive(Buffer* to) {
+      Queue::size_type size = 0;
+      unsigned priority = 0;
+      queue_.receive(to->data(), to->size(), size, priority);
+    }
+
+   private:
+    Queue queue_;
+  };
+};
+
+#ifdef IVMQ_BENCH_MOODYCAMEL
+// Its blocks lie on the heap, so its ends are two threads and not two processes.
+template <size_t kBytes>
+struct Moodycamel {
+  static constexpr size_t kSize = kBytes;
+  static constexpr bool kThreads = true;
+  struct Message {
+    std::array<std::byte, kBytes> bytes;
+  };
+  using Queue = moodycamel::ReaderWriterQueue<Message>;
+  static constexpr size_t kMemoryBytes = sizeof(Queue*);
+  static void Initialize(std::byte* memory) {
+    *reinterpret_cast<Queue**>(memory) = new Queue(kCapacityFor<kBytes> / kBytes - 1);
+  }
+  static void Destroy(std::byte* memory) { delete *reinterpret_cast<Queue**>(memory); }
+
+  class Sender {
+   public:
+    explicit Sender(std::byte* memory) : queue_(*reinterpret_cast<Queue**>(memory)) {}
+    void Send(const Buffer& from) {
+      while (!queue_->try_enqueue(reinterpret_cast<const Message&>(from))) {
+      }
+    }
+    void Flush() {}
+
+   private:
+    Queue* queue_;
+  };
+
+  class Receiver {
+   public:
+    explicit Receiver(std::byte* memory) : queue_(*reinterpret_cast<Queue**>(memory)) {}
+    void Receive(Buffer* to) {
+      while (!queue_->try_dequeue(reinterpret_cast<Message&>(*to))) {
+      }
+    }
+
+   private:
+    Queue* queue_;
+  };
+};
+#endif  // IVMQ_BENCH_MOODYCAMEL
+
+// The same bytes copied in and out of a plain array, positions exchanged every 8 KiB: what no queue
+// that copies in and out can beat.
+template <size_t kBytes>
+struct CopyLimit {
+  static constexpr size_t kSize = kBytes;
+  static constexpr uint64_t kCapacity = kCapacityFor<kBytes>;
+  static constexpr uint64_t kStep = kBytes > 8192 ? kBytes : 8192;
+  struct Shared {
+    alignas(256) std::atomic<uint64_t> written;
+    alignas(256) std::atomic<uint64_t> read;
+    alignas(256) std::byte bytes[kCapacity];
+  };
+  static constexpr size_t kMemoryBytes = sizeof(Shared);
+  static void Initialize(std::byte* memory) { new (memory) Shared; }
+
+  class Sender {
+   public:
+    explicit Sender(std::byte* memory) : shared_(reinterpret_cast<Shared*>(memory)) {}
+    void Send(const Buffer& from) {
+      while (position_ + kBytes - seen_ > kCapacity) {
+        seen_ = shared_->read.load(std::memory_order_acquire);
+      }
+      std::memcpy(shared_->bytes + position_ % kCapacity, from.data(), kBytes);
+      position_ += kBytes;
+      if (position_ % kStep == 0) Flush();
+    }
+    void Flush() { shared_->written.store(position_, std::memory_order_release); }
+
+   private:
+    Shared* shared_;
+    uint64_t position_ = 0;
+    uint64_t seen_ = 0;
+  };
+
+  class Receiver {
+   public:
+    explicit Receiver(std::byte* memory) : shared_(reinterpret_cast<Shared*>(memory)) {}
+    void Receive(Buffer* to) {
+      while (position_ == seen_) seen_ = shared_->written.load(std::memory_order_acquire);
+      std::memcpy(to->data(), shared_->bytes + position_ % kCapacity, kBytes);
+      position_ += kBytes;
+      if (position_ % kStep == 0) shared_->read.store(position_, std::memory_order_release);
+    }
+
+   private:
+    Shared* shared_;
+    uint64_t position_ = 0;
+    uint64_t seen_ = 0;
+  };
+};
+
+}  // namespace ivmq::bench
+
+#endif  // IVMQ_TESTS_BENCH_RING_CONTENDERS_H_
