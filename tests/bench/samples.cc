@@ -7,7 +7,7 @@ namespace ivmq::bench {
 
 void WriteSample(const std::string& group, const std::string& name, const Sample& sample) {
   static std::FILE* const file = [] {
-    const char* path = std::getenv("IVMQ_BENCH_SAMPLES");  // NOLINT(concurrency-mt-unsafe)
+    const char* path = std::getenv("IVMQ_BENCH_SAMPLES");  // NOLINT(concurrency-mt-unsafe): no setenv
     return path == nullptr ? nullptr : std::fopen(path, "a");
   }();
   if (file == nullptr) return;

@@ -33,7 +33,8 @@ class IceoryxEnd {
     out.historyCapacity = 0;
     out.subscriberTooSlowPolicy = iox::popo::ConsumerTooSlowPolicy::WAIT_FOR_CONSUMER;
     publisher_.emplace(
-        iox::capro::ServiceDescription{"ivmq", Text(instance), Text(first ? "there" : "back")}, out);
+        iox::capro::ServiceDescription{"ivmq", Text(instance), Text(first ? "there" : "back")},
+        out);
     iox::popo::SubscriberOptions in;
     in.queueCapacity = 256;
     in.queueFullPolicy = iox::popo::QueueFullPolicy::BLOCK_PRODUCER;
