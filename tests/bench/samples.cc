@@ -7,7 +7,8 @@ namespace ivmq::bench {
 
 void WriteSample(const std::string& group, const std::string& name, const Sample& sample) {
   static std::FILE* const file = [] {
-    const char* path = std::getenv("IVMQ_BENCH_SAMPLES");  // NOLINT(concurrency-mt-unsafe): no setenv
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): no setenv
+    const char* path = std::getenv("IVMQ_BENCH_SAMPLES");
     return path == nullptr ? nullptr : std::fopen(path, "a");
   }();
   if (file == nullptr) return;
