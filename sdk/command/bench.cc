@@ -33,8 +33,7 @@ constexpr std::chrono::seconds kReasonWithin{1};
 constexpr std::chrono::minutes kOvertime{1};
 
 v1::BenchRun::Kind KindOf(Subcommand subcommand) {
-  static_cast<void>(subcommand);
-  return v1::BenchRun::THROUGHPUT;
+  return subcommand == Subcommand::kBenchLatency ? v1::BenchRun::LATENCY : v1::BenchRun::THROUGHPUT;
 }
 
 uint64_t RandomRun() {
@@ -193,7 +192,8 @@ class Session {
 };
 
 BenchLoadResult MakeLoad(const CommandLine& line, Node* node, uint64_t run) {
-  return MakeThroughputLoad(node, line.bench, run);
+  return line.subcommand == Subcommand::kBenchLatency ? MakeLatencyLoad(node, line.bench, run)
+                                                      : MakeThroughputLoad(node, line.bench, run);
 }
 
 }  // namespace

@@ -98,6 +98,8 @@ void AddBench(CLI::App* app, CommandLine* line) {
   AddServe(bench, line);
   AddRun(bench, "throughput", "how many messages go to the server", Subcommand::kBenchThroughput,
          line);
+  AddRun(bench, "latency", "how long messages take to the server and back",
+         Subcommand::kBenchLatency, line);
 }
 
 }  // namespace ivmq::command

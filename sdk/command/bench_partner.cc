@@ -49,6 +49,47 @@ BenchPartnerResult MakeSink(Node* node, const std::string& server, const v1::Ben
   return BenchPartnerResult(std::make_unique<Sink>(std::move(from).value(), run.message_bytes()));
 }
 
+// Sends back what comes, as it came: the client checks it.
+class Echo final : public BenchPartner {
+ public:
+  Echo(BytesSubscriber from, BytesPublisher back)
+      : from_(std::move(from)), back_(std::move(back)) {}
+
+  Status Run(const std::atomic<bool>& stop, BenchTally* tally) override {
+    BenchCounts counts;
+    while (!stop.load(std::memory_order_relaxed)) {
+      const auto got = from_.Receive(kBenchLookEvery);
+      if (!got.ok() && got.status().code() == Code::kTimeout) continue;
+      if (!got.ok()) return got.status();
+      if (IsBenchEnd(got->bytes)) return Status();
+      auto sent = back_.Publish(got->bytes);
+      while (sent.status().code() == Code::kFull && !stop.load(std::memory_order_relaxed)) {
+        sent = back_.Publish(got->bytes);
+      }
+      if (!sent.ok() && sent.status().code() != Code::kFull) return sent.status();
+      ++counts.messages;
+      tally->Set(counts, BenchClock::now());
+    }
+    return Status();
+  }
+
+ private:
+  BytesSubscriber from_;
+  BytesPublisher back_;
+};
+
+BenchPartnerResult MakeEcho(Node* node, const std::string& server, const v1::BenchRun& run) {
+  auto from =
+      node->CreateBytesSubscriber(BenchTopic(server, run.run()), {}, SubscriberOptionsOf(run));
+  if (!from.ok()) return from.status();
+  auto back = node->CreateBytesPublisher(
+      BenchBackTopic(server, run.run()), {},
+      BenchPublisherOptions(run.message_bytes(), BenchWait(run.wait()), Block(kBenchLookEvery)));
+  if (!back.ok()) return back.status();
+  return BenchPartnerResult(
+      std::make_unique<Echo>(std::move(from).value(), std::move(back).value()));
+}
+
 }  // namespace
 
 BenchPartnerResult MakeBenchPartner(Node* node, const std::string& server,
@@ -56,6 +97,8 @@ BenchPartnerResult MakeBenchPartner(Node* node, const std::string& server,
   switch (run.kind()) {
     case v1::BenchRun::THROUGHPUT:
       return MakeSink(node, server, run);
+    case v1::BenchRun::LATENCY:
+      return MakeEcho(node, server, run);
     default:
       return Status(Code::kUnimplemented, "this server knows no such run; is it of an older ivmq?");
   }

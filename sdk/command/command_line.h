@@ -27,6 +27,7 @@ enum class Subcommand {
   kDoctor,
   kBenchServe,
   kBenchThroughput,
+  kBenchLatency,
 };
 
 // What is sent: one of the first four, or nothing.

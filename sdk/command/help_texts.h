@@ -47,7 +47,8 @@ inline constexpr const char* kBenchFooter =
     "output. Ctrl-C ends a run early. Status 1 where a message was lost, damaged or out of order.\n"
     "\nExamples:\n"
     "  ivmq bench serve --name guest-2\n"
-    "  ivmq bench throughput --server guest-2 --size 1024 --duration 5";
+    "  ivmq bench throughput --server guest-2 --size 1024 --duration 5\n"
+    "  ivmq bench latency --server guest-2 --rate 10000 --wait spin";
 
 inline constexpr const char* kJsonMessage =
     "the message as JSON, encoded as --type; - for a message on each line of the standard input";

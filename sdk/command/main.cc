@@ -23,7 +23,7 @@ bool HasInterrupt(Subcommand subcommand) {
   return subcommand == Subcommand::kPub || subcommand == Subcommand::kSub ||
          subcommand == Subcommand::kRequest || subcommand == Subcommand::kReply ||
          subcommand == Subcommand::kWatch || subcommand == Subcommand::kBenchServe ||
-         subcommand == Subcommand::kBenchThroughput;
+         subcommand == Subcommand::kBenchThroughput || subcommand == Subcommand::kBenchLatency;
 }
 
 int Run(const CommandLine& line) {
@@ -45,6 +45,7 @@ int Run(const CommandLine& line) {
     case Subcommand::kBenchServe:
       return RunBenchServe(line);
     case Subcommand::kBenchThroughput:
+    case Subcommand::kBenchLatency:
       return RunBench(line);
     case Subcommand::kDoctor:
       return RunDoctor(line);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <csignal>
 #include <string>
 #include <vector>
@@ -176,12 +177,12 @@ TEST_P(BenchTest, ExplainsMistakes) {
   expect({"--server", "a.*"}, "not to a filter");
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, BenchTest, testing::Values("throughput"),
+INSTANTIATE_TEST_SUITE_P(Each, BenchTest, testing::Values("throughput", "latency"),
                          [](const auto& info) { return std::string(info.param); });
 
-class BenchThroughputTest : public BenchTest {};
+class BenchLinkTest : public BenchTest {};
 
-TEST_P(BenchThroughputTest, FailsWhereMessagesAreLostOrDamaged) {
+TEST_P(BenchLinkTest, FailsWhereMessagesAreLostOrDamaged) {
   for (const bool damaged : {true, false}) {
     const std::string server = damaged ? "damaged" : "lost";
     Child serve = Start({"bench", "serve", "--name", server});
@@ -200,7 +201,45 @@ TEST_P(BenchThroughputTest, FailsWhereMessagesAreLostOrDamaged) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, BenchThroughputTest, testing::Values("throughput"),
+INSTANTIATE_TEST_SUITE_P(Each, BenchLinkTest, testing::Values("throughput", "latency"),
+                         [](const auto& info) { return std::string(info.param); });
+
+class BenchRoundTripTest : public BenchTest {};
+
+// Whoever sends only when the last one is back sends nothing while the server pauses, and then has
+// one long time among many short ones.
+TEST_P(BenchRoundTripTest, CountsTheTimeOfEachMessageThatWasDueInAPause) {
+  Child serve = Start({"bench", "serve"});
+  Child run = Start(Words({"--duration", "4", "--json", "--rate", "500"}));
+  EXPECT_FALSE(IsTotal(ParseJson<Struct>(run.ReadLine())));
+  serve.Stop();
+  const auto begin = std::chrono::steady_clock::now();
+  run.ReadLine();
+  run.ReadLine();  // they come each second
+  const auto paused = std::chrono::steady_clock::now() - begin;
+  serve.Signal(SIGCONT);
+  std::string last;
+  for (std::string line = run.ReadLine(); !line.empty(); line = run.ReadLine()) last = line;
+  EXPECT_EQ(run.Wait(), 0);
+  const auto total = ParseJson<Struct>(last);
+  // Those that were due in the first half of the pause waited for the other half, and are many more
+  // than one of a hundred.
+  EXPECT_GE(NumberOf(total, "p99_ns"), static_cast<double>(paused.count()) / 2) << last;
+  EXPECT_GE(NumberOf(total, "max_ns"), NumberOf(total, "p99_ns"));
+  EXPECT_GE(NumberOf(total, "p99_ns"), NumberOf(total, "p50_ns"));
+  EXPECT_GE(NumberOf(total, "p50_ns"), NumberOf(total, "min_ns"));
+}
+
+TEST_P(BenchRoundTripTest, SaysHowManyCouldNotBeSentInTime) {
+  Child serve = Start({"bench", "serve"});
+  const Finished run = Bench({"--duration", "0.3", "--rate", "1e9", "--json"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_GT(NumberOf(ParseJson<Struct>(run.Lines().back()), "unsent"), 1000);
+  EXPECT_THAT(Bench({"--duration", "0.3", "--rate", "1e9"}).out,
+              HasSubstr(" due and never sent; 0 lost"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, BenchRoundTripTest, testing::Values("latency"),
                          [](const auto& info) { return std::string(info.param); });
 
 class BenchServeTest : public CommandFixture {};
