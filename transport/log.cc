@@ -3,6 +3,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <iterator>
 #include <memory>
 
 namespace ivmq {
@@ -21,40 +22,35 @@ std::shared_ptr<spdlog::logger>& Logger() {
   return logger;
 }
 
-spdlog::level::level_enum ToSpdlog(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug:
-      return spdlog::level::debug;
-    case LogLevel::kInfo:
-      return spdlog::level::info;
-    case LogLevel::kWarning:
-      return spdlog::level::warn;
-    case LogLevel::kError:
-      break;
-  }
-  return spdlog::level::err;
-}
+struct NamedLevel {
+  const char* text;
+  spdlog::level::level_enum spdlog;
+};
+// By LogLevel.
+constexpr NamedLevel kLevels[] = {{"debug", spdlog::level::debug},
+                                  {"info", spdlog::level::info},
+                                  {"warning", spdlog::level::warn},
+                                  {"error", spdlog::level::err}};
+static_assert(std::size(kLevels) == static_cast<size_t>(LogLevel::kError) + 1);
+
+const NamedLevel& Named(LogLevel level) { return kLevels[static_cast<size_t>(level)]; }
 
 }  // namespace
 
 bool ParseLogLevel(std::string_view text, LogLevel* level) {
-  if (text == "debug") {
-    *level = LogLevel::kDebug;
-  } else if (text == "info") {
-    *level = LogLevel::kInfo;
-  } else if (text == "warning") {
-    *level = LogLevel::kWarning;
-  } else if (text == "error") {
-    *level = LogLevel::kError;
-  } else {
-    return false;
+  for (size_t i = 0; i < std::size(kLevels); ++i) {
+    if (text != kLevels[i].text) continue;
+    *level = static_cast<LogLevel>(i);
+    return true;
   }
-  return true;
+  return false;
 }
 
+const char* LogLevelText(LogLevel level) { return Named(level).text; }
+
 void SetLogName(const std::string& name) { Logger() = NewLogger(name); }
-void SetLogLevel(LogLevel level) { Logger()->set_level(ToSpdlog(level)); }
-bool IsLogged(LogLevel level) { return Logger()->should_log(ToSpdlog(level)); }
-void Log(LogLevel level, const std::string& line) { Logger()->log(ToSpdlog(level), line); }
+void SetLogLevel(LogLevel level) { Logger()->set_level(Named(level).spdlog); }
+bool IsLogged(LogLevel level) { return Logger()->should_log(Named(level).spdlog); }
+void Log(LogLevel level, const std::string& line) { Logger()->log(Named(level).spdlog, line); }
 
 }  // namespace ivmq

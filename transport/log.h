@@ -16,6 +16,8 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 // "debug", "info", "warning" or "error"; false for anything else.
 bool ParseLogLevel(std::string_view text, LogLevel* level);
+// As ParseLogLevel reads it.
+const char* LogLevelText(LogLevel level);
 
 // The daemon's name, in every line. Before there are threads.
 void SetLogName(const std::string& name);

@@ -31,21 +31,6 @@ constexpr size_t kMostQueuedForAdmin = 1024;
 constexpr const char* kControlIsGone = "control is not running: restart ivmqd";
 constexpr int kFailed = 1;
 
-// As ParseLogLevel reads it.
-const char* LogLevelText(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug:
-      return "debug";
-    case LogLevel::kInfo:
-      return "info";
-    case LogLevel::kWarning:
-      return "warning";
-    case LogLevel::kError:
-      break;
-  }
-  return "error";
-}
-
 }  // namespace
 
 Keeper::Keeper(transport::EventLoop* loop, KeeperConfig config)
