@@ -199,10 +199,12 @@ void Keeper::OnControlExit(const std::string& how) {
   patience_.Reset();
   LoseControl(kControlIsGone);
   if (!ready_) return Fail("control " + how + " before the realms were ready");
-  LogError(
+  const std::string what = fmt::format(
       "control {}. VMs and links go on; processes and operators are refused until ivmqd is "
       "restarted",
       how);
+  LogError("{}", what);
+  sd_notifyf(0, "STATUS=%s", what.c_str());
 }
 
 void Keeper::LoseControl(const std::string& why) {

@@ -24,6 +24,7 @@ namespace ivmq::broker {
 namespace {
 
 using testing::HasSubstr;
+using testing::StartsWith;
 using transport::UniqueFd;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -260,7 +261,7 @@ TEST(LimitsTest, IsIdleAndSmallWith64Peers) {
   RecordProperty("private_kib", static_cast<int>(PrivateKib(pid)));
 }
 
-TEST(LimitsTest, TellsSystemdWhenItIsReadyAndWhenItStops) {
+TEST(LimitsTest, TellsSystemdWhenItIsReadyThatControlIsGoneAndWhenItStops) {
   const TemporaryDirectory directory;
   const std::string path = directory / "notify";
   const UniqueFd notify(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -270,7 +271,7 @@ TEST(LimitsTest, TellsSystemdWhenItIsReadyAndWhenItStops) {
   ASSERT_EQ(bind(notify.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   const auto next = [&] {
     pollfd readable{notify.get(), POLLIN, 0};
-    char text[256] = {};
+    char text[512] = {};
     if (poll(&readable, 1, 60'000) == 1) recv(notify.get(), text, sizeof text - 1, 0);
     return std::string(text);
   };
@@ -280,6 +281,12 @@ TEST(LimitsTest, TellsSystemdWhenItIsReadyAndWhenItStops) {
                   {"NOTIFY_SOCKET=" + path},
                   directory / "stderr"});
   EXPECT_THAT(next(), HasSubstr("READY=1"));
+  const auto operators =
+      transport::ConnectUnix(directory / "new/admin", transport::UnixSocketType::kStream,
+                             std::chrono::steady_clock::now() + kPatience);
+  ASSERT_TRUE(operators.ok()) << operators.status().message();
+  ASSERT_EQ(send(operators.value().get(), "crash", 5, MSG_NOSIGNAL), 5);
+  EXPECT_THAT(next(), StartsWith("STATUS=control was killed by signal 9. VMs and links go on;"));
   daemon.Signal(SIGTERM);
   EXPECT_THAT(next(), HasSubstr("STOPPING=1"));
   EXPECT_EQ(daemon.Wait(), 0);
