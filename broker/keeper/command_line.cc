@@ -1,12 +1,26 @@
 #include "broker/keeper/command_line.h"
 
+#include <fmt/core.h>
+
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdio>
+
+#include "transport/region.h"
 
 namespace ivmq::broker {
 namespace {
 
 constexpr int kMisused = 2;
+
+// CLI11 takes what overflows for the largest number there is. Resolve() checks the range.
+std::string CheckVectors(const std::string& text) {
+  int64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, number);
+  if (read.ec == std::errc() && read.ptr == end) return {};
+  return fmt::format("'{}' is not a whole number from 1 to {}", text, transport::kMaxVectors);
+}
 
 }  // namespace
 
@@ -21,7 +35,8 @@ CommandLine ParseCommandLine(int argc, char** argv) {
   app.add_flag_callback(
       "--huge-pages", [&realm] { realm.huge_pages = true; },
       "lay the region on huge pages that are reserved (vm.nr_hugepages)");
-  app.add_option("--vectors", realm.vectors, "of each peer, as vectors= of its device, 1-256 (8)");
+  app.add_option("--vectors", realm.vectors, "of each peer, as vectors= of its device, 1-256 (8)")
+      ->check(CLI::Validator(CheckVectors, ""));
   app.add_option("--vm-socket", realm.vm_sockets, "where QEMU connects; may be repeated")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "broker/keeper/command_line.h"
 #include "tests/keeper/daemon.h"
 
 namespace ivmq::broker {
@@ -106,6 +107,25 @@ TEST(ConfigTest, VectorsAreOneTo256) {
     text.realm.vectors = bad;
     EXPECT_EQ(Resolve(text, kMachine).status().code(), Code::kInvalidArgument) << bad;
   }
+}
+
+TEST(ConfigTest, SaysWhichVectorsOfTheCommandLineAreNoNumber) {
+  std::string program = "ivmqd";
+  std::string flag = "--vectors";
+  for (std::string given : {"99999999999999999999", "-99999999999999999999", "8x", "many", ""}) {
+    char* arguments[] = {program.data(), flag.data(), given.data(), nullptr};
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(ParseCommandLine(3, arguments).exit_code, 2) << given;
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                HasSubstr("'" + given + "' is not a whole number from 1 to 256"));
+  }
+  // The range is that of a file's.
+  std::string given = "99999999999999";
+  char* arguments[] = {program.data(), flag.data(), given.data(), nullptr};
+  const CommandLine line = ParseCommandLine(3, arguments);
+  EXPECT_EQ(line.exit_code, std::nullopt);
+  EXPECT_THAT(Resolve(line.flags, kMachine).status().message(),
+              HasSubstr("vectors 99999999999999: must be 1 to 256"));
 }
 
 TEST(ConfigTest, RealmNamesAreShortPlainAndUnique) {
