@@ -21,6 +21,8 @@ constexpr std::chrono::milliseconds kFirstRetry{10};
 constexpr std::chrono::milliseconds kLongestRetry{500};
 // Files that a QEMU has open beside its doorbells.
 constexpr uint64_t kOtherFilesOfClient = 64;
+constexpr uint32_t kFirstIdWarningPercent = 75;
+constexpr uint32_t kIdWarningStepPercent = 5;
 
 const char* Describe(RefusalReason reason) {
   switch (reason) {
@@ -115,6 +117,7 @@ void IvshmemServer::Accept(UniqueFd socket, uint32_t socket_index) {
   clients_.emplace(id, std::move(client));
   Flush(newcomer);
   WarnOfFileLimits();
+  WarnOfIds();
 }
 
 void IvshmemServer::Flush(Client* client) {
@@ -214,6 +217,18 @@ void IvshmemServer::WarnOfFileLimits() {
         "cannot ring those beyond; raise its RLIMIT_NOFILE (libvirt: max_files in qemu.conf)",
         id, client->info.process.pid, client->file_limit, needed, clients_.size() + 1);
   }
+}
+
+void IvshmemServer::WarnOfIds() {
+  const uint32_t last = next_id_ - 1;
+  const uint32_t percent = last * 100 / transport::kMaxPeerId;
+  const uint32_t step = percent - percent % kIdWarningStepPercent;
+  if (step < kFirstIdWarningPercent || step <= warned_percent_) return;
+  warned_percent_ = step;
+  LogWarning(
+      "{} of {} IDs were given out, one for each connection of a VM: is one restarting all the "
+      "time? After the last, VMs are refused until ivmqd and the VMs were restarted",
+      last, transport::kMaxPeerId);
 }
 
 uint32_t IvshmemServer::refused(RefusalReason reason) const {

@@ -84,6 +84,7 @@ class IvshmemServer {
   std::unique_ptr<Client> Remove(uint32_t id, GoneProof proof);
   void PutOut(uint32_t id);
   void WarnOfFileLimits();
+  void WarnOfIds();
 
   transport::EventLoop* loop_;
   FdBudget* budget_;
@@ -93,6 +94,7 @@ class IvshmemServer {
   IvshmemObserver* observer_;
 
   uint32_t next_id_;
+  uint32_t warned_percent_ = 0;                          // of the IDs that were given out
   std::map<uint32_t, std::unique_ptr<Client>> clients_;  // by ID, so greetings list in its order
   std::map<uint32_t, std::unique_ptr<Client>> put_out_;
   std::array<uint32_t, 4> refused_{};  // by RefusalReason

@@ -7,12 +7,16 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <string>
+
 #include "tests/keeper/server_fixture.h"
 
 namespace ivmq::broker {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
 using transport::UniqueFd;
@@ -298,6 +302,24 @@ TEST_F(IvshmemServerTest, TheLastIdIsGivenOutAndTheNextClientIsRefusedAndCounted
                                              Pair(RefusalReason::kIdsExhausted, 2),
                                              Pair(RefusalReason::kIdsExhausted, 3)));
   EXPECT_EQ(a.violation(), "");
+}
+
+TEST_F(IvshmemServerTest, WarnsOfIdsFromThreeQuartersOnOnceAStep) {
+  StartServer({.vectors = 1, .first_id = 49151});
+  testing::internal::CaptureStderr();
+  {
+    IvshmemClient below = Connect();
+    Settle(below);
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 3; ++i) {
+    IvshmemClient above = Connect();
+    Settle(above);
+  }
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(said, HasSubstr("49152 of 65535 IDs were given out"));
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
 }
 
 TEST_F(IvshmemServerTest, MorePeersThanTheTableHoldsAreRefusedUntilOneLeaves) {
