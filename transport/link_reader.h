@@ -84,6 +84,9 @@ class LinkReader {
   // A private look, without arming anything, at whether TryRead() would find a record or nonsense.
   [[nodiscard]] bool Peek();
 
+  // Whether the producer's node has said that it left, see WakeTarget::left().
+  bool producer_left() const { return producer_.left(); }
+
   uint64_t link_id() const { return link_id_; }
   // Bytes of the ring, or of the slots that are kept.
   uint64_t capacity() const;

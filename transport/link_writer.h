@@ -96,6 +96,9 @@ class LinkWriter {
     return space_ready_->load(std::memory_order_seq_cst) != 0;
   }
 
+  // Whether the consumer's node has said that it left, see WakeTarget::left().
+  bool consumer_left() const { return consumer_.left(); }
+
   uint64_t link_id() const { return link_id_; }
   // Whether it overwrites instead of waiting: a slot ring.
   bool overwrites() const { return slots_ != nullptr; }

@@ -151,7 +151,7 @@ enum class PeerState : uint32_t {
 // What a node, an agent or control sleeps on. Alone in its cache line; the owner writes it.
 //
 // Offset  Size  Field
-//      0     4  sleep   1 while any thread of the owner is about to block or blocks
+//      0     4  sleep   1 while a thread of the owner blocks or is about to, 2: it left, see wake.h
 struct WakeBlock {
   std::atomic<uint32_t> sleep;
   uint8_t reserved[60];

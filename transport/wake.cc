@@ -6,6 +6,11 @@
 #include "transport/link_check.h"
 
 namespace ivmq::transport {
+namespace {
+
+constexpr uint32_t kLeft = 2;  // wakers take it for 1: a doorbell too many
+
+}  // namespace
 
 Result<WakeTarget> WakeTarget::Open(std::span<std::byte> region, const WakeAddress& address,
                                     Doorbell doorbell) {
@@ -15,10 +20,9 @@ Result<WakeTarget> WakeTarget::Open(std::span<std::byte> region, const WakeAddre
   if (!ready.ok()) return ready.status();
   WakeTarget target;
   target.ready_ = ready.value();
-  if (!address.polls) {
-    target.sleep_ = &block.value()->sleep;
-    target.doorbell_ = std::move(doorbell);
-  }
+  target.sleep_ = &block.value()->sleep;
+  target.polls_ = address.polls;
+  if (!address.polls) target.doorbell_ = std::move(doorbell);
   return target;
 }
 
@@ -28,9 +32,14 @@ bool WakeTarget::Wake() const {
   // that follows it: one of the two sees the other.
   ready_->store(1, std::memory_order_seq_cst);
   // Whatever a hostile peer puts there costs a doorbell too many or a second's delay.
-  if (sleep_ == nullptr || sleep_->load(std::memory_order_seq_cst) == 0) return false;
+  if (polls_ || sleep_->load(std::memory_order_seq_cst) == 0) return false;
   doorbell_.Ring();
   return true;
+}
+
+bool WakeTarget::left() const {
+  // Pairs with the release in NodeWake::SayLeft().
+  return sleep_ != nullptr && sleep_->load(std::memory_order_acquire) == kLeft;
 }
 
 Result<std::shared_ptr<NodeWake>> NodeWake::Open(std::shared_ptr<Device> device,
@@ -51,6 +60,7 @@ void NodeWake::BeginSleep() {
   if (!interrupts()) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   if (sleepers_++ == 0) sleeps_.fetch_add(1, std::memory_order_relaxed);
+  if (left_) return;
   // seq_cst, before the caller looks at its ready bytes. Pairs with the load in Wake().
   block_->sleep.store(1, std::memory_order_seq_cst);
 }
@@ -59,7 +69,14 @@ void NodeWake::EndSleep() {
   if (!interrupts()) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   // relaxed: a waker that still sees 1 rings once too often.
-  if (--sleepers_ == 0) block_->sleep.store(0, std::memory_order_relaxed);
+  if (--sleepers_ == 0 && !left_) block_->sleep.store(0, std::memory_order_relaxed);
+}
+
+void NodeWake::SayLeft() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  left_ = true;
+  // All that we published comes before. Pairs with the acquire in left().
+  block_->sleep.store(kLeft, std::memory_order_release);
 }
 
 }  // namespace ivmq::transport

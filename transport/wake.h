@@ -37,17 +37,21 @@ class WakeTarget {
 
   // Sets the ready byte and rings if the other side sleeps. True if it rang.
   bool Wake() const;
+  // Whether the other side has said NodeWake::SayLeft(), or somebody in its name: a hint, on which
+  // no memory is given back. For those who have lost the daemon; it tells the others.
+  bool left() const;
 
  private:
   ReadyByte* ready_ = nullptr;
-  const std::atomic<uint32_t>* sleep_ = nullptr;  // null: polls
+  const std::atomic<uint32_t>* sleep_ = nullptr;  // null with ready_
+  bool polls_ = true;                             // is never rung
   Doorbell doorbell_;
 };
 
 // The sleeping side: one for each node, agent or control; shared by all its waiters. Owns the
 // word in the region that tells the others to ring, and the private count of threads behind it.
-// Touches the word only in BeginSleep() and EndSleep(): its end may come after the block was given
-// back and is somebody else's memory. Keeps the device alive. Any thread.
+// Touches the word only in BeginSleep(), EndSleep() and SayLeft(): its end may come after the block
+// was given back and is somebody else's memory. Keeps the device alive. Any thread.
 class NodeWake {
  public:
   // `wake_offset`: of our own WakeBlock in device->region(). `vector`: the one that we listen on;
@@ -70,6 +74,10 @@ class NodeWake {
   void BeginSleep();
   // That thread is awake. REQUIRES: a BeginSleep() of it.
   void EndSleep();
+  // Tells partners whom no daemon can tell. Nobody touches the word after it. REQUIRES: all of ours
+  // is published, and control has not heard our goodbye: the block is ours until then, and nobody
+  // else's before all who know of it have let it go, too.
+  void SayLeft();
 
   // How often the word went from 0 to 1.
   uint64_t sleeps() const { return sleeps_.load(std::memory_order_relaxed); }
@@ -83,6 +91,7 @@ class NodeWake {
 
   std::mutex mutex_;       // orders the stores to the word as the changes of the count
   uint32_t sleepers_ = 0;  // guarded by mutex_
+  bool left_ = false;      // guarded by mutex_
   std::atomic<uint64_t> sleeps_{0};
 };
 

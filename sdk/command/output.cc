@@ -152,6 +152,12 @@ std::string CountOf(uint64_t count, std::string_view what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
+std::string AloneText(uint64_t count, std::string_view what) {
+  return fmt::format(
+      "the daemon has gone away; {} left, and nobody notices if one is killed (Ctrl-C ends)",
+      CountOf(count, what));
+}
+
 std::string HumanDuration(uint64_t milliseconds) {
   const uint64_t seconds = milliseconds / 1000;
   if (seconds < 60) return fmt::format("{}s", seconds);

@@ -58,6 +58,8 @@ bool IsPrintableUtf8(std::string_view text);
 std::string HumanBytes(double bytes);
 // "1 message", "2 messages".
 std::string CountOf(uint64_t count, std::string_view what);
+// What is said of partners (`what`: "publisher") that are left when the daemon has gone.
+std::string AloneText(uint64_t count, std::string_view what);
 // "12s", "3m 20s", "2h 5m", "4d 3h".
 std::string HumanDuration(uint64_t milliseconds);
 

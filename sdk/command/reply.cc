@@ -112,13 +112,17 @@ class Responder {
 
 Status ServeAll(const ReplyOptions& options, BytesServer* server, const Node& node,
                 const Responder& responder, const Interrupt& interrupt) {
+  bool alone = false;  // told that the daemon has gone
   while (!interrupt.happened() && (!options.count || responder.answered() < *options.count)) {
     Status status = server->RunOnce(kLookEvery);
     if (status.ok()) continue;
     if (status.code() != Code::kTimeout) return status;
-    if (!node.connected() && server->clients() == 0) {
+    if (node.connected()) continue;
+    const uint32_t clients = server->clients();
+    if (clients == 0) {
       return Status(Code::kUnavailable, "the daemon has gone away, and no client is left");
     }
+    if (!std::exchange(alone, true)) Complain(AloneText(clients, "client"));
   }
   return Status();
 }

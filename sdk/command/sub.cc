@@ -8,6 +8,7 @@
 #include <chrono>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "sdk/command/interrupt.h"
 #include "sdk/command/latency.h"
@@ -158,10 +159,12 @@ Status ReceiveAll(const SubOptions& options, BytesSubscriber* subscriber, const 
   const Clock::time_point begin = Clock::now();
   const std::chrono::nanoseconds look_every =
       options.latency ? std::min<std::chrono::nanoseconds>(kLookEvery, options.every) : kLookEvery;
+  bool alone = false;  // told that the daemon has gone
+  bool over = false;   // so have all publishers: only what they had published before is read
   WaitingNote waiting(options.topic);
   waiting.Look(subscriber->publishers());
   while (!interrupt.happened() && (!options.count || *received < *options.count)) {
-    std::chrono::nanoseconds wait = look_every;
+    std::chrono::nanoseconds wait = over ? std::chrono::nanoseconds::zero() : look_every;
     if (options.timeout) {
       const std::chrono::nanoseconds left = *options.timeout - (Clock::now() - begin);
       if (left <= std::chrono::nanoseconds::zero()) return Status();
@@ -176,10 +179,13 @@ Status ReceiveAll(const SubOptions& options, BytesSubscriber* subscriber, const 
     if (got.status().code() != Code::kTimeout) return got.status();
     sink->OnTick();
     const uint32_t publishers = subscriber->publishers();
-    if (!node.connected() && publishers == 0) {
+    if (node.connected()) {
+      waiting.Look(publishers);
+    } else if (publishers > 0) {
+      if (!std::exchange(alone, true)) Complain(AloneText(publishers, "publisher"));
+    } else if (std::exchange(over, true)) {
       return Status(Code::kUnavailable, "the daemon has gone away, and nobody publishes any more");
     }
-    waiting.Look(publishers);
   }
   return Status();
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "ivmq/status.h"
 #include "ivmq/v1/control.pb.h"
@@ -51,6 +52,9 @@ class Endpoint {
   virtual bool OnLinkSuspect(const v1::LinkSuspect& suspect) = 0;
   virtual void OnLinkRefused(const v1::LinkRefused& refused) = 0;
   virtual void AddCounters(v1::Counters* counters) = 0;
+  // Once there is no daemon to tell us: the links whose other side says that it has left, but for
+  // those that we know to be down.
+  virtual void AddLeft(std::vector<uint64_t>* link_ids) const = 0;
   // The session is over; links go on.
   virtual void OnDisconnected() = 0;
   // Looks what has been due since. When it wants to be asked again; never, unless overridden.

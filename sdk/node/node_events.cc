@@ -10,6 +10,7 @@ namespace ivmq::internal {
 namespace {
 
 constexpr std::chrono::seconds kLookForDaemonEvery(1);
+constexpr std::chrono::seconds kLookForLeaversEvery(1);
 
 Node::Discovery::Kind KindOf(v1::DiscoveryEvent::Kind kind) {
   switch (kind) {
@@ -182,6 +183,25 @@ std::chrono::steady_clock::time_point NodeImpl::LookForDaemon(
   return now + kLookForDaemonEvery;
 }
 
+// Links outlive the daemon, which told us when their other sides left. Now only these can, each in
+// its wake block; what it says is worth a link that we let go, and nobody's memory.
+std::chrono::steady_clock::time_point NodeImpl::LookForLeavers(
+    std::chrono::steady_clock::time_point now) {
+  if (!lost_ || evicted_ || endpoints_.empty()) return std::chrono::steady_clock::time_point::max();
+  std::vector<uint64_t> links;
+  for (auto& [id, endpoint] : endpoints_) {
+    links.clear();
+    endpoint->AddLeft(&links);
+    for (const uint64_t link_id : links) {
+      v1::LinkDown down;
+      down.set_link_id(link_id);
+      down.set_reason(v1::LinkDown::CLOSED);
+      endpoint->OnLinkDown(down);
+    }
+  }
+  return now + kLookForLeaversEvery;
+}
+
 void NodeImpl::TellNode(Event::Kind kind, const std::string& detail) {
   Event event;
   event.kind = kind;
@@ -194,7 +214,7 @@ std::chrono::steady_clock::time_point NodeImpl::OnTurn() {
   {
     const std::lock_guard lock(mutex_);
     const auto now = std::chrono::steady_clock::now();
-    next = LookForDaemon(now);
+    next = std::min(LookForDaemon(now), LookForLeavers(now));
     for (auto& [id, endpoint] : endpoints_) next = std::min(next, endpoint->OnTimer(now));
   }
   events_.Deliver(this);

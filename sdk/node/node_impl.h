@@ -101,6 +101,7 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   void OnEnd(const Status& why, bool lost) override;
   std::chrono::steady_clock::time_point OnTurn() override;
   bool WantsGoodbye() override;
+  void OnGoodbye() override { wake_->SayLeft(); }
 
   // With mutex_ held:
   bool IsToDescribe(const Types& types) const;
@@ -112,6 +113,7 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   void EndAll(EndReason reason);
   void AskForTime();
   std::chrono::steady_clock::time_point LookForDaemon(std::chrono::steady_clock::time_point now);
+  std::chrono::steady_clock::time_point LookForLeavers(std::chrono::steady_clock::time_point now);
   void TellNode(Event::Kind kind, const std::string& detail);
 
   void OnDiscovery(const v1::DiscoveryEvent& event);

@@ -216,6 +216,7 @@ void Session::Run() {
   for (;;) {
     const Clock::time_point until = listener_->OnTurn();
     if (listener_->WantsGoodbye()) {
+      listener_->OnGoodbye();
       SayGoodbye();
       why = Status(Code::kClosed, "the node is closed");
       break;
@@ -236,7 +237,8 @@ void Session::Run() {
 void Session::Linger() {
   for (;;) {
     const Clock::time_point until = listener_->OnTurn();
-    if (listener_->WantsGoodbye() || stop_.load(std::memory_order_relaxed)) return;
+    if (listener_->WantsGoodbye()) return listener_->OnGoodbye();
+    if (stop_.load(std::memory_order_relaxed)) return;
     pollfd fds[] = {{wake_.get(), POLLIN, 0}};
     if (Poll(fds, until)) DrainWake();
   }

@@ -49,6 +49,8 @@ class Session {
     // Whether the session may say goodbye; asked after every event and Kick(). Once true, the
     // session says goodbye, unless it has ended before, and its thread ends.
     virtual bool WantsGoodbye() = 0;
+    // Right before that: what the daemon gave us is ours for the last time.
+    virtual void OnGoodbye() = 0;
   };
 
   // Given the answer on the session's thread, before anything that came after it. `abandoned`: the

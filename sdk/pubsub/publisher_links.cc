@@ -267,4 +267,13 @@ void PublisherImpl::AddCounters(v1::Counters* counters) {
   for (const auto& link : links_) *counters->add_links() = link->Counters();
 }
 
+void PublisherImpl::AddLeft(std::vector<uint64_t>* link_ids) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto* links : {&links_, &added_}) {
+    for (const auto& link : *links) {
+      if (!link->down && link->writer.consumer_left()) link_ids->push_back(link->writer.link_id());
+    }
+  }
+}
+
 }  // namespace ivmq::internal

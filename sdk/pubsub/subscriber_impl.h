@@ -68,6 +68,7 @@ class SubscriberImpl final : public Endpoint,
   void OnLinkRefused(const v1::LinkRefused& refused) override;
   std::chrono::steady_clock::time_point OnTimer(std::chrono::steady_clock::time_point now) override;
   void AddCounters(v1::Counters* counters) override;
+  void AddLeft(std::vector<uint64_t>* link_ids) const override;
   void OnDisconnected() override;
 
  private:

@@ -313,4 +313,16 @@ v1::LinkCounters SubscriberImpl::CountersOf(const Link& link) {
   return counters;
 }
 
+void SubscriberImpl::AddLeft(std::vector<uint64_t>* link_ids) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto* links : {&links_, &added_}) {
+    for (const auto& link : *links) {
+      if (link->down || !link->reader->producer_left()) continue;
+      if (std::find(downed_.begin(), downed_.end(), link->id) == downed_.end()) {
+        link_ids->push_back(link->id);
+      }
+    }
+  }
+}
+
 }  // namespace ivmq::internal

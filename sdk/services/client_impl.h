@@ -72,6 +72,7 @@ class ClientImpl final : public Endpoint,
   bool OnLinkSuspect(const v1::LinkSuspect& suspect) override;
   void OnLinkRefused(const v1::LinkRefused& refused) override;
   void AddCounters(v1::Counters* counters) override;
+  void AddLeft(std::vector<uint64_t>* link_ids) const override;
   void OnDisconnected() override {}
   // Gives up the requests with a callback that are past their deadline.
   Clock::time_point OnTimer(Clock::time_point now) override;

@@ -274,4 +274,13 @@ void ClientImpl::AddCounters(v1::Counters* counters) {
   }
 }
 
+void ClientImpl::AddLeft(std::vector<uint64_t>* link_ids) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& server : servers_) {
+    if (server->reader != nullptr && server->reader->producer_left()) {
+      link_ids->push_back(server->request_link);
+    }
+  }
+}
+
 }  // namespace ivmq::internal

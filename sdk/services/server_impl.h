@@ -116,6 +116,7 @@ class ServerImpl final : public Endpoint,
   bool OnLinkSuspect(const v1::LinkSuspect& suspect) override;
   void OnLinkRefused(const v1::LinkRefused& refused) override;
   void AddCounters(v1::Counters* counters) override;
+  void AddLeft(std::vector<uint64_t>* link_ids) const override;
   void OnDisconnected() override {}
 
  private:

@@ -243,4 +243,13 @@ void ServerImpl::AddCounters(v1::Counters* counters) {
   }
 }
 
+void ServerImpl::AddLeft(std::vector<uint64_t>* link_ids) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& client : clients_) {
+    if (client->reader != nullptr && client->reader->producer_left()) {
+      link_ids->push_back(client->request_link);
+    }
+  }
+}
+
 }  // namespace ivmq::internal

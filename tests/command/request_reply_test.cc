@@ -7,6 +7,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 
 #include "ivmq/v1/discovery.pb.h"
@@ -159,6 +160,28 @@ TEST_F(RequestReplyTest, FailsAtOnceWhereTheServerDies) {
   EXPECT_EQ(finished.exit_code, 1);
   EXPECT_THAT(finished.err, testing::StartsWith("ivmq: ABORTED: "));
   EXPECT_EQ(server.Wait(), 128 + SIGKILL);
+}
+
+TEST_F(RequestReplyTest, ReplyEndsWhenTheLastClientLeavesWhileTheDaemonIsAway) {
+  test::Daemon daemon;
+  std::optional<Node> node =
+      Node::Open({.name = "last", .socket_path = daemon.node_socket()}).value();
+  Child reply(
+      {"/bin/sh", "-c",
+       "exec " + IvmqPath() + " --node-socket " + daemon.node_socket() + " reply s --echo 2>&1"});
+  EXPECT_THAT(reply.ReadLine(), HasSubstr("serving 's'"));
+  auto client = std::make_optional(node->CreateClient<Bytes, Bytes>("s").value());
+  ASSERT_TRUE(client->Call(Bytes(1), kPatience).ok());
+  EXPECT_THAT(reply.ReadLine(), HasSubstr("<1 byte"));
+  daemon.Stop();
+  EXPECT_EQ(reply.ReadLine(),
+            "ivmq: the daemon has gone away; 1 client left, and nobody notices if one is killed "
+            "(Ctrl-C ends)");
+  ASSERT_TRUE(WaitUntil([&] { return !node->connected(); }));
+  client.reset();
+  node.reset();
+  EXPECT_EQ(reply.ReadLine(), "ivmq: the daemon has gone away, and no client is left");
+  EXPECT_EQ(reply.Wait(), 1);
 }
 
 TEST_F(RequestReplyTest, AsksInJsonAndPrintsJson) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -138,6 +139,49 @@ TEST_F(SubTest, TellsHowLongMessagesWereOnTheWay) {
   EXPECT_GT(lines, 1);
   EXPECT_LE(messages, 100);
   EXPECT_EQ(programs.Wait(), 0);
+}
+
+TEST_F(SubTest, EndsWhenTheLastPublisherLeavesWhileTheDaemonIsAway) {
+  for (const char* qos : {"--keep-last=4", "--reliable"}) {
+    test::Daemon daemon;
+    std::optional<Node> node =
+        Node::Open({.name = "last", .socket_path = daemon.node_socket()}).value();
+    auto publisher = std::make_optional(node->CreatePublisher("t").value());
+    Child sub({"/bin/sh", "-c",
+               "exec " + IvmqPath() + " --node-socket " + daemon.node_socket() + " sub t " + qos +
+                   " 2>&1"});
+    ASSERT_TRUE(publisher->WaitForSubscribers(1, kPatience).ok());
+    daemon.Stop();
+    EXPECT_EQ(sub.ReadLine(),
+              "ivmq: the daemon has gone away; 1 publisher left, and nobody notices if one is "
+              "killed (Ctrl-C ends)");
+    ASSERT_TRUE(publisher->Publish(AsBytes("still")).ok());
+    publisher->Flush();
+    EXPECT_EQ(sub.ReadLine(), "still");
+    ASSERT_TRUE(WaitUntil([&] { return !node->connected(); }));
+    publisher.reset();
+    node.reset();
+    EXPECT_EQ(sub.ReadLine(), "ivmq: the daemon has gone away, and nobody publishes any more");
+    EXPECT_EQ(sub.Wait(), 1);
+  }
+}
+
+TEST_F(SubTest, EndsWhenThePublisherOfAnotherProcessIsInterruptedAfterTheDaemonWasKilled) {
+  test::Daemon daemon;
+  const std::string start = "exec " + IvmqPath() + " --node-socket " + daemon.node_socket();
+  Child sub({"/bin/sh", "-c", start + " sub t --reliable 2>&1"});
+  Child pub(
+      {"/bin/sh", "-c", start + " pub t x --count 1000000 --rate 100 --wait 1 --timeout 60 >&2"});
+  EXPECT_EQ(sub.ReadLine(), "x");
+  daemon.KillKeeper();
+  pub.Signal(SIGINT);
+  EXPECT_NE(pub.Wait(), 128 + SIGINT);
+  std::string line;
+  do {
+    line = sub.ReadLine();
+  } while (line == "x" || line.find("1 publisher left") != std::string::npos);
+  EXPECT_EQ(line, "ivmq: the daemon has gone away, and nobody publishes any more");
+  EXPECT_EQ(sub.Wait(), 1);
 }
 
 TEST_F(SubTest, SaysThatMessagesHaveNoTime) {

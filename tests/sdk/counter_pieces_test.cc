@@ -91,6 +91,7 @@ class ManyLinks : public Endpoint {
   void AddCounters(v1::Counters* counters) override {
     for (int i = 0; i < kManyLinks; ++i) *counters->add_links() = Counters(i);
   }
+  void AddLeft(std::vector<uint64_t>* /*link_ids*/) const override {}
   void OnLinkUp(const v1::LinkUp& /*link*/, transport::Doorbell /*doorbell*/) override {}
   bool OnLinkReady(uint64_t /*link_id*/) override { return false; }
   bool OnLinkDown(const v1::LinkDown& /*down*/) override { return false; }

@@ -45,6 +45,25 @@ TEST_F(WakeTest, ANodeThatEndsTouchesNothing) {
   EXPECT_EQ(SleepWord(), 0x12345678u);
 }
 
+TEST_F(WakeTest, WhoSaysThatItLeftIsSeenToHaveLeftWhateverItsThreadsDoThen) {
+  const WakeAddress address{node_.wake_offset, yard_.Allocate(1), 0, 0, false};
+  const WakeTarget target = LocalRealm::Must(
+      WakeTarget::Open(guest_->region(), address, LocalRealm::Must(guest_->OpenDoorbell(0, 0))));
+  node_.wake->BeginSleep();
+  EXPECT_FALSE(target.left());
+  node_.wake->SayLeft();
+  EXPECT_TRUE(target.left());
+  node_.wake->EndSleep();
+  node_.wake->BeginSleep();
+  EXPECT_TRUE(target.left());
+  node_.wake->EndSleep();
+  EXPECT_TRUE(target.left());
+  EXPECT_FALSE(WakeTarget().left());
+  WakeAddress polls = address;
+  polls.polls = true;
+  EXPECT_TRUE(LocalRealm::Must(WakeTarget::Open(guest_->region(), polls, Doorbell())).left());
+}
+
 TEST_F(WakeTest, WakingRingsOnlyWhoSleeps) {
   const WakeAddress address{node_.wake_offset, yard_.Allocate(1), 0, 0, false};
   const WakeTarget target = LocalRealm::Must(
