@@ -81,10 +81,13 @@ Status EndedStatus(EndReason reason, const std::string& topic) {
 }
 
 Status ReenteredStatus() {
-  if (const auto clash = CallGate::LastClash(); clash.refused != 0) {
+  if (const auto clash = CallGate::LastClash(); clash.of_threads) {
+    const std::string threads = clash.refused == 0
+                                    ? "called while another thread"
+                                    : "called on thread " + std::to_string(clash.refused) +
+                                          " while thread " + std::to_string(clash.inside);
     return {Code::kFailedPrecondition,
-            "called on thread " + std::to_string(clash.refused) + " while thread " +
-                std::to_string(clash.inside) +
+            threads +
                 " is inside a call of the same publisher or subscriber, or holds a message that it "
                 "borrowed: one thread at a time is allowed"};
   }

@@ -32,7 +32,12 @@ bool CallGate::TakeForThread() {
   int inside = 0;
   // Pairs with the release in Leave().
   if (thread_.compare_exchange_strong(inside, own_thread, std::memory_order_acquire)) return true;
-  last_clash = inside == own_thread ? Clash{} : Clash{inside, own_thread};
+  last_clash = inside == own_thread ? Clash{} : Clash{true, inside, own_thread};
+  return false;
+}
+
+bool CallGate::Refuse(bool own) {
+  last_clash = {.of_threads = !own};
   return false;
 }
 

@@ -11,7 +11,7 @@ namespace ivmq::internal {
 // for an hour would hold the memory of its dead subscribers for that hour.
 //
 //   calling thread                        session's thread, holding the endpoint's mutex
-//     inside = 1                            pending = true
+//     inside = itself                       pending = true
 //     (nothing: see below)                  membarrier(2) on all CPUs that run this process
 //     pending? take the mutex, apply it     inside == 0 ? apply it, pending = false
 //     ... the call ...                                  : leave it to that thread, wake it
@@ -33,9 +33,10 @@ class CallGate {
 #ifndef NDEBUG
     if (!TakeForThread()) return false;
 #endif
-    if (inside_.load(std::memory_order_relaxed) != 0) [[unlikely]]
-      return false;
-    StoreInside(1);
+    const uintptr_t inside = inside_.load(std::memory_order_relaxed);
+    if (inside != 0) [[unlikely]]
+      return Refuse(inside == OwnThread());
+    StoreInside(OwnThread());
     return true;
   }
   void Leave() {
@@ -45,9 +46,10 @@ class CallGate {
 #endif
   }
 
-  // After an Enter() that said false, on the same thread: the threads that were at it, as gettid()
-  // says. All 0 where it was one, or where the build does not know.
+  // After an Enter() that said false, on the same thread: whether another one was inside, and in
+  // debug builds which were at it, as gettid() says; else 0.
   struct Clash {
+    bool of_threads = false;
     int inside = 0;
     int refused = 0;
   };
@@ -65,7 +67,11 @@ class CallGate {
   void Done() { pending_.store(false, std::memory_order_release); }
 
  private:
-  void StoreInside(uint32_t value) {
+  // Of the threads that live now, no other has the same; in a register without a call.
+  static uintptr_t OwnThread() { return reinterpret_cast<uintptr_t>(__builtin_thread_pointer()); }
+  // Always false.
+  static bool Refuse(bool own);
+  void StoreInside(uintptr_t value) {
     if (exchanges_.load(std::memory_order_relaxed)) [[unlikely]] {
       inside_.exchange(value, std::memory_order_seq_cst);
     } else {
@@ -77,9 +83,9 @@ class CallGate {
 
   static std::atomic<bool> exchanges_;
 
-  std::atomic<uint32_t> inside_{0};
+  std::atomic<uintptr_t> inside_{0};  // who; 0: nobody
   std::atomic<bool> pending_{false};
-  std::atomic<int> thread_{0};  // who is inside; debug builds only
+  std::atomic<int> thread_{0};  // who is inside, as gettid() says; debug builds only
 };
 
 }  // namespace ivmq::internal

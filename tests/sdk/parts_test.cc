@@ -122,6 +122,21 @@ TEST(CallGateTest, RefusesACallWithinACall) {
   EXPECT_TRUE(gate.NobodyInside());
 }
 
+// A build without debug checks may miss it, where both enter at once, but takes it for nothing
+// else.
+TEST(CallGateTest, TellsASecondThreadFromACallWithinACall) {
+  CallGate gate;
+  ASSERT_TRUE(gate.Enter());
+  std::thread([&gate] {
+    EXPECT_FALSE(gate.Enter());
+    EXPECT_TRUE(CallGate::LastClash().of_threads);
+  }).join();
+  EXPECT_FALSE(gate.Enter());
+  EXPECT_FALSE(CallGate::LastClash().of_threads);
+  EXPECT_EQ(CallGate::LastClash().refused, 0);
+  gate.Leave();
+}
+
 #ifndef NDEBUG
 TEST(CallGateTest, RefusesASecondThreadAndNamesBoth) {
   CallGate gate;

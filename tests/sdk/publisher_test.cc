@@ -173,15 +173,21 @@ TEST_F(PublisherTest, GoesOnWhenTheFullLinkGoesAway) {
   killer.join();
 }
 
+TEST_F(PublisherTest, RefusesASecondThreadAtOnceAndNamesBothWhereTheBuildKnows) {
 #ifndef NDEBUG
-TEST_F(PublisherTest, RefusesASecondThreadAtOnceAndNamesBoth) {
+  constexpr bool kNamed = true;
+#else
+  constexpr bool kNamed = false;
+#endif
   Node node = Open("n");
   auto publisher = node.CreatePublisher("t").value();
   auto subscriber = node.CreateSubscriber("t").value();
-  const std::string first = "thread " + std::to_string(::gettid()) + " is inside";
+  const std::string first =
+      kNamed ? "thread " + std::to_string(::gettid()) + " is inside" : "another thread is inside";
   const auto sent = publisher.PublishInPlace(1, [&](std::span<std::byte> out) {
     std::thread([&] {
-      const std::string second = "on thread " + std::to_string(::gettid());
+      const std::string second =
+          kNamed ? "on thread " + std::to_string(::gettid()) : "called while another thread";
       const Status told = publisher.Publish(AsBytes("second")).status();
       EXPECT_EQ(told.code(), Code::kFailedPrecondition);
       EXPECT_THAT(told.message(),
@@ -197,8 +203,13 @@ TEST_F(PublisherTest, RefusesASecondThreadAtOnceAndNamesBoth) {
   EXPECT_EQ(publisher.counters().messages, 1u);
   ASSERT_TRUE(publisher.Publish(AsBytes("2")).ok());
   EXPECT_EQ(subscriber.Receive(kLong)->text(), "2");
+  const auto nested = publisher.PublishInPlace(1, [&](std::span<std::byte>) {
+    EXPECT_THAT(publisher.Publish(AsBytes("in itself")).status().message(),
+                HasSubstr("inside a handler or fill function"));
+    return false;
+  });
+  EXPECT_EQ(nested.status().code(), Code::kAborted);
 }
-#endif
 
 TEST_F(PublisherTest, NeverWaitsInsideAHandlerOfItsNode) {
   Node node = Open("n");
