@@ -36,8 +36,10 @@ struct ServerOptions {
   // Handlers given to the executor at once.
   uint32_t max_concurrent = 16;
   // How long one Write waits, at most, for a client that asks for no more replies, whatever
-  // deadline that client gave: so long it can keep the thread of a handler from others. The stream
-  // as a whole may take longer. Above zero.
+  // deadline that client gave: so long it can keep the thread of a handler from others. Above zero.
+  // The stream as a whole has no bound but that deadline, as in gRPC: who takes each reply in time,
+  // if only just, keeps the thread until there are no more. A handler that is not to be held so
+  // long looks at a clock between its writes, and returns.
   std::chrono::nanoseconds write_timeout = std::chrono::seconds(60);
   // How a thread in Run or RunOnce waits.
   Wait wait = Wait::kAdaptive;
