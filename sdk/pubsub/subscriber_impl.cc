@@ -203,6 +203,9 @@ bool SubscriberImpl::NextRecord(LinkReader** reader, RecordView* record, int loo
   for (; looks > 0; --looks) {
     if (poller_.Again(reader, record)) return true;
   }
+  // Whoever looks for the next message has done with the last one.
+  last_link_ = nullptr;
+  last_names_.reset();
   OnNothingThere();
   return false;
 }
@@ -218,6 +221,7 @@ inline bool SubscriberImpl::Describe(LinkReader* reader, const RecordView& recor
     overwritten_.Add(reader->lost());
   }
   messages_.Add(1);
+  last_link_ = link;
   return true;
 }
 

@@ -186,6 +186,11 @@ class SubscriberImpl final : public Endpoint,
   EndReason ended_ = EndReason::kNotEnded;
   bool fd_in_use_ = false;
 
+  // Whoever the gate admits. Of the message that was handed out last: its link, or, once that has
+  // gone, what the message refers to.
+  const Link* last_link_ = nullptr;
+  std::shared_ptr<const Names> last_names_;
+
   // The calling thread's.
   std::vector<std::byte> buffer_;  // the message that was handed out last
   InboundNotes notes_;             // and what is said about it
@@ -195,9 +200,6 @@ class SubscriberImpl final : public Endpoint,
 
   // Guarded by mutex_.
   std::vector<std::unique_ptr<Link>> added_;
-  // Of links that have gone: the message that was handed out last may refer to one of them.
-  std::vector<std::shared_ptr<const Names>> last_names_;
-  uint64_t last_names_at_ = 0;  // messages that had been handed out by then
   std::vector<uint64_t> downed_;
   bool collecting_ = true;                   // links that come now are waited for
   std::map<uint64_t, std::string> joining_;  // link to node, of publishers not attached yet

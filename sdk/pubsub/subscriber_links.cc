@@ -264,13 +264,12 @@ void SubscriberImpl::Detach(size_t index, const v1::NodeRequest& farewell) {
   node_->Post(farewell);
 }
 
-// A link may go between two calls, on the session's thread.
+// A link may go between two calls, on the session's thread, while the application has a message of
+// it.
 void SubscriberImpl::KeepNamesOf(const Link& link) {
-  const uint64_t now = messages_.value();
-  // Once another message was handed out, nobody has the one before it.
-  if (last_names_at_ != now) last_names_.clear();
-  last_names_at_ = now;
-  if (link.reader->counters().records > 0) last_names_.push_back(link.names);
+  if (last_link_ == nullptr) return;
+  last_names_ = last_link_ == &link ? link.names : nullptr;
+  if (last_link_ == &link) last_link_ = nullptr;
 }
 
 void SubscriberImpl::Quarantine(uint64_t link_id, const std::string& detail) {

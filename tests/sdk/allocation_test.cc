@@ -134,5 +134,36 @@ TEST(AllocationTest, TopicsOfPublishersThatHaveGoneKeepNoMemory) {
   EXPECT_LT(allocated_bytes, before + kTimes * 60) << "less than half of each topic";
 }
 
+TEST(AllocationTest, OfLinksThatHaveGoneTheLastMessagesNamesAreKept) {
+  constexpr int kPublishers = 100;
+  Daemon daemon;
+  Node node = Node::Open({.name = "reader", .socket_path = daemon.node_socket()}).value();
+  Node writer = Node::Open({.name = "writer", .socket_path = daemon.node_socket()}).value();
+  auto subscriber = node.CreateSubscriber("churn.>").value();
+  const auto come_and_go = [&](const std::string& name) {
+    std::vector<BytesPublisher> publishers;
+    for (int i = 0; i < kPublishers; ++i) {
+      publishers.push_back(
+          writer.CreatePublisher(name + std::to_string(i), {.ring_bytes = 4096}).value());
+      ASSERT_TRUE(publishers.back().WaitForSubscribers(1, 60s).ok());
+      ASSERT_TRUE(publishers.back().Publish(AsBytes("x")).ok());
+    }
+    std::string_view topic;
+    for (int i = 0; i < kPublishers; ++i) {
+      const auto got = subscriber.Receive(60s);
+      ASSERT_TRUE(got.ok());
+      topic = got->info.topic;
+    }
+    const std::string last(topic);
+    publishers.clear();
+    ASSERT_TRUE(WaitUntil([&] { return subscriber.publishers() == 0; }));
+    ASSERT_EQ(topic, last) << "until the next call";
+  };
+  come_and_go("churn.");
+  const int64_t before = allocated_bytes;
+  come_and_go("churn." + std::string(200, 'x'));
+  EXPECT_LT(allocated_bytes, before + kPublishers * 100) << "less than half of each topic";
+}
+
 }  // namespace
 }  // namespace ivmq::test
