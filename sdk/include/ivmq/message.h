@@ -49,7 +49,9 @@ struct MessageInfo {
   uint64_t link_id = 0;
   // Its number on that link, from 0, those included that were lost.
   uint64_t sequence = 0;
-  // Messages this link lost right before this one; always 0 on a reliable link.
+  // Messages this link lost right before this one: exactly those numbered from sequence - gap to
+  // sequence - 1. Always 0 on a reliable link. What was lost after the last message that came is
+  // not known here before another comes.
   uint64_t gap = 0;
   // Valid as long as the bytes: until the next call on the subscriber. Null: there are none.
   const MessageNotes* notes = nullptr;

@@ -49,7 +49,8 @@ struct PublisherLink {
   uint32_t peer_id = 0;    // its
   uint64_t published = 0;  // to this link, from sequence 0 on, those included that it has lost
   // There was no room (DropNewest): exactly so many, the first and the last of them. What lies
-  // between was dropped or written.
+  // between was dropped or written; Published::dropped says it of each message, and the gaps of
+  // its subscriber which they were.
   uint64_t dropped_full = 0;
   uint64_t first_dropped = 0;
   uint64_t last_dropped = 0;
