@@ -11,6 +11,7 @@
 #include "sdk/node/defaults.h"
 #include "sdk/node/wire_text.h"
 #include "sdk/threads/handler_scope.h"
+#include "transport/region.h"
 
 namespace ivmq::internal {
 namespace {
@@ -103,7 +104,9 @@ NodeImpl::NodeImpl(transport::Attached attached, std::string socket_path, std::s
       name_(std::move(name)),
       socket_path_(std::move(socket_path)),
       socket_(SocketAge::Of(socket_path_)),
-      clock_(device_->peer_id() == 0 ? RealmClock::Ask() : [this] { AskForTime(); }),
+      clock_(
+          device_->peer_id() == 0 ? RealmClock::Ask() : [this] { AskForTime(); },
+          [this] { return Heartbeat(); }),
       events_(options.on_event),
       session_(std::make_unique<Session>(std::move(attached.channel), connection_.get())) {}
 
@@ -159,6 +162,11 @@ Result<std::string> NodeImpl::DescribeType(std::string_view type_name) {
                                        });
   if (!status.ok()) return status;
   return std::move(*found);
+}
+
+uint64_t NodeImpl::Heartbeat() const {
+  // relaxed: a figure.
+  return transport::HeaderOf(device_->region())->heartbeat.load(std::memory_order_relaxed);
 }
 
 void NodeImpl::AskForTime() {

@@ -112,6 +112,8 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   void AnswerCounters(uint64_t request_id);
   void EndAll(EndReason reason);
   void AskForTime();
+  // Of control, as anybody may have written it.
+  uint64_t Heartbeat() const;
   std::chrono::steady_clock::time_point LookForDaemon(std::chrono::steady_clock::time_point now);
   std::chrono::steady_clock::time_point LookForLeavers(std::chrono::steady_clock::time_point now);
   void TellNode(Event::Kind kind, const std::string& detail);

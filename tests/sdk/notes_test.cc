@@ -14,7 +14,6 @@
 #include "ivmq/protobuf.h"
 #include "ivmq/v1/control.pb.h"
 #include "ringbuf/ring_layout.h"
-#include "sdk/node/realm_clock.h"
 #include "sdk/pubsub/inbound_notes.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"
@@ -195,56 +194,6 @@ TEST(InboundNotesTest, ReadsAndWritesTraceparents) {
   EXPECT_EQ(std::string_view(text.data(), text.size()), kTraceparent);
   EXPECT_FALSE(internal::ParseTraceParent("", &parent));
   EXPECT_FALSE(internal::ParseTraceParent(std::string(55, '-'), &parent));
-}
-
-TEST(RealmClockTest, TakesTheFastestAnswer) {
-  // Control's clock is a year ahead; the answers come at once.
-  constexpr auto kAhead = std::chrono::hours(24 * 365);
-  int asked = 0;
-  internal::RealmClock* answering = nullptr;
-  internal::RealmClock clock([&] {
-    ++asked;
-    const auto now = std::chrono::system_clock::now() + kAhead;
-    answering->Answer(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count(),
-        std::chrono::steady_clock::now());
-  });
-  answering = &clock;
-  EXPECT_FALSE(clock.Now().has_value()) << "does not wait for the first answer";
-  EXPECT_EQ(asked, 8);
-  const auto now = clock.Now();
-  ASSERT_TRUE(now.has_value());
-  const auto off = now->when - (std::chrono::system_clock::now() + kAhead);
-  EXPECT_LT(std::chrono::abs(off), 1s);
-  EXPECT_LT(now->uncertainty, 1s);
-  EXPECT_EQ(asked, 8) << "the answers are fresh";
-}
-
-TEST(RealmClockTest, TrustsALateAnswerNoMoreThanItTook) {
-  internal::RealmClock clock([] {});
-  const auto asked = std::chrono::steady_clock::now() - 20s;
-  EXPECT_FALSE(clock.Now().has_value());  // a question of a later round
-  clock.Answer(0, asked);
-  EXPECT_GE(clock.Now()->uncertainty, 10s);
-}
-
-TEST(RealmClockTest, BelievesALateAnswerThatContradictsAFastOne) {
-  internal::RealmClock clock([] {});
-  EXPECT_FALSE(clock.Now().has_value());  // has seven more answers taken
-  clock.Answer(0, std::chrono::steady_clock::now());
-  clock.Answer(0, std::chrono::steady_clock::now() - 1s);
-  EXPECT_LT(clock.Now()->uncertainty, 500ms) << "both may be true";
-  const auto set_to = std::chrono::hours(24);
-  clock.Answer(std::chrono::nanoseconds(set_to).count(), std::chrono::steady_clock::now() - 1s);
-  EXPECT_GE(clock.Now()->uncertainty, 500ms);
-  EXPECT_GE(clock.Now()->when.time_since_epoch(), set_to);
-}
-
-TEST(RealmClockTest, IsTheHostsOwnClockThere) {
-  internal::RealmClock clock(nullptr);
-  const auto now = clock.Now();
-  ASSERT_TRUE(now.has_value());
-  EXPECT_EQ(now->uncertainty, 0ns);
 }
 
 }  // namespace

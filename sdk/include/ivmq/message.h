@@ -24,7 +24,12 @@ struct Attribute {
 // A moment on the realm's clock, which is the host's, as well as this machine knows it.
 struct RealmTime {
   std::chrono::system_clock::time_point when;
-  std::chrono::nanoseconds uncertainty{};  // `when` may be wrong by that much either way
+  // `when` may be wrong by that much either way: 0 on the host; in a guest by what it took to ask,
+  // and by 50 us more for each second since. Two things show only when a guest asks again, every
+  // ten seconds while it uses times: that the host's clock was set, and that its own stood still
+  // for less than two seconds because its VM was paused. After a longer pause, or when control has
+  // gone for half a minute, there is no time until it has asked.
+  std::chrono::nanoseconds uncertainty{};
 };
 
 // How long a message was on its way.
