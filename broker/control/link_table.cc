@@ -319,7 +319,7 @@ void LinkTable::OnCorrupt(uint64_t link_id, uint64_t node_id, uint64_t endpoint_
   OnWord(link_id, node_id, endpoint_id, SideEvent::kCorrupt);
 }
 
-void LinkTable::Record(uint64_t node_id, const v1::LinkCounters& counters, bool answered) {
+void LinkTable::Record(uint64_t node_id, const v1::LinkCounters& counters) {
   Link* link = state_->directory.FindLink(counters.link_id());
   if (link == nullptr) return;
   v1::LinkCounters& kept = link->counters;
@@ -330,20 +330,17 @@ void LinkTable::Record(uint64_t node_id, const v1::LinkCounters& counters, bool 
     kept.set_doorbells(std::max(kept.doorbells(), counters.doorbells()));
     kept.set_full(std::max(kept.full(), counters.full()));
     kept.set_dropped_full(std::max(kept.dropped_full(), counters.dropped_full()));
-    if (answered) kept.set_publisher_answered(true);
   }
   if (link->subscriber.node_id == node_id) {
     kept.set_delivered(std::max(kept.delivered(), counters.delivered()));
     kept.set_delivered_bytes(std::max(kept.delivered_bytes(), counters.delivered_bytes()));
     kept.set_overwritten(std::max(kept.overwritten(), counters.overwritten()));
-    kept.set_read_age_ms(std::max(kept.read_age_ms(), counters.read_age_ms()));
-    if (answered) kept.set_subscriber_answered(true);
   }
 }
 
 void LinkTable::RecordLast(uint64_t node_id, uint64_t endpoint_id,
                            const v1::LinkCounters& counters) {
-  Record(node_id, counters, false);
+  Record(node_id, counters);
   Link* link = state_->directory.FindLink(counters.link_id());
   if (link == nullptr) return;
   for (LinkSide* side : {&link->publisher, &link->subscriber}) {

@@ -44,8 +44,8 @@ class LinkTable {
   // `detail` is what the node said it found; cut to a line.
   void OnCorrupt(uint64_t link_id, uint64_t node_id, uint64_t endpoint_id,
                  const std::string& detail);
-  // Takes the figures of those sides of the link that node is; `answered`: it was asked for them.
-  void Record(uint64_t node_id, const v1::LinkCounters& counters, bool answered);
+  // Takes the figures of those sides of the link that node is.
+  void Record(uint64_t node_id, const v1::LinkCounters& counters);
   // The same, of a side that will tell no more; `endpoint_id` as in OnWord().
   void RecordLast(uint64_t node_id, uint64_t endpoint_id, const v1::LinkCounters& counters);
 

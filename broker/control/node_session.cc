@@ -165,9 +165,9 @@ void NodeSession::OnLinkCorrupt(const v1::LinkCorrupt& corrupt) {
 
 void NodeSession::OnCounters(uint64_t request_id, const v1::Counters& counters) {
   for (const v1::LinkCounters& link : counters.links()) {
-    realm_->registry.links()->Record(node_id_, link, true);
+    realm_->registry.links()->Record(node_id_, link);
   }
-  realm_->survey.OnAnswer(node_id_, request_id);
+  realm_->survey.OnAnswer(node_id_, request_id, counters);
 }
 
 void NodeSession::OnWatch(uint64_t request_id, const v1::Watch& watch) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <future>
 #include <string>
 #include <thread>
 
@@ -150,6 +151,45 @@ TEST(ControlTest, AsksNodesForTheirCountersAndShowsWhoAnswered) {
   EXPECT_EQ(counters.delivered(), 0u);
   EXPECT_TRUE(counters.publisher_answered());
   EXPECT_FALSE(counters.subscriber_answered());
+}
+
+// Tells `node`'s counters, and returns when control has taken them.
+void Answer(TestNode* node, const v1::NodeEvent& wanted, const v1::LinkCounters& counters) {
+  v1::NodeRequest request;
+  request.set_request_id(wanted.request_id());
+  *request.mutable_counters()->add_links() = counters;
+  node->Tell(request);
+  v1::NodeRequest clock;
+  clock.mutable_read_clock();
+  EXPECT_TRUE(node->Call(clock).has_clock_reading());
+}
+
+TEST(ControlTest, TwoThatAskForCountersAtOnceAreToldWhoAnsweredEachOfThem) {
+  ControlHarness harness;
+  AdminClient admin(harness.ConnectAdmin());
+  TestNode publisher = harness.AttachNode();
+  publisher.Hello("pub");
+  TestNode subscriber = harness.AttachNode();
+  subscriber.Hello("sub");
+  publisher.Publish("a");
+  subscriber.Subscribe("a");
+  v1::LinkCounters counters;
+  counters.set_link_id(subscriber.NextOf(v1::NodeEvent::kLinkUp).link_up().link_id());
+  counters.set_read_age_ms(1234);
+  const auto list = [&admin] { return admin.Links().links(0).counters(); };
+  auto first = std::async(std::launch::async, list);
+  Answer(&publisher, publisher.NextOf(v1::NodeEvent::kCountersWanted), counters);
+  const v1::NodeEvent first_wanted = subscriber.NextOf(v1::NodeEvent::kCountersWanted);
+  auto second = std::async(std::launch::async, list);
+  const v1::NodeEvent second_wanted = subscriber.NextOf(v1::NodeEvent::kCountersWanted);
+  EXPECT_NE(first_wanted.request_id(), second_wanted.request_id());
+  Answer(&subscriber, first_wanted, counters);
+  EXPECT_TRUE(first.get().publisher_answered());
+  Answer(&subscriber, second_wanted, {});  // knows nothing of the link any more
+  const v1::LinkCounters told = second.get();
+  EXPECT_FALSE(told.publisher_answered());
+  EXPECT_FALSE(told.subscriber_answered());
+  EXPECT_LT(told.read_age_ms(), 1234u);
 }
 
 TEST(ControlTest, CountsWhomTheKeeperRefused) {
