@@ -33,7 +33,8 @@ constexpr std::chrono::seconds kReasonWithin{1};
 constexpr std::chrono::minutes kOvertime{1};
 
 v1::BenchRun::Kind KindOf(Subcommand subcommand) {
-  return subcommand == Subcommand::kBenchLatency ? v1::BenchRun::LATENCY : v1::BenchRun::THROUGHPUT;
+  if (subcommand == Subcommand::kBenchLatency) return v1::BenchRun::LATENCY;
+  return subcommand == Subcommand::kBenchRequest ? v1::BenchRun::REQUEST : v1::BenchRun::THROUGHPUT;
 }
 
 uint64_t RandomRun() {
@@ -192,8 +193,9 @@ class Session {
 };
 
 BenchLoadResult MakeLoad(const CommandLine& line, Node* node, uint64_t run) {
-  return line.subcommand == Subcommand::kBenchLatency ? MakeLatencyLoad(node, line.bench, run)
-                                                      : MakeThroughputLoad(node, line.bench, run);
+  if (line.subcommand == Subcommand::kBenchLatency) return MakeLatencyLoad(node, line.bench, run);
+  if (line.subcommand == Subcommand::kBenchRequest) return MakeRequestLoad(node, line.bench, run);
+  return MakeThroughputLoad(node, line.bench, run);
 }
 
 }  // namespace

@@ -56,13 +56,18 @@ void AddServe(CLI::App* bench, CommandLine* line) {
       ->check(Counted(1));
 }
 
+uint64_t SizeMax(Subcommand subcommand) {
+  return subcommand == Subcommand::kBenchRequest ? kBenchBytesMax - kBenchRequestHead
+                                                 : kBenchBytesMax;
+}
+
 void AddRun(CLI::App* bench, const char* name, const char* what, Subcommand subcommand,
             CommandLine* line) {
   CLI::App* run = AddCommand(bench, name, what, subcommand, line);
   BenchOptions* const options = &line->bench;
   run->add_option("--server", options->server, "the --name of its server (default: default)");
   run->add_option("--size", options->size_bytes, "bytes of each message (default 64)")
-      ->check(Within(uint64_t{kBenchBytesMin}, uint64_t{kBenchBytesMax}));
+      ->check(Within(uint64_t{kBenchBytesMin}, SizeMax(subcommand)));
   run->add_option_function<double>(
          "--rate", [options](const double& given) { options->rate_hz = given; },
          "messages a second (default: as fast as it goes)")
@@ -100,6 +105,8 @@ void AddBench(CLI::App* app, CommandLine* line) {
          line);
   AddRun(bench, "latency", "how long messages take to the server and back",
          Subcommand::kBenchLatency, line);
+  AddRun(bench, "request", "how long requests take until the reply is there",
+         Subcommand::kBenchRequest, line);
 }
 
 }  // namespace ivmq::command

@@ -56,6 +56,7 @@ using BenchLoadResult = Result<std::unique_ptr<BenchLoad>>;
 // `options` outlive them.
 BenchLoadResult MakeThroughputLoad(Node* node, const BenchOptions& options, uint64_t run);
 BenchLoadResult MakeLatencyLoad(Node* node, const BenchOptions& options, uint64_t run);
+BenchLoadResult MakeRequestLoad(Node* node, const BenchOptions& options, uint64_t run);
 
 // "12.3 M", "868", with a unit "12.3 MB": a count, for people.
 std::string BenchRateText(double count, const char* unit = "");

@@ -18,6 +18,9 @@ namespace ivmq::command {
 inline constexpr size_t kBenchBytesMin = 8;
 inline constexpr size_t kBenchBytesMax = 2 << 20;  // an eighth of the largest ring
 
+// What a request has in front of it, and a reply less of.
+inline constexpr size_t kBenchRequestHead = 24;
+
 // REQUIRES: kBenchBytesMin or more.
 void FillBenchMessage(uint64_t sequence, std::span<std::byte> out);
 

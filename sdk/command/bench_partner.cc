@@ -1,5 +1,6 @@
 #include "sdk/command/bench_partner.h"
 
+#include <optional>
 #include <utility>
 
 namespace ivmq::command {
@@ -33,6 +34,42 @@ class Sink final : public BenchPartner {
  private:
   BytesSubscriber from_;
   BenchCheck check_;
+};
+
+// Answers requests with themselves: the client checks them.
+class Replier final : public BenchPartner {
+ public:
+  // Before Run.
+  Status Serve(Node* node, const std::string& service, Wait wait) {
+    ServerOptions options;
+    options.wait = wait;
+    auto server = node->CreateBytesServer(
+        service, {}, {}, [this](BytesServerCall& call) { return Answer(call); }, options);
+    if (!server.ok()) return server.status();
+    server_.emplace(std::move(server).value());
+    return Status();
+  }
+
+  Status Run(const std::atomic<bool>& stop, BenchTally* tally) override {
+    while (!ended_ && !stop.load(std::memory_order_relaxed)) {
+      Status status = server_->RunOnce(kBenchLookEvery);
+      if (!status.ok() && status.code() == Code::kTimeout) continue;
+      if (!status.ok()) return status;
+      tally->Set(counts_, BenchClock::now());
+    }
+    return Status();
+  }
+
+ private:
+  Status Answer(BytesServerCall& call) {
+    ended_ = IsBenchEnd(call.query());
+    if (!ended_) ++counts_.messages;
+    return call.Reply(call.query());
+  }
+
+  BenchCounts counts_;
+  bool ended_ = false;
+  std::optional<BytesServer> server_;  // uses the others
 };
 
 SubscriberOptions SubscriberOptionsOf(const v1::BenchRun& run) {
@@ -90,6 +127,12 @@ BenchPartnerResult MakeEcho(Node* node, const std::string& server, const v1::Ben
       std::make_unique<Echo>(std::move(from).value(), std::move(back).value()));
 }
 
+BenchPartnerResult MakeReplier(Node* node, const std::string& server, const v1::BenchRun& run) {
+  auto replier = std::make_unique<Replier>();
+  Status status = replier->Serve(node, BenchTopic(server, run.run()), BenchWait(run.wait()));
+  return status.ok() ? BenchPartnerResult(std::move(replier)) : BenchPartnerResult(status);
+}
+
 }  // namespace
 
 BenchPartnerResult MakeBenchPartner(Node* node, const std::string& server,
@@ -99,6 +142,8 @@ BenchPartnerResult MakeBenchPartner(Node* node, const std::string& server,
       return MakeSink(node, server, run);
     case v1::BenchRun::LATENCY:
       return MakeEcho(node, server, run);
+    case v1::BenchRun::REQUEST:
+      return MakeReplier(node, server, run);
     default:
       return Status(Code::kUnimplemented, "this server knows no such run; is it of an older ivmq?");
   }

@@ -28,6 +28,7 @@ enum class Subcommand {
   kBenchServe,
   kBenchThroughput,
   kBenchLatency,
+  kBenchRequest,
 };
 
 // What is sent: one of the first four, or nothing.

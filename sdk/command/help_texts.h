@@ -48,7 +48,8 @@ inline constexpr const char* kBenchFooter =
     "\nExamples:\n"
     "  ivmq bench serve --name guest-2\n"
     "  ivmq bench throughput --server guest-2 --size 1024 --duration 5\n"
-    "  ivmq bench latency --server guest-2 --rate 10000 --wait spin";
+    "  ivmq bench latency --server guest-2 --rate 10000 --wait spin\n"
+    "  ivmq bench request --size 4096 --json";
 
 inline constexpr const char* kJsonMessage =
     "the message as JSON, encoded as --type; - for a message on each line of the standard input";

@@ -23,7 +23,8 @@ bool HasInterrupt(Subcommand subcommand) {
   return subcommand == Subcommand::kPub || subcommand == Subcommand::kSub ||
          subcommand == Subcommand::kRequest || subcommand == Subcommand::kReply ||
          subcommand == Subcommand::kWatch || subcommand == Subcommand::kBenchServe ||
-         subcommand == Subcommand::kBenchThroughput || subcommand == Subcommand::kBenchLatency;
+         subcommand == Subcommand::kBenchThroughput || subcommand == Subcommand::kBenchLatency ||
+         subcommand == Subcommand::kBenchRequest;
 }
 
 int Run(const CommandLine& line) {
@@ -46,6 +47,7 @@ int Run(const CommandLine& line) {
       return RunBenchServe(line);
     case Subcommand::kBenchThroughput:
     case Subcommand::kBenchLatency:
+    case Subcommand::kBenchRequest:
       return RunBench(line);
     case Subcommand::kDoctor:
       return RunDoctor(line);

@@ -20,6 +20,7 @@ using test::WaitUntil;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 class BenchTest : public CommandFixture, public testing::WithParamInterface<const char*> {
  protected:
@@ -81,7 +82,8 @@ TEST_P(BenchTest, PrintsObjectsForPrograms) {
 
 TEST_P(BenchTest, TakesTheSmallestAndTheLargestMessage) {
   Child serve = Start({"bench", "serve"});
-  for (const std::string size : {"8", "1000000"}) {
+  const std::string most = GetParam() == std::string("request") ? "2097128" : "2097152";
+  for (const std::string& size : {std::string("8"), most}) {
     const Finished run = Bench({"--duration", "0.2", "--size", size});
     EXPECT_EQ(run.exit_code, 0) << run.err;
     EXPECT_THAT(run.out, HasSubstr(size + " bytes"));
@@ -169,15 +171,16 @@ TEST_P(BenchTest, ExplainsMistakes) {
     EXPECT_THAT(run.err, HasSubstr(what));
     EXPECT_THAT(run.out, IsEmpty());
   };
-  expect({"--size", "7"}, "'7' is not a whole number from 8 to 2097152");
-  expect({"--size", "2097153"}, "'2097153' is not a whole number from 8 to 2097152");
+  const std::string most = GetParam() == std::string("request") ? "2097128" : "2097152";
+  expect({"--size", "7"}, "'7' is not a whole number from 8 to " + most);
+  expect({"--size", "2097153"}, "'2097153' is not a whole number from 8 to " + most);
   expect({"--rate", "0"}, "'0' is not a number from 0.001 to ");
   expect({"--duration", "0"}, "'0' is not a number from 0.1 to ");
   expect({"--wait", "maybe"}, "'maybe' is not one of adaptive, block and spin");
   expect({"--server", "a.*"}, "not to a filter");
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, BenchTest, testing::Values("throughput", "latency"),
+INSTANTIATE_TEST_SUITE_P(Each, BenchTest, testing::Values("throughput", "latency", "request"),
                          [](const auto& info) { return std::string(info.param); });
 
 class BenchLinkTest : public BenchTest {};
@@ -239,7 +242,27 @@ TEST_P(BenchRoundTripTest, SaysHowManyCouldNotBeSentInTime) {
               HasSubstr(" due and never sent; 0 lost"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, BenchRoundTripTest, testing::Values("latency"),
+INSTANTIATE_TEST_SUITE_P(Each, BenchRoundTripTest, testing::Values("latency", "request"),
+                         [](const auto& info) { return std::string(info.param); });
+
+class BenchRequestTest : public BenchTest {};
+
+TEST_P(BenchRequestTest, FailsWhereAReplyIsDamaged) {
+  Child serve = Start({"bench", "serve"});
+  Child run = Start(Words({"--duration", "1000", "--json", "--rate", "100"}));
+  // Takes its turn with the other.
+  Child stranger = Start({"reply", RunTopic("default"), "something else", "--count", "1"});
+  EXPECT_THAT(stranger.ReadAll(), Not(IsEmpty()));
+  EXPECT_EQ(stranger.Wait(), 0);
+  run.Signal(SIGINT);
+  std::string last;
+  for (std::string line = run.ReadLine(); !line.empty(); line = run.ReadLine()) last = line;
+  EXPECT_EQ(FieldOf(ParseJson<Struct>(last), "damaged"), "1");
+  EXPECT_EQ(FieldOf(ParseJson<Struct>(last), "lost"), "0");
+  EXPECT_EQ(run.Wait(), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, BenchRequestTest, testing::Values("request"),
                          [](const auto& info) { return std::string(info.param); });
 
 class BenchServeTest : public CommandFixture {};
