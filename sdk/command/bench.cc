@@ -130,10 +130,10 @@ class Session {
   Status Run() {
     printer_.Start();
     sending_ = std::async(std::launch::async, [this] { return load_->Send(stop_); });
-    const Status watched = Watch();
+    Status watched = Watch();
     stop_.abandon.store(true);
     stop_.finish.store(true);
-    const Status sent = sending_.valid() ? sending_.get() : failure_;
+    Status sent = sending_.valid() ? sending_.get() : failure_;
     printer_.End();
     if (!watched.ok()) return watched;
     return sent;

@@ -69,7 +69,7 @@ class LatencyLoad final : public RoundTripLoad {
     while (!stop.finish.load(std::memory_order_relaxed)) {
       bool full = false;
       for (int i = 0; i < kTurn && !full && pace_->Due(sent_) <= BenchClock::now(); ++i) {
-        const Status status = PublishNext();
+        Status status = PublishNext();
         full = status.code() == Code::kFull;
         if (!status.ok() && !full) return status;
       }
@@ -94,7 +94,7 @@ class LatencyLoad final : public RoundTripLoad {
   bool AreUnderWay() const { return check_.next() < sent_; }
 
   Status PublishNext() {
-    const Status status = Publish(options_.size_bytes, fill_);
+    Status status = Publish(options_.size_bytes, fill_);
     if (status.ok()) ++sent_;
     return status;
   }

@@ -36,7 +36,7 @@ class ThroughputLoad final : public BenchLoad {
         until = std::min(until, pace_->DueBy(BenchClock::now()));
       }
       while (sent_ < until) {
-        const Status status = Write(size_bytes_, fill, stop, stop.finish);
+        Status status = Write(size_bytes_, fill, stop, stop.finish);
         if (status.code() == Code::kCancelled) break;
         if (!status.ok()) return status;
         ++sent_;
