@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/server_posix.h>
 
 #include <atomic>
@@ -19,6 +20,9 @@ namespace {
 
 constexpr int kMaxMessageBytes = 1 << 20;  // as a frame of the other carrier
 constexpr int kMaxCallsPerConnection = 8192;
+// What all connections of a server may have gRPC keep: each call could hold back the end of a
+// message. Beyond it gRPC cancels calls.
+constexpr size_t kMaxServerBytes = 128 << 20;
 
 void SetNonBlocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
@@ -32,6 +36,7 @@ Served StartServer(grpc::Service* service, transport::EventLoop* loop) {
   grpc::ServerBuilder builder;
   builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetResourceQuota(grpc::ResourceQuota().Resize(kMaxServerBytes));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsPerConnection);
   // Both ends are on this machine. Every timer of a connection would make gRPC's timer threads wake
   // up more often, for good.

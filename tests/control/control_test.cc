@@ -192,6 +192,25 @@ TEST(ControlTest, TwoThatAskForCountersAtOnceAreToldWhoAnsweredEachOfThem) {
   EXPECT_LT(told.read_age_ms(), 1234u);
 }
 
+TEST(ControlTest, RefusesARequestThatIsTooLargeAndServesOthers) {
+  ControlHarness harness;
+  AdminClient admin(harness.ConnectAdmin());
+  const auto list = [&admin](size_t topic_bytes) {
+    grpc::ClientContext context;
+    v1::ListLinksRequest request;
+    request.set_topic(std::string(topic_bytes, 'x'));
+    v1::ListLinksResponse response;
+    return admin.stub()->ListLinks(&context, request, &response);
+  };
+  constexpr size_t kMost = 1 << 20;
+  const size_t fits = kMost - 4;  // beside the field's number and length
+  EXPECT_TRUE(list(fits).ok()) << list(fits).error_message();
+  const grpc::Status refused = list(fits + 1);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("1048577 vs. 1048576"));
+  EXPECT_EQ(admin.Realm().name(), "test");
+}
+
 TEST(ControlTest, CountsWhomTheKeeperRefused) {
   ControlHarness harness;
   AdminClient admin(harness.ConnectAdmin());

@@ -107,6 +107,17 @@ TEST_F(GuestSessionTest, RefusesACallThatDoesNotBeginAsItMust) {
   GuestNode good(&*agent_, 7, "good");
 }
 
+TEST_F(GuestSessionTest, AMessageThatIsTooLargeEndsTheSessionOfThatProcessOnly) {
+  Start();
+  GuestNode greedy(&*agent_, 7, "greedy");
+  GuestNode other(&*agent_, 8, "other");
+  greedy.Write(PublisherOf(std::string(1 << 20, 'x')));
+  const grpc::Status status = greedy.Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_THAT(status.error_message(), HasSubstr("vs. 1048576"));
+  EXPECT_TRUE(other.Call(PublisherOf("a")).has_publisher_registered());
+}
+
 TEST_F(GuestSessionTest, ARebootProvesAllOfTheOldBootDead) {
   Start();
   const uint64_t one_agent = used();
