@@ -2,8 +2,6 @@
 
 #include <string>
 
-#include "broker/control/snapshot.h"
-
 namespace ivmq::control {
 
 void AdminWatch::Listen(v1::Admin::AsyncService* service, CompletionThread* thread,
@@ -30,12 +28,28 @@ void AdminWatch::Begin() {
   if (!interest.peers && !interest.nodes && !interest.topics && !interest.links) {
     interest = {true, true, true, true};
   }
+  for (Realm* realm : *realms) Watch(realm, interest);
+  TellSnapshots();
+}
+
+void AdminWatch::Watch(Realm* realm, const Interest& interest) {
+  const Snapshot* const snapshot = &snapshots_.emplace_back(&realm->state, interest);
+  const auto tell = [this, snapshot](const v1::DiscoveryEvent& event) {
+    if (snapshot->HasPassed(event)) Tell(event);
+  };
+  listening_.emplace_back(realm, realm->state.feed.Add(interest, tell));
+}
+
+void AdminWatch::TellSnapshots() {
   const auto tell = [this](const v1::DiscoveryEvent& event) { Tell(event); };
-  for (Realm* realm : *realms) {
-    TellSnapshot(realm->state, interest, tell);
-    listening_.emplace_back(realm, realm->state.feed.Add(interest, tell));
+  while (!over_ && !finishing() && told_ <= snapshots_.size() && queued_bytes() < kEnoughQueued) {
+    if (told_ == snapshots_.size()) {
+      tell(SnapshotDone());
+      ++told_;
+    } else if (!snapshots_[told_].TellNext(tell)) {
+      ++told_;
+    }
   }
-  tell(SnapshotDone());
 }
 
 void AdminWatch::Tell(const v1::DiscoveryEvent& event) {

@@ -6,7 +6,6 @@
 #include <string>
 #include <utility>
 
-#include "broker/control/snapshot.h"
 #include "broker/control/version.h"
 
 namespace ivmq::control {
@@ -174,14 +173,26 @@ void NodeSession::OnWatch(uint64_t request_id, const v1::Watch& watch) {
   StopWatching();
   AnswerDone(request_id);
   const Interest interest{watch.peers(), watch.nodes(), watch.topics(), false};
-  const auto tell = [this](const v1::DiscoveryEvent& event) {
-    v1::NodeEvent out;
-    *out.mutable_discovery() = event;
-    Send(out);
-  };
-  TellSnapshot(realm_->state, interest, tell);
-  tell(SnapshotDone());
-  watch_id_ = realm_->state.feed.Add(interest, tell);
+  snapshot_.emplace(&realm_->state, interest);
+  watch_id_ = realm_->state.feed.Add(interest, [this](const v1::DiscoveryEvent& event) {
+    if (!snapshot_ || snapshot_->HasPassed(event)) TellDiscovery(event);
+  });
+  TellSnapshot();
+}
+
+void NodeSession::TellSnapshot() {
+  const auto tell = [this](const v1::DiscoveryEvent& event) { TellDiscovery(event); };
+  while (snapshot_ && sink_->HasRoom()) {
+    if (snapshot_->TellNext(tell)) continue;
+    snapshot_.reset();
+    tell(SnapshotDone());
+  }
+}
+
+void NodeSession::TellDiscovery(const v1::DiscoveryEvent& event) {
+  v1::NodeEvent out;
+  *out.mutable_discovery() = event;
+  Send(out);
 }
 
 void NodeSession::OnDescribeType(uint64_t request_id, const v1::DescribeType& describe) {
@@ -203,6 +214,7 @@ void NodeSession::OnRoom() {
     types_wanted_.pop_front();
     SendType(request_id, type_name);
   }
+  TellSnapshot();
 }
 
 void NodeSession::SendType(uint64_t request_id, const std::string& type_name) {
@@ -239,6 +251,7 @@ void NodeSession::Leave(SideEvent how) {
 }
 
 void NodeSession::StopWatching() {
+  snapshot_.reset();
   if (watch_id_ != 0) realm_->state.feed.Remove(std::exchange(watch_id_, 0));
 }
 

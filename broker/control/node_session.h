@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "broker/control/link_lifecycle.h"
 #include "broker/control/node_registry.h"
 #include "broker/control/realm.h"
+#include "broker/control/snapshot.h"
 #include "ivmq/v1/control.pb.h"
 
 namespace ivmq::control {
@@ -49,6 +51,8 @@ class NodeSession {
   void OnLinkCorrupt(const v1::LinkCorrupt& corrupt);
   void OnCounters(uint64_t request_id, const v1::Counters& counters);
   void OnWatch(uint64_t request_id, const v1::Watch& watch);
+  void TellSnapshot();
+  void TellDiscovery(const v1::DiscoveryEvent& event);
   void OnDescribeType(uint64_t request_id, const v1::DescribeType& describe);
   void SendType(uint64_t request_id, const std::string& type_name);
   void OnReadClock(uint64_t request_id);
@@ -67,6 +71,7 @@ class NodeSession {
   uint64_t node_id_ = 0;
   bool has_left_ = false;
   uint64_t watch_id_ = 0;
+  std::optional<Snapshot> snapshot_;  // what the watch has still to tell of before changes only
   // Requests for descriptions of types, which are large: told one after the other as they are read.
   std::deque<std::pair<uint64_t, std::string>> types_wanted_;
 };

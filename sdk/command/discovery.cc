@@ -7,6 +7,7 @@
 #include <cctype>
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -113,9 +114,31 @@ v1::DiscoveryEvent ToEvent(const Node::Discovery& found, const std::string& real
 struct Collected {
   std::mutex mutex;
   std::condition_variable changed;
-  Snapshot snapshot;
+  std::map<uint32_t, v1::Peer> peers;
+  std::map<uint64_t, v1::Node> nodes;
+  std::map<std::string, v1::Topic> topics;
+  std::map<std::string, v1::Service> services;
   bool done = false;
 };
+
+// Something may change or go before all was told.
+template <class Key, class Value>
+void Apply(v1::DiscoveryEvent::Kind kind, const Key& key, const Value& value,
+           std::map<Key, Value>* all) {
+  if (kind == v1::DiscoveryEvent::REMOVED) {
+    all->erase(key);
+  } else {
+    all->insert_or_assign(key, value);
+  }
+}
+
+template <class Key, class Value>
+std::vector<Value> ValuesOf(const std::map<Key, Value>& all) {
+  std::vector<Value> values;
+  values.reserve(all.size());
+  for (const auto& [key, value] : all) values.push_back(value);
+  return values;
+}
 
 bool IsWanted(const v1::DiscoveryEvent& event, const WatchOptions& what) {
   const bool all = !what.peers && !what.nodes && !what.topics && !what.links;
@@ -153,12 +176,18 @@ Result<Snapshot> TakeSnapshot(const std::string& node_socket) {
     const v1::DiscoveryEvent event = ToEvent(found, realm);
     const std::lock_guard lock(collected->mutex);
     if (collected->done) return;
-    if (event.has_peer()) collected->snapshot.peers.push_back(event.peer());
-    if (event.has_node() && event.node().node_id() != own) {
-      collected->snapshot.nodes.push_back(event.node());
+    if (event.has_peer()) {
+      Apply(event.kind(), event.peer().peer_id(), event.peer(), &collected->peers);
     }
-    if (event.has_topic()) collected->snapshot.topics.push_back(event.topic());
-    if (event.has_service()) collected->snapshot.services.push_back(event.service());
+    if (event.has_node() && event.node().node_id() != own) {
+      Apply(event.kind(), event.node().node_id(), event.node(), &collected->nodes);
+    }
+    if (event.has_topic()) {
+      Apply(event.kind(), event.topic().name(), event.topic(), &collected->topics);
+    }
+    if (event.has_service()) {
+      Apply(event.kind(), event.service().name(), event.service(), &collected->services);
+    }
     if (event.kind() == v1::DiscoveryEvent::SNAPSHOT_DONE) {
       collected->done = true;
       collected->changed.notify_all();
@@ -172,8 +201,10 @@ Result<Snapshot> TakeSnapshot(const std::string& node_socket) {
     return transport::Status(transport::Code::kDeadlineExceeded,
                              "ivmqd did not list what there is within 5 s");
   }
-  CountNodes(&collected->snapshot);
-  return collected->snapshot;
+  Snapshot snapshot{ValuesOf(collected->peers), ValuesOf(collected->nodes),
+                    ValuesOf(collected->topics), ValuesOf(collected->services)};
+  CountNodes(&snapshot);
+  return snapshot;
 }
 
 transport::Status WatchDiscovery(const std::string& node_socket, const WatchOptions& what,

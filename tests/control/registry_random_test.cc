@@ -10,6 +10,8 @@
 
 #include "broker/control/matchmaker.h"
 #include "broker/control/node_registry.h"
+#include "broker/control/service_registry.h"
+#include "broker/control/snapshot.h"
 #include "broker/control/topic_name.h"
 #include "transport/attach_protocol.h"
 #include "transport/memfd_device.h"
@@ -68,6 +70,48 @@ bool Passes(std::string_view topic_text, std::string_view filter_text) {
   }
   return topic.size() == filter.size();
 }
+
+// What somebody knows who applies the events of a watch in their order: by kind and key.
+class Picture {
+ public:
+  void Apply(const v1::DiscoveryEvent& event) {
+    const auto [key, text] = Read(event);
+    if (event.kind() == v1::DiscoveryEvent::REMOVED) {
+      there_.erase(key);
+    } else {
+      there_.insert_or_assign(key, text);
+    }
+  }
+  // Of a snapshot: tells nothing twice.
+  void Add(const v1::DiscoveryEvent& event) {
+    const auto [key, text] = Read(event);
+    EXPECT_TRUE(there_.emplace(key, text).second) << key;
+  }
+  const std::map<std::string, std::string>& there() const { return there_; }
+
+ private:
+  // Without figures that change and are not told at once.
+  static std::pair<std::string, std::string> Read(v1::DiscoveryEvent event) {
+    switch (event.subject_case()) {
+      case v1::DiscoveryEvent::kPeer:
+        event.mutable_peer()->clear_connected_ms();
+        return {"peer " + std::to_string(event.peer().peer_id()), event.peer().DebugString()};
+      case v1::DiscoveryEvent::kNode:
+        event.mutable_node()->clear_connected_ms();
+        return {"node " + std::to_string(event.node().node_id()), event.node().DebugString()};
+      case v1::DiscoveryEvent::kTopic:
+        return {"topic " + event.topic().name(), event.topic().type_name()};
+      case v1::DiscoveryEvent::kService:
+        return {"service " + event.service().name(), ""};
+      default:
+        event.mutable_link()->clear_counters();
+        event.mutable_link()->clear_reason();
+        return {"link " + std::to_string(event.link().link_id()), event.link().DebugString()};
+    }
+  }
+
+  std::map<std::string, std::string> there_;
+};
 
 // Does anything at random and compares the books with what must be true of them.
 class RegistryRandomTest : public testing::Test {
@@ -169,6 +213,46 @@ class RegistryRandomTest : public testing::Test {
     ProveDeaths();
   }
 
+  void RegisterService(int place) {
+    static const char* const kServices[] = {"s", "t", "u"};
+    static const char* const kTypes[] = {"", "x.T", "x.T", "x.U"};
+    (void)services_.Register({nodes_[place], Random(2) == 0, kServices[Random(3)],
+                              kTypes[Random(4)], kTypes[Random(4)]});
+  }
+
+  void Corrupt(int place) {
+    Listener& sink = *sinks_[place];
+    if (sink.up.empty()) return;
+    const auto [link, endpoint] = *sink.up.begin();
+    registry_.links()->OnCorrupt(link, nodes_[place], endpoint, "nonsense");
+  }
+
+  // Somebody comes, is put out, or has gone.
+  void ChangePeers() {
+    const uint32_t id = 1 + Random(last_peer_ + 1);
+    if (id > last_peer_) {
+      last_peer_ = id;
+      state_.peers[id].id = id;
+      return state_.Tell(v1::DiscoveryEvent::ADDED, state_.peers[id]);
+    }
+    if (auto peer = state_.peers.extract(id); !peer.empty()) {
+      peer.mapped().state = v1::Peer::EVICTED;
+      state_.Tell(v1::DiscoveryEvent::CHANGED, peer.mapped());
+      state_.put_out.insert(std::move(peer));
+    } else if (auto gone = state_.put_out.extract(id); !gone.empty()) {
+      state_.Tell(v1::DiscoveryEvent::REMOVED, gone.mapped());
+    }
+  }
+
+  void StepWithAll() {
+    const int place = static_cast<int>(Random(kNodes));
+    const uint32_t what = Random(10);
+    if (what == 0) return ChangePeers();
+    if (what < 3 && nodes_[place] != 0) return RegisterService(place);
+    if (what == 3 && nodes_[place] != 0) return Corrupt(place);
+    Step();
+  }
+
   using Pairs = std::set<std::pair<uint64_t, uint64_t>>;  // publisher, subscriber
 
   // Those that must be linked, unless one of them has closed the link since.
@@ -213,12 +297,14 @@ class RegistryRandomTest : public testing::Test {
   const std::shared_ptr<transport::MemfdDevice> device_;
   RealmState state_;
   NodeRegistry registry_;
+  ServiceRegistry services_{&state_, &registry_};
   const uint32_t seed_;
   std::mt19937 random_;
   uint64_t nodes_[kNodes] = {};  // 0: not there
   std::unique_ptr<Listener> sinks_[kNodes];
   std::set<uint64_t> lost_;  // nodes whose death is still to be proven
-  Pairs gone_;               // whose link one of them has closed
+  uint32_t last_peer_ = 0;
+  Pairs gone_;  // whose link one of them has closed
   std::map<absl::StatusCode, int> outcomes_;
 };
 
@@ -253,6 +339,37 @@ TEST_F(RegistryRandomTest, WhatFitsIsLinkedAndAllMemoryComesBack) {
         absl::StatusCode::kFailedPrecondition, absl::StatusCode::kResourceExhausted}) {
     EXPECT_GT(outcomes_[code], 0) << absl::StatusCodeToString(code);
   }
+}
+
+TEST_F(RegistryRandomTest, WhoIsToldInPiecesWhileAllChangesEndsWithWhatIsThere) {
+  const Interest all{true, true, true, true};
+  size_t changes = 0;
+  for (int round = 0; round < 100; ++round) {
+    for (int step = 0; step < 50; ++step) StepWithAll();
+    Picture told;
+    Snapshot snapshot(&state_, all);
+    const uint64_t watch = state_.feed.Add(all, [&](const v1::DiscoveryEvent& event) {
+      ++changes;
+      if (snapshot.HasPassed(event)) told.Apply(event);
+    });
+    const auto add = [&](const v1::DiscoveryEvent& event) { told.Add(event); };
+    while (snapshot.TellNext(add)) {
+      for (uint32_t i = Random(3); i > 0; --i) StepWithAll();
+    }
+    for (int step = 0; step < 20; ++step) StepWithAll();
+    state_.feed.Remove(watch);
+    Picture there;
+    Snapshot at_once(&state_, all);
+    while (at_once.TellNext([&](const v1::DiscoveryEvent& event) { there.Add(event); })) {
+    }
+    for (const auto& [key, text] : there.there()) {
+      const auto found = told.there().find(key);
+      ASSERT_NE(found, told.there().end()) << key << " was not told";
+      ASSERT_EQ(found->second, text) << key;
+    }
+    ASSERT_EQ(told.there().size(), there.there().size()) << "what is gone";
+  }
+  EXPECT_GT(changes, 1000u);
 }
 
 // As many as may attach to the daemon of a machine, on the host as in a guest.

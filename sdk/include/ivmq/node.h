@@ -166,8 +166,8 @@ class IVMQ_API Node {
     uint32_t clients = 0;      // of a service or node
     uint32_t servers = 0;      // of a service or node
   };
-  // Tells all that exists, then kSnapshotDone, then what comes, changes and goes, until the node
-  // closes. The handler runs on the node's own thread: it must not block. Once a node.
+  // Tells all that exists, then kSnapshotDone; all along also what comes, changes and goes, until
+  // the node closes. The handler runs on the node's own thread: it must not block. Once a node.
   Status WatchDiscovery(std::function<void(const Discovery&)> handler);
 
   // What a type looks like, as a publisher or server of it has told: a serialized
