@@ -48,10 +48,10 @@ void PrintTopics(const Topics& topics, const Services& services, bool json) {
 
 template <class Realms>
 void PrintTroubles(const Realms& realms, bool json) {
-  if (json) return;  // `ivmq realms` has the figures
   for (const v1::Realm& realm : realms) {
     const std::string troubles = RealmTroubles(realm);
-    if (!troubles.empty()) PrintLine(troubles);
+    if (troubles.empty()) continue;
+    json ? PrintAside(troubles) : PrintLine(troubles);
   }
 }
 
