@@ -66,13 +66,11 @@ class LinkPoller {
   // For who looks again and again after Next() found nothing: the next record of the one busy link
   // there is, as soon as it comes, as far as that costs nothing else. False: look again, or Next().
   [[nodiscard]] bool Again(LinkReader** reader, RecordView* record) {
-    if (hot_.size() != 1 || until_scan_ == 0 || taken_ >= options_.burst) return false;
-    LinkReader* const only = hot_.front()->reader.get();
-    if (only->TryRead(record) != ReadResult::kOk) return false;
-    hot_.front()->empty_looks = 0;
-    ++taken_;
-    --until_scan_;
-    *reader = only;
+    if (hot_.size() != 1) return false;
+    Link* const only = hot_.front();
+    if (!More(only->reader.get(), record)) return false;
+    only->empty_looks = 0;
+    *reader = only->reader.get();
     return true;
   }
 

@@ -20,8 +20,8 @@ using transport::RecordView;
 
 namespace {
 
-// Before a wait begins to count time: reading the clock costs as much as the fastest answer's
-// margin. Some two microseconds, well below what a wake-up costs.
+// Before a wait begins to count time, which costs more than these looks where the answer is on its
+// way. Eight times as many are no faster.
 constexpr int kLooksWithoutClock = 64;
 
 // How many messages of other links may pass before the memory of a dead one is given back.
