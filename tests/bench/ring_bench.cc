@@ -1,26 +1,20 @@
-// The ring beside boost::lockfree::spsc_queue and boost::interprocess::message_queue, in one run,
-// between two processes with mappings of their own.
-// At the end the medians are set against the cache-line round trip and against boost's queue of the
-// same placement.
+// The ring beside queues of boost and moodycamel and beside the copy limit, in one run, between two
+// processes with mappings of their own. Both sides copy every payload, in and out.
 //
-//   ring_bench [--benchmark_filter=...]     IVMQ_BENCH_REALTIME=1 on a machine that is not idle
-//
-// Both sides copy every payload, in and out.
-#include <benchmark/benchmark.h>
-
+//   ring_bench [--rounds N] [FILTER]     IVMQ_BENCH_REALTIME=1 on a machine that is not idle
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/bench/ring_contenders.h"
-#include "tests/bench/samples.h"
+#include "tests/bench/rounds.h"
 #include "tests/bench/two_cores.h"
 
 namespace ivmq::bench {
@@ -29,6 +23,7 @@ namespace {
 constexpr int kTrips = 5000;
 constexpr int kMessages = 100'000;
 constexpr int kCompared = 192;  // before the time is taken, byte by byte
+
 // Two directions of a channel in one file.
 template <class Channel>
 class Channels {
@@ -160,57 +155,18 @@ std::optional<double> MessageNs(int messages) {
   return *total / messages;
 }
 
-// All samples of the run, by what was measured and by placement.
-std::map<std::pair<std::string, Placement>, std::vector<Sample>>& Samples() {
-  static std::map<std::pair<std::string, Placement>, std::vector<Sample>> samples;
-  return samples;
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
-void Measure(benchmark::State& state, const std::string& name,
-             const std::function<std::optional<double>()>& measure) {
-  std::vector<double> ns;
-  std::vector<double> line;
-  std::map<Placement, int> placements;
-  int missing = 0;
-  for (auto _ : state) {
-    const auto sample = TakeSample(measure);
-    if (!sample) {
-      // SkipWithError() makes the library crash among interleaved repetitions.
-      state.SetIterationTime(0);
-      ++missing;
-      continue;
-    }
-    state.SetIterationTime(sample->ns * 1e-9);
-    Samples()[{name, sample->placement}].push_back(*sample);
-    WriteSample("ring", name, *sample);
-    ns.push_back(sample->ns);
-    line.push_back(sample->line_ns);
-    ++placements[sample->placement];
+// What is measured, and what of it was asked for.
+class Cases {
+ public:
+  void Add(const std::string& name, std::function<std::optional<double>()> measure) {
+    cases_.push_back({name, std::move(measure), kPatience});
   }
-  state.counters["p50_ns"] = Median(ns);
-  state.counters["line_ns"] = Median(line);
-  std::string label;
-  for (const auto& [placement, count] : placements) {
-    label += std::to_string(count) + ' ' + PlacementName(placement) + ' ';
-  }
-  if (missing > 0) label += std::to_string(missing) + " disturbed; try IVMQ_BENCH_REALTIME=1 ";
-  state.SetLabel(label);
-}
+  std::vector<Case> Take() { return std::move(cases_); }
 
-void Register(const std::string& name, std::function<std::optional<double>()> measure) {
-  benchmark::RegisterBenchmark(name.c_str(),
-                               [=](benchmark::State& state) { Measure(state, name, measure); })
-      ->UseManualTime()
-      ->Iterations(5)
-      ->Repetitions(4)
-      ->ReportAggregatesOnly(true)
-      ->Unit(benchmark::kNanosecond);
-}
+ private:
+  static constexpr int kPatience = 40;  // a sample takes some milliseconds
+  std::vector<Case> cases_;
+};
 
 // As many as are copied in some milliseconds.
 template <size_t kBytes>
@@ -218,9 +174,9 @@ constexpr int kMessagesOf = static_cast<int>(std::min<size_t>(kMessages,
                                                               (size_t{128} << 20) / kBytes));
 
 template <template <size_t> class Channel, size_t kBytes>
-void RegisterMessage(const std::string& name) {
-  Register("message/" + name + "/" + std::to_string(kBytes),
-           [] { return MessageNs<Channel<kBytes>>(kMessagesOf<kBytes>); });
+void AddMessage(Cases* cases, const std::string& name) {
+  cases->Add("message/" + name + "/" + std::to_string(kBytes),
+             [] { return MessageNs<Channel<kBytes>>(kMessagesOf<kBytes>); });
 }
 
 template <size_t kBytes>
@@ -231,61 +187,25 @@ template <size_t kBytes>
 using RingBatch32 = Ring<kBytes, 32>;
 
 template <size_t kBytes>
-void RegisterThroughput() {
-  RegisterMessage<RingEach, kBytes>("ring_each");
-  RegisterMessage<RingBatch32, kBytes>("ring_batch32");
-  RegisterMessage<BoostSpsc, kBytes>("boost_spsc");
+void AddThroughput(Cases* cases) {
+  AddMessage<RingEach, kBytes>(cases, "ring_each");
+  AddMessage<RingBatch32, kBytes>(cases, "ring_batch32");
+  AddMessage<BoostSpsc, kBytes>(cases, "boost_spsc");
 #ifdef IVMQ_BENCH_MOODYCAMEL
-  RegisterMessage<Moodycamel, kBytes>("moodycamel");
+  AddMessage<Moodycamel, kBytes>(cases, "moodycamel");
 #endif
-  RegisterMessage<CopyLimit, kBytes>("copy_limit");
+  AddMessage<CopyLimit, kBytes>(cases, "copy_limit");
 }
 
 template <size_t kBytes>
-void RegisterRoundTrip() {
+void AddRoundTrip(Cases* cases) {
   const std::string size = "/" + std::to_string(kBytes);
-  Register("round_trip/ring" + size, [] { return RoundTripNs<RingEach<kBytes>>(kTrips); });
-  Register("round_trip/boost_spsc" + size, [] { return RoundTripNs<BoostSpsc<kBytes>>(kTrips); });
+  cases->Add("round_trip/ring" + size, [] { return RoundTripNs<RingEach<kBytes>>(kTrips); });
+  cases->Add("round_trip/boost_spsc" + size, [] { return RoundTripNs<BoostSpsc<kBytes>>(kTrips); });
 #ifdef IVMQ_BENCH_MOODYCAMEL
-  Register("round_trip/moodycamel" + size, [] { return RoundTripNs<Moodycamel<kBytes>>(kTrips); });
+  cases->Add("round_trip/moodycamel" + size,
+             [] { return RoundTripNs<Moodycamel<kBytes>>(kTrips); });
 #endif
-}
-
-// Medians of each placement, and what they are measured against.
-void PrintSummary() {
-  std::printf("\n%s\n", Machine().c_str());
-  std::printf(
-      "Two pinned processes. Cores: threads of one core (same), sharing a cache (near), not "
-      "(far).\nShared: how many times as long as ever additions took on the slower core, 1.3 and "
-      "more if\nanother guest of this machine used its other thread.\n\n");
-  std::printf("%-28s %-5s %8s %7s %8s %9s %8s %8s %12s\n", "", "cores", "samples", "shared",
-              "line ns", "p50 ns", "M/s", "x line", "boost/this");
-  for (const auto& [key, samples] : Samples()) {
-    const auto& [name, placement] = key;
-    std::vector<double> ns;
-    std::vector<double> line;
-    std::vector<double> ratio;
-    std::vector<double> shared;
-    for (const Sample& sample : samples) {
-      shared.push_back(sample.shared);
-      line.push_back(sample.line_ns);
-      ns.push_back(sample.ns);
-      ratio.push_back(sample.ns / sample.line_ns);
-    }
-    const size_t slash = name.find('/');
-    const std::string rival = name.substr(0, slash) + "/boost_spsc" + name.substr(name.rfind('/'));
-    double times = 0;
-    if (const auto found = Samples().find({rival, placement}); found != Samples().end()) {
-      std::vector<double> rival_ns;
-      for (const Sample& sample : found->second) rival_ns.push_back(sample.ns);
-      times = Median(rival_ns) / Median(ns);
-    }
-    std::printf("%-28s %-5s %8zu %7.2f %8.0f %9.1f %8.2f %8.2f %12.2f\n", name.c_str(),
-                PlacementName(placement), samples.size(), Median(shared), Median(line), Median(ns),
-                1e3 / Median(ns), Median(ratio), times);
-  }
-  std::printf(
-      "\nWanted at 64 bytes: round trip at most 1.3 x line, boost/this at least 2 for messages.\n");
 }
 
 }  // namespace
@@ -293,28 +213,19 @@ void PrintSummary() {
 
 int main(int argc, char** argv) {
   using namespace ivmq::bench;
-  RegisterRoundTrip<64>();
-  RegisterRoundTrip<1024>();
-  RegisterThroughput<8>();
-  RegisterThroughput<64>();
-  RegisterMessage<RingBatch8, 64>("ring_batch8");
-  RegisterThroughput<256>();
-  RegisterThroughput<1024>();
-  RegisterThroughput<4096>();
-  RegisterThroughput<16384>();
-  RegisterThroughput<65536>();
-  Register("round_trip/boost_mq/64", [] { return RoundTripNs<BoostMessageQueue<64>>(100); });
-  Register("message/boost_mq/64", [] { return MessageNs<BoostMessageQueue<64>>(5000); });
-  // A contender's samples are spread over the run, so that all meet the same placements.
-  std::string spread = "--benchmark_enable_random_interleaving=true";
-  std::vector<char*> arguments(argv, argv + argc + 1);  // with the null at its end
-  arguments.insert(arguments.begin() + 1, spread.data());
-  ++argc;
-  argv = arguments.data();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  PrintSummary();
-  return 0;
+  const Arguments arguments = ParseArguments(argc, argv);
+  Cases cases;
+  AddRoundTrip<64>(&cases);
+  AddRoundTrip<1024>(&cases);
+  AddThroughput<8>(&cases);
+  AddThroughput<64>(&cases);
+  AddMessage<RingBatch8, 64>(&cases, "ring_batch8");
+  AddThroughput<256>(&cases);
+  AddThroughput<1024>(&cases);
+  AddThroughput<4096>(&cases);
+  AddThroughput<16384>(&cases);
+  AddThroughput<65536>(&cases);
+  cases.Add("round_trip/boost_mq/64", [] { return RoundTripNs<BoostMessageQueue<64>>(100); });
+  cases.Add("message/boost_mq/64", [] { return MessageNs<BoostMessageQueue<64>>(5000); });
+  return RunRounds("ring", cases.Take(), arguments);
 }

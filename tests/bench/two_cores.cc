@@ -3,7 +3,9 @@
 #include <linux/memfd.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -11,6 +13,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -59,6 +62,7 @@ struct Meeting {
   alignas(256) std::atomic<uint64_t> there;
   alignas(256) std::atomic<uint64_t> back;
   alignas(256) std::atomic<double> addition_ns;  // of the second side
+  std::atomic<bool> first_ended;
 
   void Start() {
     ready.fetch_add(1);
@@ -104,6 +108,49 @@ bool HugePagesReserved() {
   return reserved;
 }
 
+std::atomic<pid_t> running_second = 0;  // the child of the measurement under way
+
+// A side that waits for a message of a process that failed would wait for ever.
+void EndIfSecondFailed(int /*signal*/) {
+  const int saved = errno;
+  const pid_t second = running_second.load();
+  siginfo_t ended{};
+  if (second > 0 &&
+      waitid(P_PID, static_cast<id_t>(second), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+      ended.si_pid == second && (ended.si_code != CLD_EXITED || ended.si_status > 1)) {
+    constexpr char kText[] = "the second side of a measurement failed\n";
+    (void)!write(STDERR_FILENO, kText, sizeof kText - 1);
+    _exit(3);
+  }
+  errno = saved;
+}
+
+// Forks; parent and child do not outlive each other.
+pid_t ForkSecond() {
+  static const bool watches = [] {
+    struct sigaction action {};
+    action.sa_handler = EndIfSecondFailed;
+    action.sa_flags = SA_RESTART;
+    return sigaction(SIGCHLD, &action, nullptr) == 0;
+  }();
+  if (!watches) std::abort();
+  sigset_t ends;
+  sigset_t before;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGCHLD);
+  pthread_sigmask(SIG_BLOCK, &ends, &before);
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  if (child < 0) std::abort();
+  running_second = child;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1);
+  }
+  return child;
+}
+
 // The child's part: true if it was not preempted.
 bool RunSecond(const Side& second) {
   const std::function<void()> work = second();
@@ -111,11 +158,14 @@ bool RunSecond(const Side& second) {
   TheMeeting()->Start();
   const long before = Preemptions();
   work();
-  return Preemptions() == before;
+  const bool ran_through = Preemptions() == before;
+  // What a library has only begun to send goes if its process stays.
+  while (!TheMeeting()->first_ended.load()) usleep(10);
+  return ran_through;
 }
 
 // The caller's part: how long its work took, if it was not preempted.
-std::optional<double> RunFirst(const Side& first) {
+std::optional<double> RunFirst(const Side& first, Preempted preempted) {
   Meeting* const meeting = TheMeeting();
   const std::function<void()> work = first();
   PinTo(0);
@@ -125,7 +175,8 @@ std::optional<double> RunFirst(const Side& first) {
   const auto start = Clock::now();
   work();
   const auto end = Clock::now();
-  const bool ran_through = Preemptions() == before;
+  const bool ran_through = preempted == Preempted::kCounts || Preemptions() == before;
+  meeting->first_ended.store(true);
   Unpin();
   if (!ran_through) return std::nullopt;
   return std::chrono::duration<double, std::nano>(end - start).count();
@@ -168,23 +219,27 @@ const char* PlacementName(Placement placement) {
   return "far";
 }
 
-std::optional<double> RunOnTwoCores(const Side& first, const Side& second, Apart apart) {
+std::optional<double> RunOnTwoCores(const Side& first, const Side& second, Apart apart,
+                                    Preempted preempted) {
   TheMeeting()->ready.store(0);
+  TheMeeting()->first_ended.store(false);
   if (apart == Apart::kThreads) {
     bool second_ran_through = false;
     std::thread thread([&] { second_ran_through = RunSecond(second); });
-    const auto took = RunFirst(first);
+    const auto took = RunFirst(first, preempted);
     thread.join();
-    return second_ran_through ? took : std::nullopt;
+    return second_ran_through || preempted == Preempted::kCounts ? took : std::nullopt;
   }
-  const pid_t child = fork();
-  if (child < 0) std::abort();
+  const pid_t child = ForkSecond();
   if (child == 0) _exit(RunSecond(second) ? 0 : 1);
-  const auto took = RunFirst(first);
+  const auto took = RunFirst(first, preempted);
   int status = 0;
-  if (waitpid(child, &status, 0) != child) std::abort();
+  while (waitpid(child, &status, 0) != child) {
+    if (errno != EINTR) std::abort();
+  }
+  running_second = 0;
   if (WIFSIGNALED(status)) std::abort();
-  return WEXITSTATUS(status) == 0 ? took : std::nullopt;
+  return WEXITSTATUS(status) == 0 || preempted == Preempted::kCounts ? took : std::nullopt;
 }
 
 std::optional<double> CacheLineRoundTripNs() {
@@ -220,21 +275,39 @@ std::optional<double> AdditionNs() {
   return std::max(*here, meeting->addition_ns.load());
 }
 
+namespace {
+
+// Of what a preemption spoils and a second try does not.
+std::optional<double> Calibrate(std::optional<double> (*measure)()) {
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    if (const auto measured = measure()) return measured;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure,
                                  int patience) {
   constexpr double kNearNs = 85;
   constexpr double kFarNs = 300;
   constexpr double kUnshared = 1.15;
+  constexpr auto kLonger = std::chrono::seconds(1);  // for a less disturbed one than there is
+  constexpr auto kLongest = std::chrono::seconds(4);
+  const auto begin = Clock::now();
   static double quickest = 1e9;
   std::optional<Sample> best;
   int accepted = 0;
   for (int attempt = 0; attempt < 25 * patience && accepted < patience; ++attempt) {
-    const auto addition_before = AdditionNs();
-    const auto before = CacheLineRoundTripNs();
+    if (Clock::now() - begin > (best ? kLonger : kLongest)) break;
+    const auto addition_before = Calibrate(AdditionNs);
+    const auto before = Calibrate(CacheLineRoundTripNs);
+    if (!addition_before || !before) continue;
     const auto measured = measure();
-    const auto after = CacheLineRoundTripNs();
-    const auto addition_after = AdditionNs();
-    if (!addition_before || !before || !measured || !after || !addition_after) continue;
+    if (!measured) continue;
+    const auto after = Calibrate(CacheLineRoundTripNs);
+    const auto addition_after = Calibrate(AdditionNs);
+    if (!after || !addition_after) continue;
     if (*before > 1.25 * *after || *after > 1.25 * *before) continue;
     ++accepted;
     const double line = (*before + *after) / 2;

@@ -53,11 +53,16 @@ using Side = std::function<std::function<void()>()>;
 // What the second side is beside the first.
 enum class Apart { kProcesses, kThreads };
 
+// What becomes of a measurement in which a side was preempted: that of a tail of times would lie
+// without it.
+enum class Preempted { kIsDropped, kCounts };
+
 // Runs both, `second` in a child process or a thread, each pinned to a core, the work from a common
 // start. Returns how long the work of `first` took in nanoseconds; nothing if one side was
-// preempted.
+// preempted. Ends the calling process where a second process fails.
 std::optional<double> RunOnTwoCores(const Side& first, const Side& second,
-                                    Apart apart = Apart::kProcesses);
+                                    Apart apart = Apart::kProcesses,
+                                    Preempted preempted = Preempted::kIsDropped);
 
 // The time for a line written by one core to be seen by the other, and one back, in nanoseconds.
 std::optional<double> CacheLineRoundTripNs();
@@ -65,10 +70,11 @@ std::optional<double> CacheLineRoundTripNs();
 // How long a fixed run of additions takes on the slower of the two cores, in nanoseconds each.
 std::optional<double> AdditionNs();
 
-// One accepted sample of `measure`; nothing if none was in 25 attempts for each of them. Up to 85
+// One accepted sample of `measure`; nothing if none was in 25 attempts for each of them or in four
+// seconds. Up to 85
 // ns a cache-line round trip the two are threads of one core, from 300 ns on they are far apart.
 // Takes the first sample whose cores were shared with nobody, or else the least disturbed of
-// `patience`.
+// `patience`, or of a second.
 std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure,
                                  int patience = 40);
 

@@ -4,6 +4,7 @@
 #define IVMQ_TESTS_BENCH_PATH_CHANNEL_H_
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -26,8 +28,18 @@ enum class End { kFirst, kSecond };
 struct Meet {
   End end = End::kFirst;
   std::string name;
-  size_t bytes = 0;  // of each message
+  size_t bytes = 0;    // of each message
+  int first_ends = 1;  // that meet one second end; if more than one, they share a core
 };
+
+[[noreturn]] inline void Fail(const std::string& what) {
+  std::fprintf(stderr, "path_bench: %s\n", what.c_str());
+  std::abort();
+}
+inline void Require(bool ok, const char* what) {
+  if (!ok) [[unlikely]]
+    Fail(what);
+}
 
 // One end. The second sends, the first receives and answers the last one; to and fro, the first
 // begins.
@@ -39,27 +51,47 @@ class Channel {
   virtual void ReceiveAll(int messages) = 0;
   virtual void ToAndFro(int trips) = 0;
   virtual void FroAndTo(int trips) = 0;
+  // The parts of SendAll: one message, with more to come or not; the first answer of each that
+  // received all.
+  virtual void SendOne(bool more) = 0;
+  virtual void AwaitAnswers(int answers) = 0;
+  // To and fro, each trip begun when it is due, `interval` after the one before it; or, behind
+  // time, at once. Appends how long after it was due each ended, in nanoseconds: what a pause
+  // delays counts as delayed. The other end is in FroAndTo.
+  void ToAndFroAtRate(int trips, std::chrono::nanoseconds interval, std::vector<double>* times) {
+    using Clock = std::chrono::steady_clock;
+    auto due = Clock::now();
+    for (int i = 0; i < trips; ++i) {
+      due += interval;
+      while (Clock::now() < due) {
+      }
+      ToAndFro(1);
+      times->push_back(std::chrono::duration<double, std::nano>(Clock::now() - due).count());
+    }
+  }
+};
+
+// One end of requests.
+class Requester : public Channel {
+ public:
+  void SendAll(int /*messages*/) final { Fail("requests only"); }
+  void ReceiveAll(int /*messages*/) final { Fail("requests only"); }
+  void SendOne(bool /*more*/) final { Fail("requests only"); }
+  void AwaitAnswers(int /*answers*/) final { Fail("requests only"); }
 };
 
 struct Contender {
   std::string name;
-  int messages = 0;  // of a sample of throughput: some ten milliseconds
-  int trips = 0;     // of a sample of round trips
+  int messages = 0;  // of a sample of throughput: some ten milliseconds; 0: not measured
+  int trips = 0;     // of a sample of round trips, or of requests
   // Returns when both ends are there. What it returns lives until the process ends.
   std::function<std::unique_ptr<Channel>(const Meet&)> open;
+  bool one_to_many = false;  // a second end reaches several first ends by itself
+  bool spins = false;        // never sleeps: not for several on one core
 };
 
 // In the order in which they are reported; those whose libraries were there when this was built.
 std::vector<Contender> Contenders();
-
-[[noreturn]] inline void Fail(const std::string& what) {
-  std::fprintf(stderr, "path_bench: %s\n", what.c_str());
-  std::abort();
-}
-inline void Require(bool ok, const char* what) {
-  if (!ok) [[unlikely]]
-    Fail(what);
-}
 
 // The messages that an end sends and expects: a few in turns, so that none passes for the one
 // before it. Both ends have the same.
@@ -107,9 +139,17 @@ class ChannelOf : public Channel {
  public:
   explicit ChannelOf(const Meet& meet) : end_(meet), messages_(meet.bytes) {}
 
+  void SendOne(bool more) override { end_.Send(messages_.NextToSend(), more); }
+  void AwaitAnswers(int answers) override {
+    for (int i = 0; i < answers; ++i) {
+      Messages from_its_first(messages_.bytes());
+      end_.Receive(&from_its_first, 1);
+    }
+  }
+
   void SendAll(int messages) override {
-    for (int i = 1; i <= messages; ++i) end_.Send(messages_.NextToSend(), i < messages);
-    end_.Receive(&messages_, 1);
+    for (int i = 1; i <= messages; ++i) SendOne(i < messages);
+    AwaitAnswers(1);
   }
   void ReceiveAll(int messages) override {
     while (messages > 0) messages -= end_.Receive(&messages_, messages);
@@ -139,6 +179,14 @@ Contender ContenderOf(std::string name, int messages, int trips) {
           [](const Meet& meet) { return std::make_unique<ChannelOf<T>>(meet); }};
 }
 
+// Time a message from one end on the first core until all of `receivers` processes on the second
+// have it. The caller has no threads.
+std::optional<double> FanOutNs(const Contender& contender, const std::string& place, size_t bytes,
+                               int receivers);
+
+// Requests: ToAndFro asks, FroAndTo answers.
+std::vector<Contender> Requesters();
+
 // Each in a file of its own, and nothing where its library was not there.
 void AddIvmq(std::vector<Contender>* to);
 void AddSockets(std::vector<Contender>* to);
@@ -146,6 +194,11 @@ void AddZeromq(std::vector<Contender>* to);
 void AddNng(std::vector<Contender>* to);
 void AddIceoryx(std::vector<Contender>* to);
 void AddGrpc(std::vector<Contender>* to);
+void AddTyped(std::vector<Contender>* to);
+// One message serialised and parsed on each of the two cores, without any transport.
+std::optional<double> ProtobufAloneNs(size_t bytes);
+void AddIvmqRequest(std::vector<Contender>* to);
+void AddGrpcUnary(std::vector<Contender>* to);
 
 }  // namespace ivmq::bench
 

@@ -1,23 +1,17 @@
 // The whole path of the SDK: a real daemon, whose node socket IVMQ_NODE_SOCKET names, and matched
-// reliable links of 64 KiB.
-#include <chrono>
+// reliable links of 64 KiB, or of what larger messages need.
 #include <optional>
 #include <thread>
 
 #include "ivmq/ivmq.h"
 #include "tests/bench/path/channel.h"
+#include "tests/bench/path/must.h"
 
 namespace ivmq::bench {
 namespace {
 
-constexpr auto kLong = std::chrono::seconds(10);
 constexpr int kBatch = 32;
-
-template <class T>
-T Must(Result<T> result) {
-  if (!result.ok()) Fail(result.status().ToString());
-  return std::move(result).value();
-}
+constexpr size_t kMessageOfDefaultRing = 8000;
 
 // kFlushEach: every message is made visible at once, instead of up to 32 together.
 template <bool kFlushEach, Wait kWait>
@@ -30,11 +24,13 @@ class IvmqEnd {
     const std::string back = "bench." + meet.name + ".back";
     SubscriberOptions taking;
     taking.wait = kWait;
-    publisher_.emplace(Must(node_.CreatePublisher(first ? there : back)));
+    PublisherOptions giving;
+    if (meet.bytes > kMessageOfDefaultRing) giving.max_message_bytes = meet.bytes;
+    publisher_.emplace(Must(node_.CreatePublisher(first ? there : back, giving)));
     subscriber_.emplace(Must(node_.CreateSubscriber(first ? back : there, taking)));
-    const Status status = publisher_->WaitForSubscribers(1, kLong);
-    if (!status.ok()) Fail(status.ToString());
-    while (subscriber_->publishers() == 0) std::this_thread::yield();
+    const auto others = static_cast<uint32_t>(first ? 1 : meet.first_ends);
+    Must(publisher_->WaitForSubscribers(others, kLong));
+    while (subscriber_->publishers() < others) std::this_thread::yield();
   }
 
   void Send(std::span<const std::byte> message, bool more) {
@@ -44,19 +40,20 @@ class IvmqEnd {
   }
 
   int Receive(Messages* expected, int limit) {
-    if (limit == 1) {
+    const auto take = [expected](const BytesMessage& message) {
+      expected->Expect(message.bytes.data(), message.bytes.size());
+    };
+    for (;;) {
+      if (limit > 1) {
+        const auto taken = subscriber_->Poll(static_cast<size_t>(limit), take);
+        Require(taken.ok(), "poll");
+        if (*taken > 0) return static_cast<int>(*taken);
+        if (kWait == Wait::kSpin) continue;
+      }
       const auto message = subscriber_->Receive(kLong);
       Require(message.ok(), "receive");
-      expected->Expect(message->bytes.data(), message->bytes.size());
+      take(*message);
       return 1;
-    }
-    for (;;) {
-      const auto taken =
-          subscriber_->Poll(static_cast<size_t>(limit), [&](const BytesMessage& message) {
-            expected->Expect(message.bytes.data(), message.bytes.size());
-          });
-      Require(taken.ok(), "poll");
-      if (*taken > 0) return static_cast<int>(*taken);
     }
   }
 
@@ -70,10 +67,15 @@ class IvmqEnd {
 }  // namespace
 
 void AddIvmq(std::vector<Contender>* to) {
-  to->push_back(ContenderOf<IvmqEnd<false, Wait::kSpin>>("ivmq", 100'000, 5000));
-  to->push_back(ContenderOf<IvmqEnd<true, Wait::kSpin>>("ivmq_each", 100'000, 5000));
-  to->push_back(ContenderOf<IvmqEnd<true, Wait::kAdaptive>>("ivmq_adaptive", 100'000, 5000));
-  to->push_back(ContenderOf<IvmqEnd<true, Wait::kBlock>>("ivmq_block", 100'000, 500));
+  const auto add = [to](Contender contender, bool spins) {
+    contender.one_to_many = true;
+    contender.spins = spins;
+    to->push_back(std::move(contender));
+  };
+  add(ContenderOf<IvmqEnd<false, Wait::kSpin>>("ivmq", 100'000, 5000), true);
+  add(ContenderOf<IvmqEnd<true, Wait::kSpin>>("ivmq_each", 100'000, 0), true);
+  add(ContenderOf<IvmqEnd<true, Wait::kAdaptive>>("ivmq_adaptive", 100'000, 5000), false);
+  add(ContenderOf<IvmqEnd<true, Wait::kBlock>>("ivmq_block", 100'000, 500), false);
 }
 
 }  // namespace ivmq::bench

@@ -1,122 +1,166 @@
-// The whole path of the SDK beside its rivals, in one run: throughput one way and round trips, for
-// messages of several sizes, each sample between two processes on two cores. Needs a daemon whose
-// node socket IVMQ_NODE_SOCKET names, and iox-roudi where iceoryx is measured; bench.sh starts
-// both.
+// The whole path of the SDK beside its rivals, in one run: throughput one way, round trips as fast
+// as they go and at a fixed rate, and requests, for messages of several sizes, each sample between
+// two processes on two cores. Needs a daemon whose node socket IVMQ_NODE_SOCKET names, and
+// iox-roudi where iceoryx is measured; bench.sh starts both.
 //
-//   path_bench [SAMPLES [BYTES...]]     IVMQ_BENCH_SAMPLES: where each sample is written
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <filesystem>
+//   path_bench [--rounds N] [--seconds S] [--sizes BYTES,...] [--quick] [FILTER]
+#include <cmath>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "tests/bench/child.h"
 #include "tests/bench/path/channel.h"
-#include "tests/bench/samples.h"
+#include "tests/bench/path/meetings.h"
+#include "tests/bench/rounds.h"
 #include "tests/bench/two_cores.h"
 
 namespace ivmq::bench {
 namespace {
 
-constexpr int kPatience = 4;  // a sample connects two processes
+enum class Kind { kMessage, kRoundTrip, kRequest, kAtRate };
 
-// What two processes of their own take for it: libraries with threads do not survive a fork, so
-// whoever forks has none.
-std::optional<double> InAChild(const std::function<std::optional<double>()>& measure) {
-  int ends[2];
-  Require(::pipe(ends) == 0, "pipe");
-  const pid_t child = ::fork();
-  Require(child >= 0, "fork");
-  if (child == 0) {
-    ::close(ends[0]);
-    const auto measured = measure();
-    const double ns = measured.value_or(-1);
-    ::_exit(::write(ends[1], &ns, sizeof ns) == sizeof ns ? 0 : 1);
-  }
-  ::close(ends[1]);
-  double ns = -1;
-  const bool told = ::read(ends[0], &ns, sizeof ns) == sizeof ns;
-  ::close(ends[0]);
-  int status = 0;
-  Require(::waitpid(child, &status, 0) == child, "waitpid");
-  Require(told && status == 0, "an end failed");
-  return ns < 0 ? std::nullopt : std::optional(ns);
-}
+constexpr size_t kRequestBytes = 64;
+constexpr size_t kAtRateBytes = 64;
+constexpr size_t kFanOutBytes = 64;
+constexpr size_t kTypedBytes = 64;
+constexpr int kRate = 10'000;  // round trips a second
 
-class Meetings {
- public:
-  Meetings() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "path_bench.XXXXXX").string();
-    Require(::mkdtemp(pattern.data()) != nullptr, "mkdtemp");
-    folder_ = pattern;
-  }
-  ~Meetings() { std::filesystem::remove_all(folder_); }
-  Meetings(const Meetings&) = delete;
-  Meetings& operator=(const Meetings&) = delete;
-
-  std::string Next(const std::string& contender) {
-    return folder_ + "/" + contender + std::to_string(++count_);
-  }
-
- private:
-  std::string folder_;
-  int count_ = 0;
-};
-
-struct Case {
-  const Contender* contender;
-  bool round_trip;
+struct What {
+  Contender contender;
+  Kind kind;
   size_t bytes;
+  int count;
 };
 
-std::optional<double> Measure(const Case& one, const std::string& place) {
-  const int count = one.round_trip ? one.contender->trips : one.contender->messages;
+// One sample: the time of a message or trip, or, at a fixed rate, of each trip.
+std::optional<Figures> Measure(const What& what, const std::string& place) {
+  auto times = std::make_shared<Figures>();
   const auto side = [&](End end) -> Side {
-    return [&one, place, count, end]() -> std::function<void()> {
+    return [&what, place, times, end]() -> std::function<void()> {
       // Ends live until their process does: some have threads that do not like to be joined.
-      Channel* const channel = one.contender->open({end, place, one.bytes}).release();
-      return [&one, channel, count, end] {
-        if (one.round_trip) {
-          end == End::kFirst ? channel->ToAndFro(count) : channel->FroAndTo(count);
-        } else {
-          end == End::kFirst ? channel->ReceiveAll(count) : channel->SendAll(count);
-        }
-      };
+      Channel* const channel = what.contender.open({end, place, what.bytes}).release();
+      const int count = what.count;
+      if (what.kind == Kind::kMessage) {
+        return [=] { end == End::kFirst ? channel->ReceiveAll(count) : channel->SendAll(count); };
+      }
+      if (end == End::kSecond) return [=] { channel->FroAndTo(count); };
+      if (what.kind == Kind::kAtRate) {
+        return [=] {
+          channel->ToAndFroAtRate(count, std::chrono::nanoseconds(1'000'000'000 / kRate),
+                                  times.get());
+        };
+      }
+      return [=] { channel->ToAndFro(count); };
     };
   };
-  const auto total = InAChild([&] { return RunOnTwoCores(side(End::kFirst), side(End::kSecond)); });
-  return total ? std::optional(*total / count) : std::nullopt;
+  // Libraries preempt with threads of their own.
+  const auto total =
+      RunOnTwoCores(side(End::kFirst), side(End::kSecond), Apart::kProcesses, Preempted::kCounts);
+  if (!total) return std::nullopt;
+  return what.kind == Kind::kAtRate ? *times : Figures{*total / what.count};
 }
 
-int Main(int samples, const std::vector<size_t>& sizes) {
-  const std::vector<Contender> contenders = Contenders();
-  std::vector<Case> cases;
-  for (const size_t bytes : sizes) {
-    for (const Contender& contender : contenders) {
-      cases.push_back({&contender, true, bytes});
-      cases.push_back({&contender, false, bytes});
-    }
+// How many of the times lie in each bucket, as JSON: a bucket is named by its lower end and is a
+// 32nd as wide as its power of two.
+std::string Histogram(const Figures& times) {
+  std::map<uint64_t, uint64_t> buckets;
+  for (const double time : times) {
+    const double power = std::exp2(std::floor(std::log2(std::max(time, 32.0))));
+    const double step = power / 32;
+    ++buckets[static_cast<uint64_t>(std::floor(time / step) * step)];
   }
+  std::string text = ",\"histogram\":{";
+  for (const auto& [bucket, count] : buckets) {
+    text += (text.back() == '{' ? "\"" : ",\"") + std::to_string(bucket) +
+            "\":" + std::to_string(count);
+  }
+  const auto longest = std::max_element(times.begin(), times.end());
+  return text + "},\"max_ns\":" + std::to_string(longest == times.end() ? 0 : *longest);
+}
+
+Case CaseOf(What what, Meetings* meetings) {
+  static constexpr const char* kPrefixes[] = {"message/", "round_trip/", "request/", "at_rate/"};
+  const std::string name = kPrefixes[static_cast<int>(what.kind)] + what.contender.name + "/" +
+                           std::to_string(what.bytes);
+  auto last = std::make_shared<Figures>();
+  Case one{name, [=]() -> std::optional<double> {
+             const std::string place = meetings->Next();
+             auto figures = InAChild([&] { return Measure(what, place); });
+             if (!figures || figures->empty()) return std::nullopt;
+             *last = std::move(*figures);
+             if (what.kind != Kind::kAtRate) return last->front();
+             Figures sorted = *last;
+             std::sort(sorted.begin(), sorted.end());
+             return sorted[sorted.size() / 2];
+           }};
+  if (what.kind == Kind::kAtRate) {
+    one.patience = 1;  // `last` is the one that is taken
+    one.more = [last] { return Histogram(*last); };
+  }
+  return one;
+}
+
+// `receivers` takes the place of the size in its name.
+Case FanOutCase(const Contender& contender, int receivers, Meetings* meetings) {
+  return {"fan_out/" + contender.name + "/" + std::to_string(receivers),
+          [=]() -> std::optional<double> {
+            const std::string place = meetings->Next();
+            const auto ns = InAChild([&]() -> std::optional<Figures> {
+              const auto each = FanOutNs(contender, place, kFanOutBytes, receivers);
+              return each ? std::optional(Figures{*each}) : std::nullopt;
+            });
+            return ns ? std::optional(ns->front()) : std::nullopt;
+          }};
+}
+
+int Main(Arguments arguments) {
+  if (arguments.sizes.empty()) arguments.sizes = {64, 1024, 16384};
+  const int paced = arguments.quick ? 1000 : 5000;
   Meetings meetings;
-  for (int i = 0; i < samples; ++i) {
-    for (const Case& one : cases) {
-      const std::string name = std::string(one.round_trip ? "round_trip/" : "message/") +
-                               one.contender->name + "/" + std::to_string(one.bytes);
-      const auto sample =
-          TakeSample([&] { return Measure(one, meetings.Next(one.contender->name)); }, kPatience);
-      if (!sample) continue;
-      WriteSample("path", name, *sample);
-      std::printf("%d of %d  %-32s %-4s %12.1f ns\n", i + 1, samples, name.c_str(),
-                  PlacementName(sample->placement), sample->ns);
-      std::fflush(stdout);
+  std::vector<Case> cases;
+  for (const Contender& contender : Contenders()) {
+    for (const size_t bytes : arguments.sizes) {
+      if (contender.messages > 0) {
+        const int fewer = bytes >= 4096 ? 4 : 1;
+        cases.push_back(
+            CaseOf({contender, Kind::kMessage, bytes, contender.messages / fewer}, &meetings));
+      }
+      if (contender.trips > 0) {
+        cases.push_back(CaseOf({contender, Kind::kRoundTrip, bytes, contender.trips}, &meetings));
+      }
+    }
+    if (contender.trips > 0) {
+      cases.push_back(CaseOf({contender, Kind::kAtRate, kAtRateBytes, paced}, &meetings));
     }
   }
-  return 0;
+  for (const Contender& contender : Contenders()) {
+    if (contender.spins) continue;
+    for (const int receivers : {1, 2, 4, 8}) {
+      cases.push_back(FanOutCase(contender, receivers, &meetings));
+    }
+  }
+  for (const Contender& contender : Requesters()) {
+    cases.push_back(CaseOf({contender, Kind::kRequest, kRequestBytes, contender.trips}, &meetings));
+  }
+  std::vector<Contender> typed;
+  AddTyped(&typed);
+  for (const Contender& contender : typed) {
+    cases.push_back(
+        CaseOf({contender, Kind::kMessage, kTypedBytes, contender.messages}, &meetings));
+    cases.push_back(CaseOf({contender, Kind::kRoundTrip, kTypedBytes, contender.trips}, &meetings));
+  }
+  cases.push_back({"serialise_and_parse/protobuf/" + std::to_string(kTypedBytes), [] {
+                     const auto ns = InAChild([]() -> std::optional<Figures> {
+                       const auto each = ProtobufAloneNs(kTypedBytes);
+                       return each ? std::optional(Figures{*each}) : std::nullopt;
+                     });
+                     return ns ? std::optional(ns->front()) : std::nullopt;
+                   }});
+  return RunRounds("path", std::move(cases), arguments);
 }
 
 }  // namespace
@@ -138,11 +182,16 @@ std::vector<Contender> Contenders() {
   return all;
 }
 
+std::vector<Contender> Requesters() {
+  std::vector<Contender> all;
+  AddIvmqRequest(&all);
+  AddGrpcUnary(&all);
+  return all;
+}
+
 }  // namespace ivmq::bench
 
 int main(int argc, char** argv) {
-  std::vector<size_t> sizes;
-  for (int i = 2; i < argc; ++i) sizes.push_back(std::strtoul(argv[i], nullptr, 10));
-  if (sizes.empty()) sizes = {64, 1024};
-  return ivmq::bench::Main(argc > 1 ? std::atoi(argv[1]) : 10, sizes);
+  ivmq::bench::CatchInterrupts();
+  return ivmq::bench::Main(ivmq::bench::ParseArguments(argc, argv));
 }

@@ -1,0 +1,40 @@
+// Takes samples of several contenders in turns, so that all meet the same placements of the cores.
+#ifndef IVMQ_TESTS_BENCH_ROUNDS_H_
+#define IVMQ_TESTS_BENCH_ROUNDS_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ivmq::bench {
+
+struct Case {
+  std::string name;  // as WriteSample has it
+  // As TakeSample has it. Where it throws Failed, the case is left out from then on.
+  std::function<std::optional<double>()> measure;
+  int patience = 4;
+  // Further members of the line of JSON of the last measurement, see WriteSample.
+  std::function<std::string()> more = {};
+};
+
+// What all benchmarks take on their command line.
+struct Arguments {
+  int rounds = 20;     // --rounds N
+  double seconds = 0;  // --seconds S: ends in the midst of a round after so long; 0: does not
+  bool quick = false;  // --quick: less of what takes long
+  std::string filter;  // only cases with it in their names
+  std::vector<size_t> sizes;  // --sizes BYTES,BYTES...
+};
+
+// Prints the usage and ends the process where they are wrong.
+Arguments ParseArguments(int argc, char** argv);
+
+// Measures each case once a round, in random order; prints each sample and, at the end, the medians
+// of each placement. Returns the program's exit status: 0; 1 if a case failed or there is no sample
+// at all; 130 if it was interrupted (see child.h).
+int RunRounds(const std::string& group, std::vector<Case> cases, const Arguments& arguments);
+
+}  // namespace ivmq::bench
+
+#endif  // IVMQ_TESTS_BENCH_ROUNDS_H_
