@@ -5,7 +5,7 @@
 #   deploy/install-deps.sh [--build] [--vm] [--bench] [--check]
 #     --build   compilers, libraries and checkers, to build and test
 #     --vm      QEMU and what makes a guest image, to boot real guests
-#     --bench   what benchmarks compare with, and gnuplot for their plots
+#     --bench   what benchmarks compare with, count with and draw with
 #     --check   install nothing; exit 1 and name what is missing
 #   Without --build, --vm and --bench: the first two. Needs root or sudo only when something is missing.
 set -euo pipefail
@@ -19,7 +19,8 @@ build_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev relacy-dev
 )
 vm_packages=(qemu-system-x86 busybox-static cpio)
-bench_packages=(libreaderwriterqueue-dev libzmq3-dev libnng-dev libiceoryx-posh-dev iceoryx gnuplot-nox python3)
+bench_packages=(libreaderwriterqueue-dev libzmq3-dev libnng-dev libiceoryx-posh-dev iceoryx gnuplot-nox
+                valgrind python3)
 
 groups=()
 check_only=0
