@@ -1,0 +1,135 @@
+#!/bin/bash
+# Measures ivmq beside its rivals and writes docs/performance.md, with plots and the run's figures as JSON
+# in docs/performance. Installs what it needs, builds, starts a broker and iceoryx's, and stops both.
+#
+#   tests/bench.sh [--quick]
+#     --quick        at most 4 minutes once it is built, instead of 30; a machine that is not idle then
+#                    leaves much unmeasured
+#   IVMQ_BENCH_OUT   folder for the page and what belongs to it (default docs)
+# The machine should do nothing else meanwhile. Stops everything that it started, also on Ctrl-C.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bin=$PWD/build/release/bin
+out=${IVMQ_BENCH_OUT:-docs}
+
+quick=()
+for argument in "$@"; do
+  case $argument in
+    --quick) quick=(--quick) ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "bench: unknown argument '$argument'; see --help" >&2; exit 2 ;;
+  esac
+done
+
+work=
+declare -A pids=() # of what runs now
+stop() { # NAME
+  local pid=${pids[$1]:-}
+  [[ -n $pid ]] || return 0
+  unset "pids[$1]"
+  kill "$pid" 2>/dev/null || return 0
+  wait "$pid" 2>/dev/null || true
+}
+clean_up() {
+  local name
+  stop step
+  for name in "${!pids[@]}"; do stop "$name"; done
+  [[ -z $work ]] || rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+echo "== install packages"
+deploy/install-deps.sh --build --bench
+echo "== build preset release"
+cmake --preset release --log-level=WARNING >/dev/null
+cmake --build build/release --parallel --target ivmqd ivmqd-control ivmq_benchmarks
+
+work=$(mktemp -d)
+export TMPDIR=$work IVMQ_NODE_SOCKET=$work/node.sock IVMQ_BENCH_SAMPLES=$work/samples.ndjson
+touch "$IVMQ_BENCH_SAMPLES"
+ulimit -n "$(ulimit -Hn)"
+notes=()
+
+start_broker() {
+  "$bin/ivmqd" --realm default --size 512MiB --vectors 8 --vm-socket "$work/vm.sock" \
+    --node-socket "$work/node.sock" --admin-socket "$work/admin.sock" >"$work/ivmqd.log" 2>&1 &
+  pids[ivmqd]=$!
+  await ivmqd 20 test -S "$work/admin.sock" || { cat "$work/ivmqd.log" >&2; exit 1; }
+}
+start_roudi() {
+  iox-roudi >"$work/roudi.log" 2>&1 &
+  pids[roudi]=$!
+  await roudi 20 grep -q 'ready for clients' "$work/roudi.log" && return
+  unset 'pids[roudi]'
+  notes+=(--note "iceoryx is not measured: its daemon did not start (does one run already?)")
+  echo "   ${notes[-1]}"
+}
+await() { # NAME SECONDS COMMAND...: until the command says yes, while NAME runs
+  local name=$1 end=$((SECONDS + $2))
+  shift 2
+  until "$@"; do
+    kill -0 "${pids[$name]}" 2>/dev/null && ((SECONDS < end)) || return 1
+    sleep 0.1
+  done
+}
+
+# Name, seconds of a full run, of a quick one, and the command, which is told the seconds.
+steps=(
+  "ring|330|35|ring_bench --rounds 1000 --seconds"
+  "wake-ups|60|8|wake_bench --rounds 1000 --seconds"
+  "path|960|105|path_bench --rounds 1000 --seconds"
+  "links|120|20|links_bench --rounds 1000 --seconds"
+  "set-up|60|10|set_up_bench --rounds 1000 --seconds"
+  "doorbells|30|6|doorbells_bench --rounds 1000 --seconds"
+  "costs|60|22|cost_bench --rounds 1000 --seconds"
+  "instructions|20|20|../../../tests/bench/cost/instructions.sh"
+)
+
+seconds_of() { # STEP
+  local _ full short
+  IFS='|' read -r _ full short _ <<<"$1"
+  if ((${#quick[@]})); then echo "$short"; else echo "$full"; fi
+}
+total=0
+for step in "${steps[@]}"; do total=$((total + $(seconds_of "$step"))); done
+
+began=$SECONDS
+progress() { # STEP-NUMBER NAME STEP-BEGAN OF-SECONDS
+  local text
+  text="[$1/${#steps[@]}] $2: $((SECONDS - $3)) of about $4 s, $(wc -l <"$IVMQ_BENCH_SAMPLES") samples; "
+  text+="all: $((SECONDS - began)) of about $total s"
+  if [[ -t 1 ]]; then printf '\r\e[K%s' "$text"; else echo "$text"; fi
+}
+run_step() { # NUMBER STEP
+  local name command seconds since=$SECONDS status=0 pause=10
+  IFS='|' read -r name _ _ command <<<"$2"
+  seconds=$(seconds_of "$2")
+  if [[ -t 1 ]]; then pause=1; fi
+  # shellcheck disable=SC2086  # the command is words
+  "$bin"/$command "$seconds" "${quick[@]}" >"$work/$name.log" 2>"$work/$name.errors" &
+  pids[step]=$!
+  while kill -0 "${pids[step]}" 2>/dev/null; do
+    (((SECONDS - since) % pause)) || progress "$1" "$name" "$since" "$seconds"
+    sleep 1
+  done
+  wait "${pids[step]}" || status=$?
+  unset 'pids[step]'
+  progress "$1" "$name" "$since" "$seconds"
+  if [[ -t 1 ]]; then echo; fi
+  ((status)) || return 0
+  tail -n 3 "$work/$name.errors" >&2
+  notes+=(--note "$name: status $status; $(tail -n 1 "$work/$name.errors" | tr -d '"')")
+}
+
+echo "== measure, about $total s"
+start_broker
+start_roudi
+for i in "${!steps[@]}"; do run_step $((i + 1)) "${steps[i]}"; done
+
+echo "== write $out/performance.md"
+mkdir -p "$out/performance"
+python3 -B tests/bench/report/report.py "$IVMQ_BENCH_SAMPLES" "$out/performance/run.json" \
+  "$out/performance.md" "${quick[@]}" --seconds $((SECONDS - began)) "${notes[@]}"
+grep -m 1 'not measured\.$' "$out/performance.md"

@@ -1,0 +1,141 @@
+"""The page of a run."""
+
+from cells import MIN_SAMPLES, PLACEMENTS, quantile
+from tables import (by_size, contenders_of, figures, number, percentiles, rate_cell, table, time_text,
+                    with_spread)
+from targets import all_targets
+
+
+def placement_text(cells):
+    texts = []
+    for placement, lines in sorted(cells.placements().items(), key=lambda item: item[0] != "near"):
+        texts.append(f"{placement}, a cache-line round trip {number(quantile(lines, 0.5))} ns, around "
+                     f"{len(lines):,} samples")
+    return "; ".join(texts) or "none"
+
+
+def head(run, cells):
+    machine = run["machine"]
+    kind = "quick" if run["quick"] else "full"
+    notes = "".join(f"- {note}\n" for note in run["notes"])
+    return f"""# Performance
+
+- Machine: {machine['processor']}{', a virtual machine' if machine['virtual'] else ''}, {machine['memory']} of memory
+- Kernel: {machine['kernel']}
+- Cores: 0 and 1 of {machine['cores']}, a process pinned to each
+- Placement: {placement_text(cells)}
+- Run: {kind}, {run['seconds']} s, commit {machine['commit']}, {machine['date']}
+{notes}
+Written by `./tests/bench.sh`, which does all of it again on your machine. Every figure is a median, with
+quartiles in parentheses. A sample has the round trip of a cache line between the two cores measured before
+and after it: *near* is below 300 ns, *far* is not, and what changed in between is thrown away. A cell with
+fewer than {MIN_SAMPLES} samples is not measured ("–"), and what is not measured is not met. Payloads are
+written and read by both sides, and every message is checked to be the one that was due.
+
+"""
+
+
+def targets_part(cells):
+    targets = list(all_targets(cells))
+    met = sum(target.verdict == "met" for target in targets)
+    missed = sum(target.verdict == "not met" for target in targets)
+    rows = [[t.what, t.placement, t.wanted, t.text, f"**{t.verdict}**" if t.verdict == "not met" else t.verdict]
+            for t in targets]
+    return (f"## Targets\n\n{met} met, {missed} not met, {len(targets) - met - missed} not measured.\n\n" +
+            table(["what", "cores", "wanted", "figure", ""], rows) + "\n")
+
+
+def plot(drawn, name, what):
+    return f"![{what}]({drawn[name]})\n\n" if name in drawn else ""
+
+
+def plots(drawn, name, what):
+    return "".join(plot(drawn, f"{name}_{p}", f"{what}, {p} cores") for p in PLACEMENTS)
+
+
+def limits_part(cells):
+    rows = [[text] + [with_spread(cells.get(f"limits/wake/{name}/8", p)) for p in PLACEMENTS]
+            for text, name in (("eventfd", "eventfd"), ("futex", "futex"),
+                               ("a link whose subscriber blocks", "ivmq_block"))]
+    lines = cells.placements()
+    line = [time_text(quantile(lines[p], 0.5)) if p in lines else "–" for p in PLACEMENTS]
+    return ("## Limits\n\nOf the machine, without and with ivmq. A wake-up is one way, from before the waker's "
+            "call until the sleeper runs.\n\n" +
+            table(["", "near", "far"], [["cache-line round trip"] + line] + rows) + "\n")
+
+
+def ring_part(cells, drawn):
+    prefix = "ring/message/"
+    return ("## Ring\n\nTwo processes, one copy in and one out. `ring_batch32` makes up to 32 messages visible "
+            "together, `ring_each` every one at once. `copy_limit` is the same bytes through a plain array, "
+            "index exchanged every 8 KiB.\n\n" + plots(drawn, "ring_throughput", "throughput of the ring") +
+            "Messages a second by size:\n\n" +
+            by_size(cells, prefix, contenders_of(cells, prefix), rate_cell) + "\nRound trips:\n\n" +
+            by_size(cells, "ring/round_trip/", contenders_of(cells, "ring/round_trip/"), with_spread) + "\n")
+
+
+def sdk_part(cells, drawn):
+    message = contenders_of(cells, "path/message/")
+    trips = contenders_of(cells, "path/round_trip/")
+    return ("## The whole path of the SDK\n\nA broker, nodes of two processes, matched reliable links of 64 KiB. "
+            "`ivmq` spins and sends in batches of 32, `ivmq_each` makes every message visible at once, "
+            "`ivmq_adaptive` and `ivmq_block` wait as their names say; `typed` are protobuf messages. The others "
+            "as their users would have them, the quickest way that loses nothing.\n\n" +
+            plots(drawn, "path_throughput", "throughput of the SDK") + "Messages a second by size:\n\n" +
+            by_size(cells, "path/message/", message, rate_cell) + "\nRound trips, one after the other:\n\n" +
+            by_size(cells, "path/round_trip/", trips, with_spread) +
+            "\nRequests and replies; gRPC is a unary call:\n\n" +
+            by_size(cells, "path/request/", contenders_of(cells, "path/request/"), with_spread) +
+            "\nprotobuf alone, serialising and parsing a message:\n\n" +
+            by_size(cells, "path/serialise_and_parse/", ["protobuf"], with_spread) + "\n")
+
+
+def latency_part(cells, drawn):
+    return ("## Latency at a fixed rate\n\nRound trips of 64 B, one due every 100 µs whatever became of the one "
+            "before: the time counts from when it was due, so a pause is seen by all that it delayed, and samples "
+            "in which the scheduler took a core away count too.\n\n" +
+            plots(drawn, "latency", "percentiles of round trips") +
+            percentiles(cells, contenders_of(cells, "path/at_rate/"), 64) + "\n")
+
+
+def fan_out_part(cells):
+    parts = []
+    contenders = contenders_of(cells, "path/fan_out/")
+    for placement in PLACEMENTS:
+        counts = sorted({int(n) for c in contenders for n in cells.names(f"path/fan_out/{c}/")})
+        rows = [[c] + [with_spread(cells.get(f"path/fan_out/{c}/{n}", placement)) for n in counts]
+                for c in contenders]
+        parts.append(table([placement.capitalize()] + [f"to {n}" for n in counts], rows)
+                     if any("(" in text for row in rows for text in row) else
+                     f"{placement.capitalize()}: not measured.\n")
+    return ("## Fan-out\n\nTime a message of 64 B from one process until all subscribers have read it, each a "
+            "process of its own; they share a core.\n\n" + "\n".join(parts) + "\n")
+
+
+def scale_part(cells, drawn):
+    rows = []
+    for kind, text in (("one_busy", "one busy"), ("all_busy", "all busy"),
+                       ("all_busy_4k", "all busy, rings of 4 KiB")):
+        for count in sorted(cells.names(f"scale/{kind}/"), key=int):
+            rows.append([f"{int(count):,} links, {text}"] +
+                        [rate_cell(cells.get(f"scale/{kind}/{count}", p)) for p in PLACEMENTS])
+    return ("## Scale\n\nOne subscriber with so many links, 64 B.\n\n" + plots(drawn, "links", "links of a node") +
+            (table(["", "near", "far"], rows) if rows else "Not measured.\n") +
+            "\nSetting links up:\n\n" + figures(cells, "scale/set_up/") + "\n")
+
+
+def costs_part(cells):
+    return ("## Costs\n\nDoorbells:\n\n" + figures(cells, "doorbells/") +
+            "\nProcesses that do nothing, and what one more of them takes:\n\n" + figures(cells, "cost/") +
+            "\nInstructions of one process for a message of 64 B:\n\n" + figures(cells, "instructions/") + "\n")
+
+
+def guest_part(cells):
+    return ("## In real guests\n\nGuest to guest, beside TCP over virtio-net between the same two.\n\n" +
+            figures(cells, "guest/") + "\n")
+
+
+def page(run, cells, drawn):
+    return (head(run, cells) + targets_part(cells) + limits_part(cells) + ring_part(cells, drawn) +
+            sdk_part(cells, drawn) + latency_part(cells, drawn) + fan_out_part(cells) +
+            scale_part(cells, drawn) + costs_part(cells) + guest_part(cells)).rstrip() + "\n"
