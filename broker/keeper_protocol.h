@@ -23,13 +23,14 @@
 // The keeper greets those who connect to a realm's sockets once control has said kRealmReady for
 // it; until then they wait. The admin socket opens when all realms are ready.
 // The keeper never blocks on control: what control does not read is queued, and a peer or node
-// that came and went meanwhile is never mentioned. A `connection` is unique over all realms.
-// When the keeper stops it closes the socket: control then has five seconds to end.
+// that came and went meanwhile is never mentioned. A VM that was put out and lives on is. A
+// `connection` is unique over all realms. When the keeper stops it closes the socket: control then
+// has five seconds to end.
 
 namespace ivmq::broker {
 
 inline constexpr int kControlSocketFd = 3;
-inline constexpr uint32_t kKeeperProtocolVersion = 3;
+inline constexpr uint32_t kKeeperProtocolVersion = 4;
 inline constexpr uint32_t kMaxDoorbellFds = 64;  // a kDoorbells event; the kernel takes at most 253
 
 enum class KeeperEventKind : uint32_t {
@@ -56,8 +57,9 @@ enum class GoneProof : uint32_t {
 
 enum class RefusalReason : uint32_t {
   kIdsExhausted = 1,
-  kTooManyPeers = 2,  // no room in the peer table
+  kTooManyPeers = 2,  // as many VMs are connected as the peer table has room for
   kOutOfFds = 3,
+  kTableOfEvicted = 4,  // no room in the peer table, and evicted VMs that live on are in it
 };
 
 struct KeeperEvent {

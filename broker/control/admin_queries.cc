@@ -30,6 +30,7 @@ v1::Realm DescribeRealm(const Realm& realm) {
   out.set_peers_connected(static_cast<uint32_t>(state.peers.size() - 1));  // without the host
   out.set_refused_ids_exhausted(realm.refused_ids_exhausted);
   out.set_refused_too_many_peers(realm.refused_too_many_peers);
+  out.set_refused_table_of_evicted(realm.refused_table_of_evicted);
   out.set_refused_out_of_fds(realm.refused_out_of_fds);
   out.set_last_peer_id(realm.last_peer_id);
   return out;

@@ -192,6 +192,9 @@ void Control::OnRefused(const KeeperEvent& event) {
     case broker::RefusalReason::kTooManyPeers:
       realm.refused_too_many_peers = event.count;
       return;
+    case broker::RefusalReason::kTableOfEvicted:
+      realm.refused_table_of_evicted = event.count;
+      return;
     case broker::RefusalReason::kOutOfFds:
       realm.refused_out_of_fds = event.count;
       return;

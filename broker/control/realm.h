@@ -31,6 +31,7 @@ struct Realm {
   QueueBudget queues;
   uint64_t refused_ids_exhausted = 0;
   uint64_t refused_too_many_peers = 0;
+  uint64_t refused_table_of_evicted = 0;
   uint64_t refused_out_of_fds = 0;
   uint32_t last_peer_id = 0;
 };

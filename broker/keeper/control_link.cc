@@ -61,7 +61,8 @@ bool ControlLink::Announces(const KeeperEvent& event, const KeeperEvent& gone) {
     return event.kind == KeeperEventKind::kNodeAttached && event.connection == gone.connection;
   }
   return (event.kind == KeeperEventKind::kDoorbells ||
-          event.kind == KeeperEventKind::kPeerConnected) &&
+          event.kind == KeeperEventKind::kPeerConnected ||
+          event.kind == KeeperEventKind::kPeerGone) &&  // put out, and alive until now
          event.peer == gone.peer;
 }
 
@@ -71,6 +72,10 @@ bool ControlLink::StartsAnnouncement(const KeeperEvent& event) {
 }
 
 bool ControlLink::SendGone(const KeeperEvent& gone) {
+  if (gone.kind == KeeperEventKind::kPeerGone && gone.proof == GoneProof::kNone) {
+    Send(gone);
+    return true;
+  }
   const auto announces = [&gone](const Outgoing& out) { return Announces(out.event, gone); };
   const auto first = std::find_if(queue_.begin(), queue_.end(), announces);
   if (first != queue_.end() && StartsAnnouncement(first->event)) {

@@ -36,7 +36,7 @@ class ControlLink {
   // All of a peer's doorbells: as many kDoorbells as it takes.
   void SendDoorbells(uint32_t realm, uint32_t peer, const PeerVectors& vectors);
   // `gone` is kPeerGone or kNodeGone. Takes back the announcement if none of it is out
-  // yet: false, control never hears of it.
+  // yet: false, control never hears of it. A VM that was put out is not gone as yet.
   bool SendGone(const KeeperEvent& gone);
   // `refused` is kPeerRefused. Replaces an older count that is not out yet.
   void SendRefused(const KeeperEvent& refused);

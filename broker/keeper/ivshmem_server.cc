@@ -1,5 +1,6 @@
 #include "broker/keeper/ivshmem_server.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -29,7 +30,10 @@ const char* Describe(RefusalReason reason) {
     case RefusalReason::kIdsExhausted:
       return "all IDs up to 65535 were used; restart ivmqd and the VMs to start over";
     case RefusalReason::kTooManyPeers:
-      return "as many VMs are connected, or evicted and alive, as the peer table has room for";
+      return "as many VMs are connected as the peer table has room for; a larger region has more";
+    case RefusalReason::kTableOfEvicted:
+      return "evicted VMs that live on take places in the peer table, and the rest are connected; "
+             "end the QEMUs of the evicted (`ivmq peers` has their pids)";
     case RefusalReason::kOutOfFds:
       break;
   }
@@ -75,8 +79,13 @@ void IvshmemServer::Refuse(RefusalReason reason) {
 }
 
 void IvshmemServer::Accept(UniqueFd socket, uint32_t socket_index) {
-  if (clients_.size() + put_out_.size() >= options_.max_peers) {
-    return Refuse(RefusalReason::kTooManyPeers);
+  if (IsFull()) {
+    // Many hang-ups may be known to the kernel and have their turn behind this newcomer.
+    RemoveHungUp();
+    if (IsFull()) {
+      return Refuse(put_out_.empty() ? RefusalReason::kTooManyPeers
+                                     : RefusalReason::kTableOfEvicted);
+    }
   }
   if (next_id_ > transport::kMaxPeerId) return Refuse(RefusalReason::kIdsExhausted);
   auto vectors = transport::CreateEventfds(options_.vectors);
@@ -118,6 +127,25 @@ void IvshmemServer::Accept(UniqueFd socket, uint32_t socket_index) {
   Flush(newcomer);
   WarnOfFileLimits();
   WarnOfIds();
+}
+
+bool IvshmemServer::IsFull() const {
+  return clients_.size() + put_out_.size() >= options_.max_peers;
+}
+
+void IvshmemServer::RemoveHungUp() {
+  std::vector<pollfd> sockets;
+  std::vector<uint32_t> ids;
+  for (const auto* book : {&clients_, &put_out_}) {
+    for (const auto& [id, client] : *book) {
+      sockets.push_back({client->socket.get(), 0, 0});  // a hang-up comes unasked
+      ids.push_back(id);
+    }
+  }
+  if (poll(sockets.data(), sockets.size(), 0) <= 0) return;
+  for (size_t i = 0; i < sockets.size(); ++i) {
+    if ((sockets[i].revents & (POLLHUP | POLLERR)) != 0) OnEvents(ids[i], EPOLLHUP);
+  }
 }
 
 void IvshmemServer::Flush(Client* client) {

@@ -78,6 +78,10 @@ class IvshmemServer {
  private:
   struct Client;
 
+  // No room in the peer table.
+  bool IsFull() const;
+  // Those whose end the loop has not told of yet.
+  void RemoveHungUp();
   void Flush(Client* client);
   void FlushLater(Client* client);
   void OnEvents(uint32_t id, uint32_t events);
@@ -97,7 +101,7 @@ class IvshmemServer {
   uint32_t warned_percent_ = 0;                          // of the IDs that were given out
   std::map<uint32_t, std::unique_ptr<Client>> clients_;  // by ID, so greetings list in its order
   std::map<uint32_t, std::unique_ptr<Client>> put_out_;
-  std::array<uint32_t, 4> refused_{};  // by RefusalReason
+  std::array<uint32_t, 5> refused_{};  // by RefusalReason
 };
 
 }  // namespace ivmq::broker

@@ -92,7 +92,7 @@ void RealmTable::Add(const v1::Realm& realm) {
               fmt::format("{}/{}", realm.peers_connected(), realm.peer_slots()),
               std::to_string(realm.last_peer_id()),
               std::to_string(realm.refused_ids_exhausted() + realm.refused_too_many_peers() +
-                             realm.refused_out_of_fds())});
+                             realm.refused_table_of_evicted() + realm.refused_out_of_fds())});
 }
 
 std::string RealmTroubles(const v1::Realm& realm) {
@@ -104,8 +104,9 @@ std::string RealmTroubles(const v1::Realm& realm) {
   };
   say(realm.refused_ids_exhausted(), "all 65535 IDs were given out, restart ivmqd");
   say(realm.refused_too_many_peers(),
-      "the peer table is full, end the QEMUs of evicted VMs (`ivmq peers` has their pids) or use a "
-      "larger region");
+      "as many were connected as the peer table has room for, use a larger region");
+  say(realm.refused_table_of_evicted(),
+      "evicted VMs take places in the peer table, end their QEMUs (`ivmq peers` has their pids)");
   say(realm.refused_out_of_fds(), "ivmqd is out of file descriptors, raise the limit");
   if (realm.arena_orphaned_bytes() > 0) {
     troubles += fmt::format("{}{} orphaned: never used again before ivmqd restarts",

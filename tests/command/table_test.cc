@@ -59,6 +59,9 @@ TEST(RealmTroublesTest, SaysWhoWasRefusedAndWhatToDo) {
   EXPECT_THAT(RealmTroubles(realm), AllOf(HasSubstr("3 VMs refused"), HasSubstr("65535 IDs")));
   realm.set_refused_too_many_peers(4);
   EXPECT_THAT(RealmTroubles(realm), AllOf(HasSubstr("3 VMs refused"), HasSubstr("4 VMs refused")));
+  EXPECT_THAT(RealmTroubles(realm), Not(HasSubstr("evicted")));
+  realm.set_refused_table_of_evicted(5);
+  EXPECT_THAT(RealmTroubles(realm), HasSubstr("5 VMs refused: evicted VMs take places"));
   realm.set_refused_ids_exhausted(1);
   EXPECT_THAT(RealmTroubles(realm), HasSubstr("realm blue: 1 VM refused"));
 }

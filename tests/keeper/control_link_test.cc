@@ -143,6 +143,31 @@ TEST_F(ControlLinkTest, TakesBackAPeerOfWhichNothingIsOut) {
   EXPECT_THAT(Received(), testing::IsEmpty());
 }
 
+TEST_F(ControlLinkTest, TellsOfAPeerThatWasPutOutUnheardUntilItHasGone) {
+  const auto vectors =
+      std::make_shared<const std::vector<UniqueFd>>(transport::CreateEventfds(2).value());
+  KeeperEvent connected = Event(KeeperEventKind::kPeerConnected, 0);
+  KeeperEvent put_out = Event(KeeperEventKind::kPeerGone, 0);
+  put_out.proof = GoneProof::kNone;
+  const auto come_and_be_put_out = [&](uint32_t peer) {
+    connected.peer = put_out.peer = peer;
+    link_->SendDoorbells(0, peer, vectors);
+    link_->Send(connected);
+    EXPECT_TRUE(link_->SendGone(put_out));
+  };
+  Stall();
+  come_and_be_put_out(8);
+  come_and_be_put_out(9);
+  KeeperEvent gone = put_out;
+  gone.proof = GoneProof::kEof;
+  EXPECT_FALSE(link_->SendGone(gone));
+  const auto events = Received();
+  ASSERT_EQ(events.size(), 3u);
+  for (const KeeperEvent& event : events) EXPECT_EQ(event.peer, 8u);
+  EXPECT_EQ(events[1].kind, KeeperEventKind::kPeerConnected);
+  EXPECT_EQ(events[2].proof, GoneProof::kNone);
+}
+
 TEST_F(ControlLinkTest, CountsRefusalsWithoutQueueingEach) {
   Stall();
   const size_t before = link_->queued();

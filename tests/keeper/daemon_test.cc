@@ -36,7 +36,7 @@ TEST(DaemonTest, TellsControlOfItsRealmsAndStopsCleanlyOnSigterm) {
   Daemon daemon;
   ASSERT_TRUE(daemon.WaitUntilReady()) << daemon.process().Stderr();
   const std::string events = daemon.Ask("events");
-  EXPECT_THAT(events, HasSubstr("hello version=3 last=0 fds=1\n"
+  EXPECT_THAT(events, HasSubstr("hello version=4 last=0 fds=1\n"
                                 "realm 0 default bytes=1048576 vectors=2 new=1 fds=1\n"
                                 "doorbells 0 0 first=0 count=2 fds=2\n"
                                 "ready fds=0\n"

@@ -274,8 +274,8 @@ TEST_F(IvshmemServerTest, AnEvictedPeerThatRunsOnTakesRoomInTheTable) {
   IvshmemClient refused = Connect();
   Settle(a, refused);
   EXPECT_TRUE(refused.at_eof());
+  EXPECT_THAT(observer_.refused, ElementsAre(Pair(RefusalReason::kTableOfEvicted, 1)));
   evicted.Close();
-  Settle(a);
   IvshmemClient newcomer = Connect();
   Settle(a, newcomer);
   EXPECT_EQ(newcomer.id(), 3);
@@ -336,6 +336,20 @@ TEST_F(IvshmemServerTest, MorePeersThanTheTableHoldsAreRefusedUntilOneLeaves) {
   Settle(a, c);
   EXPECT_EQ(c.id(), 3);
   EXPECT_EQ(a.violation(), "");
+}
+
+TEST_F(IvshmemServerTest, WhoeverHasHungUpMakesRoomForTheNextWithoutATurnOfTheLoop) {
+  StartServer({.vectors = 1, .max_peers = 4});
+  IvshmemClient stays = Connect();
+  for (int i = 0; i < 1000; ++i) Connect().Close();
+  IvshmemClient newcomer = Connect();
+  EXPECT_THAT(observer_.refused, IsEmpty());
+  Settle(stays, newcomer);
+  EXPECT_EQ(newcomer.id(), 1002);
+  EXPECT_THAT(stays.peers(), ElementsAre(0, 1002));
+  EXPECT_THAT(newcomer.peers(), ElementsAre(0, 1));
+  EXPECT_EQ(observer_.gone.size(), 1000u);
+  EXPECT_EQ(stays.violation() + newcomer.violation(), "");
 }
 
 TEST_F(IvshmemServerTest, AnIdleServerNeverWakesUp) {

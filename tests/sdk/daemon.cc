@@ -164,7 +164,7 @@ Daemon::~Daemon() {
 
 std::string Daemon::log() const { return ReadFile(directory_ + "/log"); }
 
-pid_t Daemon::control_pid() const {
+pid_t Daemon::FindControl() const {
   const std::string pid = std::to_string(pid_);
   std::istringstream children(ReadFile("/proc/" + pid + "/task/" + pid + "/children"));
   pid_t child = -1;
@@ -175,14 +175,18 @@ pid_t Daemon::control_pid() const {
   return -1;
 }
 
-void Daemon::KillControl() {
-  // The sockets are there before control is.
-  pid_t control = 0;
-  if (!WaitUntil([this, &control] { return (control = control_pid()) > 0; })) {
+pid_t Daemon::control_pid() const {
+  pid_t control = -1;
+  if (!WaitUntil([this, &control] { return (control = FindControl()) > 0; })) {
     throw std::runtime_error("ivmqd has no control");
   }
+  return control;
+}
+
+void Daemon::KillControl() {
+  const pid_t control = control_pid();
   ::kill(control, SIGKILL);
-  if (!WaitUntil([this, control] { return control_pid() != control; })) {
+  if (!WaitUntil([this, control] { return FindControl() != control; })) {
     throw std::runtime_error("control survived kill -9");
   }
 }

@@ -62,6 +62,8 @@ class Daemon {
   std::string log() const;
 
   pid_t pid() const { return pid_; }
+  // Waits for it: the sockets are there before control is. Throws if it does not come, so that
+  // nobody signals a process that is none.
   pid_t control_pid() const;
   // kill -9 of control, or of the keeper; returns when it is gone.
   void KillControl();
@@ -70,6 +72,9 @@ class Daemon {
   int Stop();
 
  private:
+  // -1 if there is none.
+  pid_t FindControl() const;
+
   std::string directory_;
   pid_t pid_ = -1;
 };
