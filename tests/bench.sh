@@ -46,7 +46,7 @@ echo "== build preset release"
 cmake --preset release --log-level=WARNING >/dev/null
 cmake --build build/release --parallel --target ivmqd ivmqd-control ivmq_benchmarks
 
-work=$(mktemp -d)
+work=$(mktemp -d -t ivmq-bench.XXXXXX)
 export TMPDIR=$work IVMQ_NODE_SOCKET=$work/node.sock IVMQ_BENCH_SAMPLES=$work/samples.ndjson
 touch "$IVMQ_BENCH_SAMPLES"
 ulimit -n "$(ulimit -Hn)"
@@ -75,16 +75,19 @@ await() { # NAME SECONDS COMMAND...: until the command says yes, while NAME runs
   done
 }
 
-# Name, seconds of a full run, of a quick one, and the command, which is told the seconds.
+# Name, about how many seconds of a full run and of a quick one, and the command: one that ends with
+# --seconds is told them.
 steps=(
   "ring|330|35|ring_bench --rounds 1000 --seconds"
   "wake-ups|60|8|wake_bench --rounds 1000 --seconds"
-  "path|960|105|path_bench --rounds 1000 --seconds"
-  "links|120|20|links_bench --rounds 1000 --seconds"
-  "set-up|60|10|set_up_bench --rounds 1000 --seconds"
+  "path|840|95|path_bench --rounds 1000 --seconds"
+  "links|150|18|links_bench --rounds 1000 --seconds"
+  "set-up|60|12|set_up_bench --rounds 1000 --seconds"
+  "matching|20|10|match_bench --benchmark_repetitions=5 --benchmark_min_time=0.02"
+  "peers|60|3|peers_bench"
   "doorbells|30|6|doorbells_bench --rounds 1000 --seconds"
   "costs|60|22|cost_bench --rounds 1000 --seconds"
-  "instructions|20|20|../../../tests/bench/cost/instructions.sh"
+  "instructions|12|12|../../../tests/bench/cost/instructions.sh"
 )
 
 seconds_of() { # STEP
@@ -107,8 +110,10 @@ run_step() { # NUMBER STEP
   IFS='|' read -r name _ _ command <<<"$2"
   seconds=$(seconds_of "$2")
   if [[ -t 1 ]]; then pause=1; fi
+  [[ $command != *--seconds ]] || command+=" $seconds"
+  [[ $command != *_bench* || $command == match_bench* ]] || command+=" ${quick[*]}"
   # shellcheck disable=SC2086  # the command is words
-  "$bin"/$command "$seconds" "${quick[@]}" >"$work/$name.log" 2>"$work/$name.errors" &
+  "$bin"/$command >"$work/$name.log" 2>"$work/$name.errors" &
   pids[step]=$!
   while kill -0 "${pids[step]}" 2>/dev/null; do
     (((SECONDS - since) % pause)) || progress "$1" "$name" "$since" "$seconds"

@@ -92,6 +92,13 @@ Arguments ParseArguments(int argc, char** argv) {
   return arguments;
 }
 
+bool GoesOn(const Arguments& arguments, int rounds_done, Clock::time_point began) {
+  constexpr int kSamplesWorthOfAFigure = 5;
+  if (Interrupted() || rounds_done >= arguments.rounds) return false;
+  return arguments.seconds <= 0 || rounds_done < kSamplesWorthOfAFigure ||
+         Clock::now() - began < std::chrono::duration<double>(arguments.seconds);
+}
+
 int RunRounds(const std::string& group, std::vector<Case> cases, const Arguments& arguments) {
   std::erase_if(
       cases, [&](const Case& one) { return one.name.find(arguments.filter) == std::string::npos; });

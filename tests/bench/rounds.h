@@ -2,6 +2,7 @@
 #ifndef IVMQ_TESTS_BENCH_ROUNDS_H_
 #define IVMQ_TESTS_BENCH_ROUNDS_H_
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -29,6 +30,11 @@ struct Arguments {
 
 // Prints the usage and ends the process where they are wrong.
 Arguments ParseArguments(int argc, char** argv);
+
+// Whether one more round is wanted of what is no Case: a figure of fewer than five samples is worth
+// nothing, whatever --seconds says. `began`: of the first round.
+bool GoesOn(const Arguments& arguments, int rounds_done,
+            std::chrono::steady_clock::time_point began);
 
 // Measures each case once a round, in random order; prints each sample and, at the end, the medians
 // of each placement. Returns the program's exit status: 0; 1 if a case failed or there is no sample

@@ -115,10 +115,9 @@ void Nodes(const test::Daemon& daemon) {
 }
 
 int Main(const std::string& program, const Arguments& arguments) {
-  const auto end = Clock::now() + std::chrono::duration<double>(arguments.seconds);
+  const auto began = Clock::now();
   int taken = 0;
-  while (taken < arguments.rounds && !Interrupted() &&
-         (arguments.seconds <= 0 || Clock::now() < end)) {
+  while (GoesOn(arguments, taken, began)) {
     FirstMessage(program, test::Daemon());
     if (!Interrupted()) Peers(test::Daemon({"--vectors", std::to_string(kVectors)}));
     if (!Interrupted()) Nodes(test::Daemon());

@@ -102,10 +102,9 @@ std::optional<Figures> Measure(const Way& way, const std::string& topic) {
 
 int Main(const Arguments& arguments) {
   Meetings meetings;
-  const auto end = Clock::now() + std::chrono::duration<double>(arguments.seconds);
+  const auto began = Clock::now();
   int taken = 0;
-  while (taken < arguments.rounds && !Interrupted() &&
-         (arguments.seconds <= 0 || Clock::now() < end)) {
+  while (GoesOn(arguments, taken, began)) {
     const std::string topic = "bench." + meetings.Next();
     const auto full = InAChild([&] { return Measure(kSaturation, topic + ".full"); });
     const auto paced = InAChild([&] { return Measure(kPaced, topic + ".paced"); });

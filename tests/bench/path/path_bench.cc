@@ -118,7 +118,12 @@ Case FanOutCase(const Contender& contender, int receivers, Meetings* meetings) {
 }
 
 int Main(Arguments arguments) {
-  if (arguments.sizes.empty()) arguments.sizes = {64, 1024, 16384};
+  if (arguments.sizes.empty()) {
+    arguments.sizes =
+        arguments.quick ? std::vector<size_t>{64, 16384} : std::vector<size_t>{64, 1024, 16384};
+  }
+  const std::vector<int> receivers_of_one =
+      arguments.quick ? std::vector<int>{1, 8} : std::vector<int>{1, 2, 4, 8};
   const int paced = arguments.quick ? 1000 : 5000;
   Meetings meetings;
   std::vector<Case> cases;
@@ -139,7 +144,7 @@ int Main(Arguments arguments) {
   }
   for (const Contender& contender : Contenders()) {
     if (contender.spins) continue;
-    for (const int receivers : {1, 2, 4, 8}) {
+    for (const int receivers : receivers_of_one) {
       cases.push_back(FanOutCase(contender, receivers, &meetings));
     }
   }

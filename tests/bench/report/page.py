@@ -121,7 +121,12 @@ def scale_part(cells, drawn):
                         [rate_cell(cells.get(f"scale/{kind}/{count}", p)) for p in PLACEMENTS])
     return ("## Scale\n\nOne subscriber with so many links, 64 B.\n\n" + plots(drawn, "links", "links of a node") +
             (table(["", "near", "far"], rows) if rows else "Not measured.\n") +
-            "\nSetting links up:\n\n" + figures(cells, "scale/set_up/") + "\n")
+            "\nSetting links up:\n\n" + figures(cells, "scale/set_up/") +
+            "\nWhat control takes to find whom a newcomer meets, among so many topics (of which a tenth are "
+            "filters besides):\n\n" + figures(cells, "scale/match_publisher_us/", "publisher, among ") + "\n" +
+            figures(cells, "scale/match_filter_us/", "filter, among ") +
+            "\nUntil a new peer knows all others and they know it:\n\n" +
+            figures(cells, "scale/join_ms/", "among ") + "\n")
 
 
 def costs_part(cells):

@@ -94,13 +94,17 @@ def percentiles(cells, contenders, size):
     return "\n".join(parts)
 
 
-def figures(cells, prefix):
-    """All figures without a placement below `prefix`, with their units."""
+def figures(cells, prefix, begin=""):
+    """All figures without a placement below `prefix`, with their units; each named with `begin`."""
+    names = cells.names(prefix)
+    if all(name.isdigit() for name in names):
+        names = sorted(names, key=int)
     rows = []
-    for name in cells.names(prefix):
+    for name in names:
         cell = cells.get(prefix + name)
         if cell is not None:
             low, high = cell.spread
-            rows.append([name.replace("/", ", ").replace("_", " "), f"{number(cell.median)} {cell.unit}",
-                         f"{number(low)} – {number(high)}", str(len(cell.values))])
+            text = f"{int(name):,}" if name.isdigit() else name.replace("/", ", ").replace("_", " ")
+            rows.append([begin + text, f"{number(cell.median)} {cell.unit}", f"{number(low)} – {number(high)}",
+                         str(len(cell.values))])
     return table(["", "median", "quartiles", "samples"], rows) if rows else "Not measured.\n"

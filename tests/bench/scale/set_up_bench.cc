@@ -102,10 +102,9 @@ Figures Together(const std::string& name) {
 
 int Main(const Arguments& arguments) {
   Meetings meetings;
-  const auto end = Clock::now() + std::chrono::duration<double>(arguments.seconds);
+  const auto began = Clock::now();
   int taken = 0;
-  while (taken < arguments.rounds && !Interrupted() &&
-         (arguments.seconds <= 0 || Clock::now() < end)) {
+  while (GoesOn(arguments, taken, began)) {
     const std::string name = "bench." + meetings.Next();
     const auto one_by_one = InAChild([&] { return OneByOne(name + ".one"); });
     const auto together = InAChild([&] { return Together(name + ".all"); });

@@ -1,11 +1,14 @@
 // What it costs to find whom a newcomer meets, among as many topics and filters as the second
 // argument and the first say. Prints microseconds a newcomer.
+//
+//   match_bench [--benchmark_repetitions=N]     IVMQ_BENCH_SAMPLES: where each figure is written
 #include <benchmark/benchmark.h>
 
 #include <string>
 #include <vector>
 
 #include "broker/control/directory.h"
+#include "tests/bench/samples.h"
 
 namespace ivmq::control {
 namespace {
@@ -62,10 +65,38 @@ void NewFilter(benchmark::State& state) {
       static_cast<double>(matches) / static_cast<double>(state.iterations());
 }
 
-BENCHMARK(NewPublisher)->Args({0, 1})->Args({1000, 10000})->Unit(benchmark::kMicrosecond);
-BENCHMARK(NewFilter)->Args({0, 1})->Args({1000, 10000})->Unit(benchmark::kMicrosecond);
+void Sizes(benchmark::internal::Benchmark* benchmark) {
+  benchmark->Args({0, 1})->Unit(benchmark::kMicrosecond);
+  for (int64_t topics = 10; topics <= 100'000; topics *= 10) benchmark->Args({topics / 10, topics});
+}
+BENCHMARK(NewPublisher)->Apply(Sizes);
+BENCHMARK(NewFilter)->Apply(Sizes);
+
+// Prints, and writes each repetition down.
+class Reporter : public benchmark::ConsoleReporter {
+ public:
+  void ReportRuns(const std::vector<Run>& runs) override {
+    ConsoleReporter::ReportRuns(runs);
+    for (const Run& run : runs) {
+      if (run.run_type != Run::RT_Iteration) continue;
+      const bool filter = run.run_name.function_name == "NewFilter";
+      const std::string& args = run.run_name.args;
+      bench::WriteFigure(
+          "scale",
+          (filter ? "match_filter_us/" : "match_publisher_us/") + args.substr(args.find('/') + 1),
+          run.GetAdjustedCPUTime(), "µs");
+    }
+  }
+};
 
 }  // namespace
 }  // namespace ivmq::control
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  ivmq::control::Reporter reporter;
+  benchmark::RunSpecifiedBenchmarks(&reporter);
+  benchmark::Shutdown();
+  return 0;
+}
