@@ -20,8 +20,6 @@
 #include "tests/control/test_node.h"
 #include "tests/keeper/ivshmem_client.h"
 #include "tests/sdk/daemon.h"
-#include "transport/attach_protocol.h"
-#include "transport/fd_passing.h"
 #include "transport/memfd_device.h"
 #include "transport/unix_socket.h"
 
@@ -33,10 +31,8 @@ using Clock = std::chrono::steady_clock;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kSanitized = true;  // keeps freed memory: resident sizes say nothing of ours
-constexpr int kVisitors = 5'000;
 #else
 constexpr bool kSanitized = false;
-constexpr int kVisitors = 100'000;
 #endif
 
 template <class T>
@@ -133,51 +129,6 @@ TEST(IvmqdSystemTest, KeepsTheMemoryOfAProcessThatEndsItsConnectionUntilItDies) 
   node.Signal(SIGKILL);
   EXPECT_TRUE(WaitUntil([&] { return admin.Realm().arena_used_bytes() == before; }));
   EXPECT_EQ(admin.Nodes().nodes_size(), 0);
-}
-
-// Attaches and leaves, as a process that does nothing in between.
-void Visit(const std::string& socket) {
-  UniqueFd connection = Must(transport::ConnectUnix(socket, transport::UnixSocketType::kSeqpacket,
-                                                    Clock::now() + kPatience));
-  fcntl(connection.get(), F_SETFL, 0);  // blocking
-  transport::AttachMessage welcome{};
-  ASSERT_EQ(recv(connection.get(), &welcome, sizeof(welcome), 0),
-            static_cast<ssize_t>(sizeof(welcome)));
-  ASSERT_EQ(welcome.kind, transport::AttachKind::kWelcome) << welcome.text;
-}
-
-TEST(IvmqdSystemTest, KeepsNothingOfAHundredThousandProcessesThatComeAndGo) {
-  test::Daemon daemon;
-  AdminClient admin = Operator(daemon);
-  const auto processes = [&](int count) {
-    for (int i = 0; i < count; ++i) {
-      test::Child node = StartNode(daemon, "hold", "t");
-      ASSERT_EQ(node.ReadLine(), "ready");
-      node.Signal(SIGKILL);
-      node.Wait();
-    }
-  };
-  processes(10);
-  for (int i = 0; i < 1000; ++i) Visit(daemon.node_socket());
-  ASSERT_TRUE(WaitUntil([&] { return admin.Nodes().nodes_size() == 0; }));
-  const uint64_t used = admin.Realm().arena_used_bytes();
-  const uint64_t keeper_kib = ResidentKib(daemon.pid());
-  const uint64_t control_kib = ResidentKib(daemon.control_pid());
-  const auto begin = Clock::now();
-  for (int i = 0; i < kVisitors; ++i) Visit(daemon.node_socket());
-  processes(100);
-  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  EXPECT_TRUE(WaitUntil([&] { return admin.Realm().arena_used_bytes() == used; }));
-  EXPECT_EQ(admin.Realm().last_peer_id(), 0u);
-  EXPECT_EQ(admin.Realm().arena_orphaned_bytes(), 0u);
-  const uint64_t keeper_now = ResidentKib(daemon.pid());
-  const uint64_t control_now = ResidentKib(daemon.control_pid());
-  std::printf(
-      "%d visits and 100 processes in %.1f s; keeper %lu to %lu KiB, control %lu to %lu KiB\n",
-      kVisitors, seconds, keeper_kib, keeper_now, control_kib, control_now);
-  if (kSanitized) return;
-  EXPECT_LT(keeper_now, keeper_kib + 4096);
-  EXPECT_LT(control_now, control_kib + 4096);
 }
 
 // A VM with an agent that has nothing to do.

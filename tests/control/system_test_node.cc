@@ -1,14 +1,17 @@
 // One process that uses a real ivmqd without the SDK, for ivmqd_system_test:
 //
-//   system_test_node NODE_SOCKET sub|pub|take|give|boast|hold|shut TOPIC COUNT
+//   system_test_node NODE_SOCKET sub|pub|take|give|boast|hold|shut|visit TOPIC COUNT
 //
 // `sub` says "ready", reads COUNT numbered records and says "received COUNT"; `pub` waits for a
 // subscriber, writes them and says "sent COUNT". `take` and `give` do the same and stay: `take` to
 // be killed, `give` until the link is down, which it then closes. `boast` is a `give` that says in
 // the end that it wrote one more. `hold` registers both ends, says "ready" and waits to be killed;
-// `shut` does the same, but ends its connection to the daemon first. Exit code 1 and a sentence on
-// stdout where something fails.
+// `shut` does the same, but ends its connection to the daemon first. `visit` has COUNT processes
+// come one after the other, each of which registers both ends, gets the link between them and ends
+// without a word; then it says "visited COUNT". Exit code 1 and a sentence on stdout where
+// something fails.
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -140,14 +143,22 @@ class Process {
   }
 
   void Hold(const std::string& topic, bool shut) {
-    if (!node_.Publish(topic).has_publisher_registered()) Fail("not registered");
-    if (!node_.Subscribe(topic).has_subscriber_registered()) Fail("not registered");
+    Register(topic);
     if (shut) ::shutdown(attached_.connection.get(), SHUT_RDWR);
     Say("ready");
     for (;;) pause();
   }
 
+  void Visit(const std::string& topic) {
+    Register(topic);
+    NextLink();
+  }
+
  private:
+  void Register(const std::string& topic) {
+    if (!node_.Publish(topic).has_publisher_registered()) Fail("not registered");
+    if (!node_.Subscribe(topic).has_subscriber_registered()) Fail("not registered");
+  }
   v1::LinkUp NextLink() {
     const v1::NodeEvent event = node_.NextOf(v1::NodeEvent::kLinkUp);
     if (!event.has_link_up()) Fail("no link came");
@@ -174,12 +185,31 @@ class Process {
   std::unique_ptr<transport::Waiter> waiter_;
 };
 
+// Forked before anything is attached: nothing of a visitor is left in this process.
+void HaveVisitors(const std::string& socket, const std::string& topic, uint64_t count) {
+  for (uint64_t i = 0; i < count; ++i) {
+    const pid_t visitor = fork();
+    if (visitor < 0) Fail("cannot fork");
+    if (visitor == 0) {
+      Process(socket).Visit(topic);
+      std::_Exit(0);
+    }
+    int status = 0;
+    if (waitpid(visitor, &status, 0) != visitor || status != 0) Fail("a visitor failed");
+  }
+  Say("visited " + std::to_string(count));
+}
+
 int Run(int argc, char** argv) {
   if (argc != 5) {
-    Fail("usage: system_test_node NODE_SOCKET sub|pub|take|give|boast|hold|shut TOPIC COUNT");
+    Fail("usage: system_test_node NODE_SOCKET sub|pub|take|give|boast|hold|shut|visit TOPIC COUNT");
   }
   const std::string mode = argv[2];
   const uint64_t count = std::strtoull(argv[4], nullptr, 10);
+  if (mode == "visit") {
+    HaveVisitors(argv[1], argv[3], count);
+    return 0;
+  }
   Process process(argv[1]);
   if (mode == "sub" || mode == "take") process.Subscribe(argv[3], count, mode == "take");
   if (mode == "pub" || mode == "give") process.Publish(argv[3], count, mode == "give", count);

@@ -1,0 +1,134 @@
+// Nodes and processes that come to a real ivmqd in masses, and leave or die.
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tests/control/admin_client.h"
+#include "tests/control/test_node.h"
+#include "tests/sdk/daemon.h"
+#include "transport/attach_protocol.h"
+#include "transport/fd_passing.h"
+#include "transport/unique_fd.h"
+#include "transport/unix_socket.h"
+
+namespace ivmq::control {
+namespace {
+
+using transport::UniqueFd;
+using Clock = std::chrono::steady_clock;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;  // keeps freed memory: sizes say nothing of ours
+constexpr int kVisitors = 5'000;
+#else
+constexpr bool kSanitized = false;
+constexpr int kVisitors = 100'000;
+#endif
+constexpr int kRounds = 5;  // after the first, heaps have their size
+constexpr int kProcesses = kVisitors / 50;
+// More of them end with a link than control keeps ended links of.
+constexpr int kFirstProcesses = kProcesses * 6 / 10;
+constexpr int kAtOnce = 4;
+constexpr uint64_t kMostKib = 1024;  // 13 bytes for each of 80,000 visitors
+
+template <class T>
+T Must(transport::Result<T> result) {
+  if (!result.ok()) throw std::runtime_error(result.status().message());
+  return std::move(result).value();
+}
+
+// What the process has for itself alone, in KiB.
+uint64_t PrivateKib(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  std::string word;
+  uint64_t kib = 0;
+  while (status >> word) {
+    if (word == "RssAnon:" && status >> kib) return kib;
+  }
+  ADD_FAILURE() << "no RssAnon of " << pid;
+  return 0;
+}
+
+// What a process does that attaches, opens a node with a publisher, and leaves. Without mapping the
+// region, which costs more than all the rest.
+void Visit(const std::string& socket, const std::string& topic) {
+  UniqueFd connection = Must(transport::ConnectUnix(socket, transport::UnixSocketType::kSeqpacket,
+                                                    Clock::now() + kPatience));
+  pollfd readable{connection.get(), POLLIN, 0};
+  ASSERT_EQ(poll(&readable, 1, 60'000), 1);
+  transport::AttachMessage welcome{};
+  std::vector<UniqueFd> fds;
+  const auto got =
+      transport::ReceiveWithFds(connection.get(), std::as_writable_bytes(std::span(&welcome, 1)),
+                                transport::kMaxAttachFds, &fds);
+  ASSERT_EQ(got.bytes, static_cast<ssize_t>(sizeof welcome));
+  ASSERT_EQ(welcome.kind, transport::AttachKind::kWelcome) << welcome.text;
+  TestNode node(welcome.connection_id, std::move(fds.at(1)));
+  ASSERT_NE(node.Hello("visitor"), 0u);
+  ASSERT_TRUE(node.Publish(topic).has_publisher_registered());
+  v1::NodeRequest goodbye;
+  goodbye.mutable_goodbye();
+  ASSERT_TRUE(node.Call(goodbye).has_done());
+}
+
+// Visits, kAtOnce of them at a time, and beside them processes that die with a link.
+void HaveVisitors(const test::Daemon& daemon, int visits, int processes) {
+  test::Child host(
+      {"system_test_node", daemon.node_socket(), "visit", "processes", std::to_string(processes)});
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kAtOnce; ++i) {
+    threads.emplace_back([&, topic = "topic." + std::to_string(i)] {
+      for (int visit = 0; visit < visits / kAtOnce; ++visit) Visit(daemon.node_socket(), topic);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(host.ReadLine(), "visited " + std::to_string(processes));
+}
+
+TEST(VisitorsTest, AHundredThousandNodesThatComeAndGoLeaveNothingBehind) {
+  // Without a line in the log for each.
+  test::Daemon daemon({"--log-level", "warning"});
+  AdminClient admin(transport::ConnectUnix(daemon.admin_socket(),
+                                           transport::UnixSocketType::kStream,
+                                           Clock::now() + kPatience)
+                        .value());
+  const uint64_t used = admin.Realm().arena_used_bytes();
+  const auto nothing_is_left = [&] {
+    return admin.Nodes().nodes_size() == 0 && admin.Links().links_size() == 0 &&
+           admin.Topics().topics_size() == 0 && admin.Realm().arena_used_bytes() == used;
+  };
+  const auto begin = Clock::now();
+  HaveVisitors(daemon, kVisitors / kRounds, kFirstProcesses);
+  ASSERT_TRUE(WaitUntil(nothing_is_left));
+  const uint64_t keeper_kib = PrivateKib(daemon.pid());
+  const uint64_t control_kib = PrivateKib(daemon.control_pid());
+  for (int round = 1; round < kRounds; ++round) {
+    HaveVisitors(daemon, kVisitors / kRounds, (kProcesses - kFirstProcesses) / (kRounds - 1));
+  }
+  EXPECT_TRUE(WaitUntil(nothing_is_left));
+  EXPECT_EQ(admin.Realm().last_peer_id(), 0u);
+  EXPECT_EQ(admin.Realm().arena_orphaned_bytes(), 0u);
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  const uint64_t keeper_now = PrivateKib(daemon.pid());
+  const uint64_t control_now = PrivateKib(daemon.control_pid());
+  std::printf(
+      "%d visits and %d processes in %.1f s; private memory after a fifth and all: keeper %lu and "
+      "%lu KiB, control %lu and %lu KiB\n",
+      kVisitors, kProcesses, seconds, keeper_kib, keeper_now, control_kib, control_now);
+  if (kSanitized) return;
+  EXPECT_LT(keeper_now, keeper_kib + kMostKib);
+  EXPECT_LT(control_now, control_kib + kMostKib);
+}
+
+}  // namespace
+}  // namespace ivmq::control
