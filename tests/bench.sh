@@ -1,6 +1,7 @@
 #!/bin/bash
 # Measures ivmq beside its rivals and writes docs/performance.md, with plots and the run's figures as JSON
-# in docs/performance. Installs what it needs, builds, starts a broker and iceoryx's, and stops both.
+# in docs/performance, and after a whole run the table in README.md. Installs what it needs, builds, starts
+# a broker and iceoryx's, and stops both.
 #
 #   tests/bench.sh [--quick]
 #     --quick        at most 4 minutes once it is built, instead of 30; a machine that is not idle then
@@ -16,7 +17,7 @@ quick=()
 for argument in "$@"; do
   case $argument in
     --quick) quick=(--quick) ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "bench: unknown argument '$argument'; see --help" >&2; exit 2 ;;
   esac
 done
@@ -128,6 +129,22 @@ run_step() { # NUMBER STEP
   notes+=(--note "$name: status $status; $(tail -n 1 "$work/$name.errors" | tr -d '"')")
 }
 
+# Percent of both cores that others take, over two seconds.
+busy_percent() {
+  local _ a b c idle_before idle_after
+  read -r _ a b c idle_before _ </proc/stat
+  sleep 2
+  read -r _ a b c idle_after _ </proc/stat
+  local ticks=$((2 * $(getconf CLK_TCK) * $(nproc)))
+  local idle=$((idle_after - idle_before))
+  echo $((idle < ticks ? 100 - idle * 100 / ticks : 0))
+}
+busy=$(busy_percent)
+if ((busy > 5)); then
+  notes+=(--note "The machine was not idle: others took $busy % of it right before the run")
+  echo "   ${notes[-1]}; much will stay unmeasured"
+fi
+
 echo "== measure, about $total s"
 start_broker
 start_roudi
@@ -135,6 +152,8 @@ for i in "${!steps[@]}"; do run_step $((i + 1)) "${steps[i]}"; done
 
 echo "== write $out/performance.md"
 mkdir -p "$out/performance"
+readme=()
+((${#quick[@]})) || [[ $out != docs ]] || readme=(--readme README.md)
 python3 -B tests/bench/report/report.py "$IVMQ_BENCH_SAMPLES" "$out/performance/run.json" \
-  "$out/performance.md" "${quick[@]}" --seconds $((SECONDS - began)) "${notes[@]}"
+  "$out/performance.md" "${quick[@]}" --seconds $((SECONDS - began)) "${notes[@]}" "${readme[@]}"
 grep -m 1 'not measured\.$' "$out/performance.md"

@@ -3,8 +3,6 @@
 //
 //   cost_bench [--rounds N] [--seconds S]
 //   cost_bench publish-once SOCKET      the new node, for itself
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdio>
 #include <string>
@@ -36,14 +34,15 @@ double MsSince(Clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
 }
 
-// A user's program: one message, then it is idle until it is killed.
+// A user's program: one message, then it waits for others that do not come, until it is killed.
 [[noreturn]] void PublishOnce(const char* socket) {
   Node node = Must(Node::Open({.name = "new", .socket_path = socket}));
   auto publisher = Must(node.CreatePublisher(kTopic));
   Must(publisher.WaitForSubscribers(1, kLong));
   const uint64_t one = 1;
   Must(publisher.Publish(std::as_bytes(std::span(&one, 1))));
-  for (;;) ::pause();
+  auto subscriber = Must(node.CreateSubscriber("cost.never"));
+  for (;;) static_cast<void>(subscriber.Receive(std::chrono::hours(1)));
 }
 
 void FirstMessage(const std::string& program, const test::Daemon& daemon) {

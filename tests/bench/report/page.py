@@ -117,7 +117,7 @@ def scale_part(cells, drawn):
     for kind, text in (("one_busy", "one busy"), ("all_busy", "all busy"),
                        ("all_busy_4k", "all busy, rings of 4 KiB")):
         for count in sorted(cells.names(f"scale/{kind}/"), key=int):
-            rows.append([f"{int(count):,} links, {text}"] +
+            rows.append([f"{int(count):,} {'link' if count == '1' else 'links'}, {text}"] +
                         [rate_cell(cells.get(f"scale/{kind}/{count}", p)) for p in PLACEMENTS])
     return ("## Scale\n\nOne subscriber with so many links, 64 B.\n\n" + plots(drawn, "links", "links of a node") +
             (table(["", "near", "far"], rows) if rows else "Not measured.\n") +

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Makes one JSON of a run's samples, and of that the page with tables and plots.
 
-  report.py SAMPLES JSON PAGE [--quick] [--seconds N] [--note TEXT]...
-  report.py JSON PAGE        the page again from the JSON of a run
+  report.py SAMPLES JSON PAGE [--quick] [--seconds N] [--note TEXT]... [--readme FILE]
+  report.py JSON PAGE [--readme FILE]        the page again from the JSON of a run
 
 SAMPLES has an object of JSON a line, as tests/bench/samples.h writes them. The plots go into a folder
-beside the page that is named like it. Whatever is on the page comes out of the JSON.
+beside the page that is named like it. A README beside that folder gets a short table. Whatever is on the page comes out of the JSON.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import time
 from cells import Cells, load
 from page import page
 from plots import draw
+from summary import put_into, summary
 
 
 def first_line(path, beginning=""):
@@ -52,6 +53,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seconds", type=int, default=0)
     parser.add_argument("--note", action="append", default=[])
+    parser.add_argument("--readme")
     arguments = parser.parse_args()
     if len(arguments.files) == 3:
         samples, run_path, page_path = arguments.files
@@ -70,6 +72,8 @@ def main():
     drawn = draw(cells, os.path.splitext(page_path)[0])
     with open(page_path, "w", encoding="utf-8") as out:
         out.write(page(run, cells, drawn))
+    if arguments.readme:
+        put_into(arguments.readme, summary(run, cells, drawn, os.path.dirname(page_path)))
     return 0
 
 

@@ -1,0 +1,45 @@
+"""The short table and the plot that the README shows."""
+
+from cells import PLACEMENTS
+from tables import contenders_of, rate, table, time_text
+
+BEGIN = "<!-- performance: begin (written by tests/bench.sh) -->\n"
+END = "<!-- performance: end -->"
+SIZE = 64
+
+
+def summary(run, cells, drawn, folder):
+    """Of messages of 64 bytes; only placements under which ivmq was measured."""
+    placements = [p for p in PLACEMENTS if cells.get(f"path/message/ivmq/{SIZE}", p)]
+    if not placements:
+        return ""
+    shows = (("message", rate), ("round_trip", time_text))
+
+    def figure(kind, show, contender, placement):
+        median = cells.median(f"path/{kind}/{contender}/{SIZE}", placement)
+        return "–" if median is None else show(median)
+
+    rows = [[contender] + [figure(kind, show, contender, p) for kind, show in shows for p in placements]
+            for contender in contenders_of(cells, "path/message/") if not contender.startswith("typed")]
+    names = {"message": "messages", "round_trip": "round trip"}
+    head = [f"{SIZE} B"] + [f"{names[kind]}, {p}" for kind, _ in shows for p in placements]
+    text = table(head, rows)
+    for placement in placements:
+        if f"path_throughput_{placement}" in drawn:
+            text += f"\n![throughput of the SDK, {placement} cores]({folder}/{drawn[f'path_throughput_{placement}']})\n"
+            break
+    machine = run["machine"]
+    return (f"{text}\nMedians on {machine['processor']}, {machine['kernel']}; *near*: the two cores share a cache. "
+            f"All figures: [{folder}/performance.md]({folder}/performance.md)\n")
+
+
+def put_into(readme, text):
+    """Replaces what stands between the two marks."""
+    with open(readme, encoding="utf-8") as lines:
+        whole = lines.read()
+    before, _, rest = whole.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(f"{readme} has not the marks {BEGIN.strip()} and {END}")
+    with open(readme, "w", encoding="utf-8") as out:
+        out.write(before + BEGIN + text + END + after)
