@@ -23,7 +23,8 @@
 // The keeper greets those who connect to a realm's sockets once control has said kRealmReady for
 // it; until then they wait. The admin socket opens when all realms are ready.
 // The keeper never blocks on control: what control does not read is queued, and a peer or node
-// that came and went meanwhile is never mentioned. A VM that was put out and lives on is. A
+// that came and went meanwhile is never mentioned, but for the highest ID that a VM had. A VM that
+// was put out and lives on is mentioned. A
 // `connection` is unique over all realms. When the keeper stops it closes the socket: control then
 // has five seconds to end.
 
@@ -38,10 +39,11 @@ enum class KeeperEventKind : uint32_t {
   kRealm = 2,          // name, uuid, region_bytes, vectors, generation, flag
   kDoorbells = 3,      // peer, value: first vector of these fds, count
   kPeerConnected = 4,  // peer, index and name (end of the path) of the VM socket, pid, uid, gid
-  kPeerGone = 5,      // peer, proof; of a VM that was put out kNone first, and kEof once it is gone
-  kNodeAttached = 6,  // connection, vector, pid, uid, gid, start_time; fd: channel
-  kNodeGone = 7,      // connection, proof; of a process that lives kNone first, and kExited
-                      // once it has died
+  kPeerGone = 5,  // peer, proof; of a VM that was put out kNone first, and kEof once it is gone.
+                  // flag 1: it came unheard, the highest ID of such
+  kNodeAttached = 6,    // connection, vector, pid, uid, gid, start_time; fd: channel
+  kNodeGone = 7,        // connection, proof; of a process that lives kNone first, and kExited
+                        // once it has died
   kAdminConnected = 8,  // pid, uid, gid; fd: the accepted connection
   kPeerRefused = 9,     // value: RefusalReason; count: how many so far for that reason
   kReady = 10,

@@ -115,6 +115,7 @@ void PeerWatch::OnConnected(const broker::KeeperEvent& event) {
 void PeerWatch::OnGone(uint32_t peer_id, GoneProof proof) {
   early_doorbells_.erase(peer_id);
   if (peer_id == 0) return;
+  realm_->last_peer_id = std::max(realm_->last_peer_id, peer_id);  // it may have come unheard
   last_words_.erase(peer_id);
   auto gone = state_->peers.extract(peer_id);
   if (!gone.empty() && proof == GoneProof::kNone) return PutOut(std::move(gone.mapped()));

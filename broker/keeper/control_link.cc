@@ -80,10 +80,20 @@ bool ControlLink::SendGone(const KeeperEvent& gone) {
   const auto first = std::find_if(queue_.begin(), queue_.end(), announces);
   if (first != queue_.end() && StartsAnnouncement(first->event)) {
     queue_.erase(std::remove_if(first, queue_.end(), announces), queue_.end());
+    if (gone.kind == KeeperEventKind::kPeerGone) SendUnheard(gone);
     return false;
   }
   Send(gone);
   return true;
+}
+
+void ControlLink::SendUnheard(KeeperEvent gone) {
+  gone.flag = 1;
+  const auto older = std::find_if(queue_.begin(), queue_.end(), [&gone](const Outgoing& out) {
+    return out.event.kind == gone.kind && out.event.realm == gone.realm && out.event.flag == 1;
+  });
+  if (older == queue_.end()) return Send(gone);
+  older->event.peer = std::max(older->event.peer, gone.peer);
 }
 
 void ControlLink::SendRefused(const KeeperEvent& refused) {

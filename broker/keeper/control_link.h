@@ -36,7 +36,8 @@ class ControlLink {
   // All of a peer's doorbells: as many kDoorbells as it takes.
   void SendDoorbells(uint32_t realm, uint32_t peer, const PeerVectors& vectors);
   // `gone` is kPeerGone or kNodeGone. Takes back the announcement if none of it is out
-  // yet: false, control never hears of it. A VM that was put out is not gone as yet.
+  // yet: false, control hears no more of it than the ID, of a VM. A VM that was put out is not gone
+  // as yet.
   bool SendGone(const KeeperEvent& gone);
   // `refused` is kPeerRefused. Replaces an older count that is not out yet.
   void SendRefused(const KeeperEvent& refused);
@@ -49,6 +50,8 @@ class ControlLink {
     Fds fds;
   };
 
+  // Of VMs that came and went unheard control is told the highest ID.
+  void SendUnheard(KeeperEvent gone);
   void OnEvents(uint32_t events);
   void ReadCommands();
   void Flush();

@@ -77,6 +77,7 @@ class FullTableTest : public testing::Test {
 
 TEST_F(FullTableTest, NobodyIsRefusedWhereVmsComeAndGoFasterThanTheyAreSeenToGo) {
   EXPECT_EQ(ComeAndGo(20'000), 0);
+  EXPECT_TRUE(test::WaitUntil([&] { return Realm().last_peer_id() == 20'000; }));
   EXPECT_TRUE(test::WaitUntil([&] { return Realm().peers_connected() == 0; }));
   EXPECT_THAT(Run({"realms"}).out, Not(HasSubstr("refused:")));
   EXPECT_THAT(daemon_.log(), Not(HasSubstr("refused")));

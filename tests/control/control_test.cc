@@ -221,6 +221,18 @@ TEST(ControlTest, CountsWhomTheKeeperRefused) {
   EXPECT_TRUE(WaitUntil([&] { return admin.Realm().refused_ids_exhausted() == 5; }));
 }
 
+TEST(ControlTest, KnowsTheHighestIdAlsoOfAVmThatCameAndWentUnheard) {
+  ControlHarness harness;
+  AdminClient admin(harness.ConnectAdmin());
+  broker::KeeperEvent gone = harness.Event(broker::KeeperEventKind::kPeerGone);
+  gone.peer = 7;
+  gone.proof = broker::GoneProof::kEof;
+  gone.flag = 1;
+  harness.Send(gone);
+  EXPECT_TRUE(WaitUntil([&] { return admin.Realm().last_peer_id() == 7; }));
+  EXPECT_EQ(admin.Realm().peers_connected(), 0u);
+}
+
 // This process takes no more descriptors while one of these lives.
 class NoMoreFiles {
  public:

@@ -135,12 +135,28 @@ TEST_F(ControlLinkTest, TakesBackAPeerOfWhichNothingIsOut) {
       std::make_shared<const std::vector<UniqueFd>>(transport::CreateEventfds(100).value());
   KeeperEvent connected = Event(KeeperEventKind::kPeerConnected, 0);
   KeeperEvent gone = Event(KeeperEventKind::kPeerGone, 0);
-  connected.peer = gone.peer = 9;
   Stall();
-  link_->SendDoorbells(0, 9, vectors);
-  link_->Send(connected);
-  link_->SendGone(gone);
-  EXPECT_THAT(Received(), testing::IsEmpty());
+  const size_t before = link_->queued();
+  const auto come = [&](uint32_t peer) {
+    connected.peer = peer;
+    link_->SendDoorbells(0, peer, vectors);
+    link_->Send(connected);
+  };
+  const auto go = [&](uint32_t peer) {
+    gone.peer = peer;
+    EXPECT_FALSE(link_->SendGone(gone));
+  };
+  for (uint32_t peer = 1; peer < 1000; peer += 2) {
+    come(peer);
+    come(peer + 1);
+    go(peer + 1);
+    go(peer);
+  }
+  EXPECT_EQ(link_->queued(), before + 1);
+  const auto events = Received();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, KeeperEventKind::kPeerGone);
+  EXPECT_EQ(events[0].peer, 1000u);  // the highest ID that was given out
 }
 
 TEST_F(ControlLinkTest, TellsOfAPeerThatWasPutOutUnheardUntilItHasGone) {
@@ -162,8 +178,9 @@ TEST_F(ControlLinkTest, TellsOfAPeerThatWasPutOutUnheardUntilItHasGone) {
   gone.proof = GoneProof::kEof;
   EXPECT_FALSE(link_->SendGone(gone));
   const auto events = Received();
-  ASSERT_EQ(events.size(), 3u);
-  for (const KeeperEvent& event : events) EXPECT_EQ(event.peer, 8u);
+  ASSERT_EQ(events.size(), 4u);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(events[i].peer, 8u);
+  EXPECT_EQ(events[3].peer, 9u);  // its ID, and no more of it
   EXPECT_EQ(events[1].kind, KeeperEventKind::kPeerConnected);
   EXPECT_EQ(events[2].proof, GoneProof::kNone);
 }
