@@ -16,6 +16,7 @@ namespace ivmq::transport {
 namespace {
 
 constexpr size_t kReadBytes = 64 << 10;
+constexpr size_t kKeptBytes = 1 << 10;  // of an idle channel: control has one a node
 
 struct FrameHeader {
   uint32_t payload_bytes;
@@ -127,7 +128,7 @@ Result<bool> FrameChannel::TakeFrame(Frame* frame) {
   if (in_consumed_ == in_.size()) {
     in_consumed_ = 0;
     in_.clear();
-    if (in_.capacity() > 2 * kReadBytes) in_.shrink_to_fit();
+    if (in_.capacity() > kKeptBytes) in_.shrink_to_fit();
   }
   return true;
 }
@@ -137,12 +138,11 @@ Result<bool> FrameChannel::ReadSome() {
     in_.erase(0, in_consumed_);
     in_consumed_ = 0;
   }
-  const size_t before = in_.size();
-  in_.resize(before + kReadBytes);
+  std::array<char, kReadBytes> piece;  // uninitialized; a channel keeps only what came
   std::vector<UniqueFd> fds;
-  const ReceivedWithFds received = ReceiveWithFds(
-      socket_.get(), std::as_writable_bytes(std::span(in_).subspan(before)), kMaxWaitingFds, &fds);
-  in_.resize(before + static_cast<size_t>(std::max<ssize_t>(received.bytes, 0)));
+  const ReceivedWithFds received =
+      ReceiveWithFds(socket_.get(), std::as_writable_bytes(std::span(piece)), kMaxWaitingFds, &fds);
+  if (received.bytes > 0) in_.append(piece.data(), static_cast<size_t>(received.bytes));
   if (received.bytes < 0 && received.error == EAGAIN) return false;
   if (received.bytes < 0 && !IsGone(received.error)) {
     return ErrnoStatus(received.error, "cannot receive on a control channel");
