@@ -23,6 +23,7 @@ class Cell:
         self.lines = []  # cache-line round trips around them, ns
         self.histogram = {}  # of single times: lower end of a bucket in ns -> count
         self.longest = 0
+        self.rate = 0  # a second, where it was fixed
         self.unit = "ns"
 
     def add(self, sample):
@@ -32,6 +33,7 @@ class Cell:
             self.lines.append(sample["line_ns"])
         for bucket, count in sample.get("histogram", {}).items():
             self.histogram[int(bucket)] = self.histogram.get(int(bucket), 0) + count
+        self.rate = sample.get("rate", self.rate)
         self.longest = max(self.longest, sample.get("max_ns", 0))
 
     @property
@@ -89,6 +91,10 @@ class Cells:
         """All that was sampled below it, without it, measured or not."""
         found = {name[len(prefix):] for name, _ in self._cells if name.startswith(prefix)}
         return sorted(found)
+
+    def rate(self, prefix):
+        """At which everything below it was measured."""
+        return max((cell.rate for (name, _), cell in self._cells.items() if name.startswith(prefix)), default=0)
 
     def placements(self):
         """Of all samples: how many, and the cache-line round trips around them."""

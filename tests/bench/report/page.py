@@ -91,7 +91,8 @@ def sdk_part(cells, drawn):
 
 
 def latency_part(cells, drawn):
-    return ("## Latency at a fixed rate\n\nRound trips of 64 B, one due every 100 µs whatever became of the one "
+    rate = cells.rate("path/at_rate/")
+    return (f"## Latency at a fixed rate\n\nRound trips of 64 B, {rate:,} a second due whatever became of those "
             "before: the time counts from when it was due, so a pause is seen by all that it delayed, and samples "
             "in which the scheduler took a core away count too.\n\n" +
             plots(drawn, "latency", "percentiles of round trips") +

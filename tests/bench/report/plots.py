@@ -85,7 +85,7 @@ def draw(cells, folder):
         for contender in contenders_of(cells, "path/at_rate/"):
             cell = cells.get(f"path/at_rate/{contender}/64", placement)
             trips[contender] = cumulative(cell) if cell else []
-        keep(f"latency_{placement}", f"Round trips of 64 B, 10,000 a second, {placement} cores", "percentile",
+        keep(f"latency_{placement}", f"Round trips of 64 B, {cells.rate('path/at_rate/'):,} a second, {placement} cores", "percentile",
              "microseconds after it was due", trips,
              "set logscale xy\nset format y '%g'\n"
              "set xtics ('p50' 2, 'p90' 10, 'p99' 100, 'p99.9' 1000, 'p99.99' 10000)\n")
