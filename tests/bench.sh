@@ -4,8 +4,8 @@
 # a broker and iceoryx's, and stops both.
 #
 #   tests/bench.sh [--quick]
-#     --quick        at most 4 minutes once it is built, instead of 30; a machine that is not idle then
-#                    leaves much unmeasured
+#     --quick        at most 4 minutes once it is built, instead of 30: the whole path with 64 bytes only;
+#                    a machine that is not idle then leaves much unmeasured
 #   IVMQ_BENCH_OUT   folder for the page and what belongs to it (default docs)
 # The machine should do nothing else meanwhile. Stops everything that it started, also on Ctrl-C.
 set -euo pipefail
@@ -79,15 +79,15 @@ await() { # NAME SECONDS COMMAND...: until the command says yes, while NAME runs
 # Name, about how many seconds of a full run and of a quick one, and the command: one that ends with
 # --seconds is told them.
 steps=(
-  "ring|330|35|ring_bench --rounds 1000 --seconds"
-  "wake-ups|60|8|wake_bench --rounds 1000 --seconds"
-  "path|840|95|path_bench --rounds 1000 --seconds"
-  "links|150|18|links_bench --rounds 1000 --seconds"
-  "set-up|60|12|set_up_bench --rounds 1000 --seconds"
-  "matching|20|10|match_bench --benchmark_repetitions=5 --benchmark_min_time=0.02"
+  "ring|330|48|ring_bench --rounds 1000 --seconds"
+  "wake-ups|60|6|wake_bench --rounds 1000 --seconds"
+  "path|840|92|path_bench --rounds 1000 --seconds"
+  "links|150|16|links_bench --rounds 1000 --seconds"
+  "set-up|60|9|set_up_bench --rounds 1000 --seconds"
+  "matching|20|8|match_bench --benchmark_repetitions=5 --benchmark_min_time=0.02"
   "peers|60|3|peers_bench"
-  "doorbells|30|6|doorbells_bench --rounds 1000 --seconds"
-  "costs|60|22|cost_bench --rounds 1000 --seconds"
+  "doorbells|30|5|doorbells_bench --rounds 1000 --seconds"
+  "costs|60|20|cost_bench --rounds 1000 --seconds"
   "instructions|12|12|../../../tests/bench/cost/instructions.sh"
 )
 

@@ -59,7 +59,7 @@ enum class Preempted { kIsDropped, kCounts };
 
 // Runs both, `second` in a child process or a thread, each pinned to a core, the work from a common
 // start. Returns how long the work of `first` took in nanoseconds; nothing if one side was
-// preempted. Ends the calling process where a second process fails.
+// preempted for more than a hundredth of it. Ends the calling process where a second process fails.
 std::optional<double> RunOnTwoCores(const Side& first, const Side& second,
                                     Apart apart = Apart::kProcesses,
                                     Preempted preempted = Preempted::kIsDropped);
@@ -74,7 +74,7 @@ std::optional<double> AdditionNs();
 // seconds. Up to 85
 // ns a cache-line round trip the two are threads of one core, from 300 ns on they are far apart.
 // Takes the first sample whose cores were shared with nobody, or else the least disturbed of
-// `patience`, or of a second.
+// `patience`, or of a tenth of a second.
 std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure,
                                  int patience = 40);
 

@@ -121,7 +121,7 @@ Case FanOutCase(const Contender& contender, int receivers, Meetings* meetings) {
 int Main(Arguments arguments) {
   if (arguments.sizes.empty()) {
     arguments.sizes =
-        arguments.quick ? std::vector<size_t>{64, 16384} : std::vector<size_t>{64, 1024, 16384};
+        arguments.quick ? std::vector<size_t>{64} : std::vector<size_t>{64, 1024, 16384};
   }
   const std::vector<int> receivers_of_one =
       arguments.quick ? std::vector<int>{1, 8} : std::vector<int>{1, 2, 4, 8};
