@@ -79,9 +79,9 @@ await() { # NAME SECONDS COMMAND...: until the command says yes, while NAME runs
 # Name, about how many seconds of a full run and of a quick one, and the command: one that ends with
 # --seconds is told them.
 steps=(
-  "ring|330|48|ring_bench --rounds 1000 --seconds"
+  "ring|330|62|ring_bench --rounds 1000 --seconds"
   "wake-ups|60|6|wake_bench --rounds 1000 --seconds"
-  "path|840|92|path_bench --rounds 1000 --seconds"
+  "path|840|86|path_bench --rounds 1000 --seconds"
   "links|150|16|links_bench --rounds 1000 --seconds"
   "set-up|60|9|set_up_bench --rounds 1000 --seconds"
   "matching|20|8|match_bench --benchmark_repetitions=5 --benchmark_min_time=0.02"

@@ -29,7 +29,7 @@ def quoted(text):
 def lines(path, title, x, y, series, more=""):
     """`series`: name -> list of (x, y). Returns whether there was anything to draw."""
     series = {name: points for name, points in series.items() if points}
-    if not series:
+    if len({x for points in series.values() for x, _ in points}) < 2:  # no line
         return False
     script = HEAD.format(path=path, title=title, x=x, y=y) + more
     for i, points in enumerate(series.values()):
