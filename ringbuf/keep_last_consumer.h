@@ -154,10 +154,14 @@ class KeepLastConsumer {
   }
 
   void Advance() {
-    told_ = lost_;
+    if (told_ != lost_) {
+      told_ = lost_;
+      Atomics::StoreRelaxed(descriptor_->lost, lost_);
+    }
     outrun_ = 0;
     ++position_;
-    ++read_;
+    // For who counts after we were killed.
+    Atomics::StoreRelaxed(descriptor_->read, ++read_);
     before_ = slot_;
     slot_ = slot_ == last_slot_ ? 0 : slot_ + slot_bytes_;
   }

@@ -17,8 +17,9 @@
 //      128     8  published           producer: messages published, each time
 //      136   120  (zero)
 //      256     8  released            consumer: messages read and released
-//      264     8  lost                consumer, together with released: messages overwritten unread
-//      272   112  (zero)
+//      264     8  lost                consumer, with released and read: messages overwritten unread
+//      272     8  read                consumer, with each one that it reads
+//      280   104  (zero)
 //      384     -  depth + 1 slots, SlotBytes(max_message_bytes) each
 //
 // A slot:
@@ -47,7 +48,7 @@
 namespace ivmq::ringbuf {
 
 inline constexpr uint64_t kKeepLastMagic = 0x5453414C514D5649;  // "IVMQLAST"
-inline constexpr uint64_t kKeepLastLayoutVersion = 1;
+inline constexpr uint64_t kKeepLastLayoutVersion = 2;           // 2: read
 
 inline constexpr uint64_t kMaxDepth = 65536;
 // As in the largest ring.
@@ -74,6 +75,7 @@ struct BasicKeepLastDescriptor {
 
   alignas(kCacheLineBytes) Word released;
   Word lost;
+  Word read;
 
   struct alignas(kCacheLineBytes) {
   } another_unused_line;
@@ -91,6 +93,7 @@ static_assert(offsetof(KeepLastDescriptor, want) == 64);
 static_assert(offsetof(KeepLastDescriptor, published) == 128);
 static_assert(offsetof(KeepLastDescriptor, released) == 256);
 static_assert(offsetof(KeepLastDescriptor, lost) == 264);
+static_assert(offsetof(KeepLastDescriptor, read) == 272);
 
 // One end's private knowledge of where a slot ring lies. Depth and size come from the control plane
 // over a private channel, never from the memory itself, which must stay mapped while it is used.

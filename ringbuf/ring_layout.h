@@ -1,4 +1,4 @@
-// The layout of one ring in shared memory: a descriptor of six cache lines, then the data area.
+// The layout of one ring in shared memory: a descriptor of eight cache lines, then the data area.
 // Single producer, single consumer; both ends are in spsc_producer.h and spsc_consumer.h.
 //
 // Positions are 64-bit counts of bytes since the ring was made; they only grow. The offset of a
@@ -20,7 +20,9 @@
 //      272    48  (zero)
 //      320     8  want                consumer, before it sleeps: wake me when this is published
 //      328    56  (zero)
-//      384     -  data, `capacity` bytes
+//      384     8  records_read        consumer, with each one that it reads; nobody waits for it
+//      392   120  (zero)
+//      512     -  data, `capacity` bytes
 //
 // A record in the data area, at a position that is a multiple of 8:
 //
@@ -51,7 +53,7 @@
 namespace ivmq::ringbuf {
 
 inline constexpr uint64_t kRingMagic = 0x474E4952514D5649;  // "IVMQRING"
-inline constexpr uint64_t kRingLayoutVersion = 4;           // 4: records_dropped
+inline constexpr uint64_t kRingLayoutVersion = 5;           // 5: records_read
 
 inline constexpr size_t kCacheLineBytes = 64;
 inline constexpr uint64_t kMinCapacity = 4096;
@@ -91,11 +93,18 @@ struct BasicRingDescriptor {
   Word records_released;
 
   alignas(kCacheLineBytes) Word want;
+
+  // Not beside `head` or `want`, which the producer looks at: the consumer stores here all the
+  // time.
+  alignas(kCacheLineBytes) Word records_read;
+
+  struct alignas(kCacheLineBytes) {
+  } another_unused_line;
 };
 
 using RingDescriptor = BasicRingDescriptor<StdAtomics>;
 
-static_assert(sizeof(RingDescriptor) == 384);
+static_assert(sizeof(RingDescriptor) == 512);
 static_assert(alignof(RingDescriptor) == kCacheLineBytes);
 static_assert(offsetof(RingDescriptor, magic) == 0);
 static_assert(offsetof(RingDescriptor, layout_version) == 8);
@@ -107,6 +116,7 @@ static_assert(offsetof(RingDescriptor, records_dropped) == 144);
 static_assert(offsetof(RingDescriptor, head) == 256);
 static_assert(offsetof(RingDescriptor, records_released) == 264);
 static_assert(offsetof(RingDescriptor, want) == 320);
+static_assert(offsetof(RingDescriptor, records_read) == 384);
 
 // One end's private knowledge of where a ring lies. `capacity` comes from the control plane over a
 // private channel, never from the ring itself. The memory must stay mapped as long as it is used.

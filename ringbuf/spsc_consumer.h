@@ -92,6 +92,9 @@ class alignas(kCacheLineBytes) SpscConsumer {
     out->size = record.length;
     out->flags = record.flags;
     out->sequence = records_++;
+    // For who counts after we were killed. No order: we never read it, and the producer does not
+    // wait.
+    Atomics::StoreRelaxed(descriptor_->records_read, records_);
     position_ += record.end_offset - offset;
     if (record.length <= kPrefetchedPayloadBytes) PrefetchAhead();
     return ReadResult::kOk;

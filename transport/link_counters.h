@@ -33,10 +33,13 @@ struct LinkCounters {
   uint64_t records_in_flight = 0;  // writer: committed and not reported as released by the reader,
                                    // which reports late (SpscConsumer) and may lie. Reader: read
                                    // and not released
+  uint64_t records_unread = 0;     // writer: committed and not read, as the reader notes
   uint64_t overwritten = 0;        // slot rings: lost to the reader; the writer has it from the
                                    // reader's word
-  uint64_t wakes = 0;              // ready bytes set for the other side
-  uint64_t doorbells = 0;          // doorbells rung, because the other side slept
+  uint64_t first_overwritten = 0;  // reader: sequences of the first and the last of those, if any
+  uint64_t last_overwritten = 0;
+  uint64_t wakes = 0;      // ready bytes set for the other side
+  uint64_t doorbells = 0;  // doorbells rung, because the other side slept
 };
 
 }  // namespace ivmq::transport

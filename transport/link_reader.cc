@@ -35,8 +35,10 @@ LinkReader::LinkReader(std::shared_ptr<Device> device, uint64_t link_id,
 
 ReadResult LinkReader::ReadSlot(RecordView* record) {
   const uint64_t lost_before = slots_->consumer.lost();
+  const uint64_t first = slots_->consumer.position();
   const ReadResult result = slots_->consumer.TryRead(slots_->copy.data(), &slots_->message);
-  overwritten_.Add(slots_->consumer.lost() - lost_before);
+  if (const uint64_t lost = slots_->consumer.lost() - lost_before; lost > 0) [[unlikely]]
+    CountOverwritten(first, lost);
   if (result != ReadResult::kOk) return result;
   const ringbuf::KeptMessage& message = slots_->message;
   record->data = reinterpret_cast<const std::byte*>(slots_->copy.data());
@@ -46,6 +48,12 @@ ReadResult LinkReader::ReadSlot(RecordView* record) {
   records_.Add(1);
   bytes_.Add(message.size);
   return ReadResult::kOk;
+}
+
+void LinkReader::CountOverwritten(uint64_t first, uint64_t count) {
+  if (overwritten_.value() == 0) first_overwritten_.Add(first);
+  last_overwritten_.Add(first + count - 1 - last_overwritten_.value());
+  overwritten_.Add(count);
 }
 
 uint64_t LinkReader::capacity() const {
@@ -85,6 +93,8 @@ LinkCounters LinkReader::counters() const {
   counters.records = records_.value();
   counters.records_in_flight = counters.records - released;
   counters.overwritten = overwritten_.value();
+  counters.first_overwritten = first_overwritten_.value();
+  counters.last_overwritten = last_overwritten_.value();
   counters.wakes = wakes_.value();
   counters.doorbells = doorbells_.value();
   return counters;

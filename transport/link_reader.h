@@ -115,6 +115,7 @@ class LinkReader {
   LinkReader(std::shared_ptr<Device> device, uint64_t link_id, const ringbuf::RingView& view,
              ringbuf::ConsumerOptions options, WakeTarget producer, uint64_t ready_offset);
   ReadResult ReadSlot(RecordView* record);
+  void CountOverwritten(uint64_t first, uint64_t count);
   void WakeProducer();
 
   // First, because it takes whole cache lines. Its memory is kept mapped by device_. Of no ring,
@@ -136,6 +137,8 @@ class LinkReader {
   Counter bytes_;
   Counter released_;
   Counter overwritten_;
+  Counter first_overwritten_;
+  Counter last_overwritten_;
   Counter wakes_;
   Counter doorbells_;
 };

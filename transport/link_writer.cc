@@ -89,13 +89,17 @@ LinkCounters LinkWriter::counters() const {
   counters.bytes = bytes_.value();
   // The consumer's word, so only a figure. relaxed: nothing hangs on it.
   uint64_t done = 0;
+  uint64_t read = 0;
   if (slots_ == nullptr) {
     done = descriptor_->records_released.load(std::memory_order_relaxed);
+    read = descriptor_->records_read.load(std::memory_order_relaxed);
   } else {
     counters.overwritten = slots_->descriptor->lost.load(std::memory_order_relaxed);
     done = slots_->descriptor->released.load(std::memory_order_relaxed) + counters.overwritten;
+    read = slots_->descriptor->read.load(std::memory_order_relaxed) + counters.overwritten;
   }
   counters.records_in_flight = done <= counters.records ? counters.records - done : 0;
+  counters.records_unread = read <= counters.records ? counters.records - read : 0;
   counters.wakes = wakes_.value();
   counters.doorbells = doorbells_.value();
   return counters;

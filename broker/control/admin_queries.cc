@@ -51,14 +51,14 @@ void AddLinks(const RealmState& state, const std::string& topic, v1::ListLinksRe
       counters->set_published(std::max(counters->published(), ring.published_least));
     }
     // A subscriber has read nothing since its ring moved, if that says all that it has read.
-    const bool ring_says = counters->delivered() <= ring.released;
+    const bool ring_says = counters->delivered() <= ring.read;
     if (IsActive(link.progress.subscriber) && (!counters->subscriber_answered() || ring_says)) {
       const auto age = std::chrono::floor<std::chrono::milliseconds>(Clock::now() - link.read_at);
       counters->set_read_age_ms(
           std::max(counters->read_age_ms(), static_cast<uint64_t>(age.count())));
     }
     if (!counters->subscriber_answered()) {
-      counters->set_delivered(std::max(counters->delivered(), ring.released));
+      counters->set_delivered(std::max(counters->delivered(), ring.read));
     }
   }
   for (const Refusals::Record& record : state.refusals.records()) {

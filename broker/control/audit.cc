@@ -39,14 +39,27 @@ void Write(const Amount& amount, v1::Amount* out) {
   out->set_most(amount.most);
 }
 
-void AddDrop(v1::Drop::Reason reason, const Amount& count, const Amount& range_end, uint64_t first,
-             v1::Account* account) {
+// What one side said of those that it lost: so many, from the first to the last.
+struct Told {
+  uint64_t count = 0;
+  uint64_t first = 0;
+  uint64_t last = 0;
+};
+
+void AddDrop(v1::Drop::Reason reason, const Amount& count, const Amount& range_end,
+             const Told& told, v1::Account* account) {
   if (count.most == 0) return;
   v1::Drop* drop = account->add_drops();
   drop->set_reason(reason);
   Write(count, drop->mutable_count());
+  // What was lost later than it said is not before the first, nor after all that there is. Nor is
+  // anything else, whatever a liar says.
+  const uint64_t end = Less(range_end.most, 1);
+  const uint64_t first = std::min(told.first, Less(range_end.most, count.most));
+  const bool whole =
+      told.count >= count.most && told.last <= end && told.last >= first + (count.most - 1);
   drop->set_first_sequence(first);
-  drop->set_last_sequence(std::max(first, Less(range_end.most, 1)));
+  drop->set_last_sequence(std::max(first, whole ? told.last : end));
 }
 
 // Such a side touches the link no more; of one that is lost or evicted nobody knows.
@@ -68,11 +81,13 @@ struct Facts {
   Amount overwritten;
   bool ring_known = false;
   Amount entered;  // by the ring
-  Amount released;
+  Amount read;
   Amount ring_dropped;
   Amount ring_overwritten;
   Amount in_ring;
   std::string trouble;  // of the ring
+  Told full_told;
+  Told overwritten_told;
 };
 
 Facts Gather(const Link& link, const LinkLook& first, const LinkLook& second) {
@@ -89,6 +104,8 @@ Facts Gather(const Link& link, const LinkLook& first, const LinkLook& second) {
   facts.delivered = Between(was.delivered(), is.delivered());
   facts.full = Between(was.dropped_full(), is.dropped_full());
   facts.overwritten = Between(was.overwritten(), is.overwritten());
+  facts.full_told = {is.dropped_full(), is.first_dropped_full(), is.last_dropped_full()};
+  facts.overwritten_told = {is.overwritten(), is.first_overwritten(), is.last_overwritten()};
   const RingReading& before = first.ring;
   const RingReading& now = second.ring;
   facts.ring_known = before.sound() && now.sound();
@@ -96,12 +113,11 @@ Facts Gather(const Link& link, const LinkLook& first, const LinkLook& second) {
   facts.still = before == now && now.still;
   if (facts.ring_known) {
     facts.entered = Between(before.published_least, now.published_most);
-    facts.released = Between(before.released, now.released);
+    facts.read = Between(before.read, now.read);
     facts.ring_dropped = Between(before.dropped, now.dropped);
     facts.ring_overwritten = Between(before.overwritten_least, now.overwritten_most);
-    facts.in_ring = facts.still
-                        ? Between(now.in_ring, now.in_ring)
-                        : Minus(Minus(facts.entered, facts.released), facts.ring_overwritten);
+    facts.in_ring = facts.still ? Between(now.in_ring, now.in_ring)
+                                : Minus(Minus(facts.entered, facts.read), facts.ring_overwritten);
   }
   return facts;
 }
@@ -121,9 +137,8 @@ bool Complete(Facts* facts) {
   }
   if (!facts->subscriber_known) {
     const Amount& gone = facts->ring_overwritten;
-    facts->delivered =
-        Between(std::max(facts->delivered.least, facts->released.least),
-                std::max(facts->delivered.most, Less(facts->entered.most, gone.least)));
+    facts->delivered = Between(std::max(facts->delivered.least, facts->read.least),
+                               std::max(facts->delivered.most, facts->read.most));
     facts->overwritten = Between(std::max(facts->overwritten.least, gone.least),
                                  std::max(facts->overwritten.most, gone.most));
   }
@@ -161,10 +176,12 @@ std::string WrongIn(const Facts& facts) {
     return fmt::format("the ring's head says that {} were published, its tail {}",
                        facts.entered.least, facts.entered.most);
   }
+  // It tells the ring and counts, one after the other.
+  const uint64_t in_hand = facts.subscriber_left ? 0 : 1;
   if (facts.subscriber_known &&
-      (delivered < facts.released.least || delivered > facts.entered.most)) {
-    return fmt::format("the subscriber counted {} delivered, the ring {} to {}", delivered,
-                       facts.released.least, facts.entered.most);
+      (Sum(delivered, in_hand) < facts.read.most || delivered > facts.read.most)) {
+    return fmt::format("the subscriber counted {} delivered, the ring says {}", delivered,
+                       facts.read.most);
   }
   return "";
 }
@@ -180,28 +197,26 @@ void WriteAccounts(const Link& link, const Facts& facts, v1::LinkAudit* audit) {
   v1::Account* counters = audit->mutable_counters();
   Write(facts.published, counters->mutable_published());
   Write(facts.delivered, counters->mutable_delivered());
-  AddDrop(v1::Drop::FULL, facts.full, facts.published, 0, counters);
-  AddDrop(v1::Drop::OVERWRITTEN, facts.overwritten, facts.published, 0, counters);
+  AddDrop(v1::Drop::FULL, facts.full, facts.published, facts.full_told, counters);
+  AddDrop(v1::Drop::OVERWRITTEN, facts.overwritten, facts.published, facts.overwritten_told,
+          counters);
   const Amount rest =
       Minus(Minus(Minus(facts.published, facts.delivered), facts.full), facts.overwritten);
   Write(over ? Amount{} : rest, counters->mutable_in_flight());
   if (over) {
-    AddDrop(LeftoverReason(link), rest, facts.published, facts.delivered.least, counters);
+    AddDrop(LeftoverReason(link), rest, facts.published, {.first = facts.delivered.least},
+            counters);
   }
   if (!facts.ring_known) return;
   v1::Account* ring = audit->mutable_ring();
-  Write(facts.entered, ring->mutable_published());
-  Write(facts.released, ring->mutable_delivered());
-  AddDrop(v1::Drop::OVERWRITTEN, facts.ring_overwritten, facts.entered, 0, ring);
+  const Amount handed = Plus(facts.entered, facts.ring_dropped);
+  Write(handed, ring->mutable_published());
+  Write(facts.read, ring->mutable_delivered());
+  AddDrop(v1::Drop::FULL, facts.ring_dropped, handed, facts.full_told, ring);
+  AddDrop(v1::Drop::OVERWRITTEN, facts.ring_overwritten, handed, facts.overwritten_told, ring);
   Write(over ? Amount{} : facts.in_ring, ring->mutable_in_flight());
-  if (over && facts.in_ring.most > 0) {
-    // Read and not reported is not dropped: the subscriber's own count says which.
-    const Amount left = Minus(Minus(facts.entered, facts.delivered), facts.ring_overwritten);
-    const Amount lost = facts.subscriber_known ? left : Amount{0, facts.in_ring.most};
-    Write(
-        facts.subscriber_known ? facts.delivered : Amount{facts.released.least, facts.entered.most},
-        ring->mutable_delivered());
-    AddDrop(LeftoverReason(link), lost, facts.entered, facts.delivered.least, ring);
+  if (over) {
+    AddDrop(LeftoverReason(link), facts.in_ring, handed, {.first = facts.read.least}, ring);
   }
 }
 

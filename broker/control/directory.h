@@ -92,7 +92,7 @@ struct Link {
   LinkProgress progress;
   std::string detail;  // what the side said that found nonsense
   v1::LinkCounters counters;
-  uint64_t released = 0;  // records that the subscriber has let go of, as its ring said last
+  uint64_t read = 0;  // records that the subscriber has read, as its ring said last
   Clock::time_point read_at = Clock::now();  // when that had moved, or all had been read
 
   const LinkSide& side(bool publisher_side) const {

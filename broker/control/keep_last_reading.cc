@@ -16,6 +16,7 @@ constexpr int kTries = 3;
 // The words that move.
 struct Words {
   uint64_t released = 0;
+  uint64_t read = 0;
   uint64_t lost = 0;
   uint64_t published = 0;
 
@@ -25,6 +26,8 @@ struct Words {
 Words Load(const ringbuf::KeepLastDescriptor& ring) {
   Words words;
   words.released = Atomics::LoadAcquire(ring.released);
+  // After what is released, so that it is never less.
+  words.read = Atomics::LoadAcquire(ring.read);
   words.lost = Atomics::LoadAcquire(ring.lost);
   words.published = Atomics::LoadAcquire(ring.published);
   return words;
@@ -65,18 +68,20 @@ RingReading ReadingOf(const Words& words, const Walk& walk, const ringbuf::KeepL
   if (words.published > published || published - words.published > 1) {
     reading.trouble = fmt::format("it says that {} were published, its newest slot {}",
                                   words.published, published);
-  } else if (words.released > published || words.lost > published - words.released) {
-    reading.trouble = fmt::format("it says that {} were released and {} lost of {} published",
-                                  words.released, words.lost, published);
+  } else if (words.released > words.read || words.read > published ||
+             words.lost > published - words.read) {
+    reading.trouble =
+        fmt::format("it says that {} were read, {} released and {} lost of {} published",
+                    words.read, words.released, words.lost, published);
   }
   if (!reading.sound()) return reading;
-  const uint64_t seen = words.released + words.lost;
+  const uint64_t seen = words.read + words.lost;
   const uint64_t oldest = published > ring.depth ? published - ring.depth : 0;
-  reading.released = words.released;
+  reading.read = words.read;
   reading.overwritten_least = words.lost + (oldest > seen ? oldest - seen : 0);
   reading.overwritten_most = reading.overwritten_least;
   reading.published_least = reading.published_most = published;
-  reading.in_ring = published - reading.released - reading.overwritten_most;
+  reading.in_ring = published - reading.read - reading.overwritten_most;
   reading.used_bytes = reading.in_ring * ringbuf::SlotBytes(ring.max_message_bytes);
   return reading;
 }
@@ -99,11 +104,11 @@ RingReading ReadKeepLast(std::span<std::byte> region, uint64_t offset, uint64_t 
     const Walk walk = WalkSlots(ring);
     if (Load(*ring.descriptor) == words) return ReadingOf(words, walk, ring);
   }
-  reading.released = words.released;
-  reading.published_least = std::max(words.published, words.released);
+  reading.read = words.read;
+  reading.published_least = std::max(words.published, words.read);
   reading.published_most = std::max(reading.published_least + 1, reading.published_least);
   reading.overwritten_least = words.lost;
-  reading.overwritten_most = std::max(words.lost, reading.published_most - reading.released);
+  reading.overwritten_most = std::max(words.lost, reading.published_most - reading.read);
   return reading;
 }
 
@@ -111,10 +116,10 @@ ReadingProgress ReadKeepLastProgress(std::span<std::byte> region, uint64_t offse
                                      uint64_t max_message_bytes) {
   const auto slots = transport::KeepLastInRegion(region, offset, depth, max_message_bytes);
   if (!slots.ok()) return {};
-  const uint64_t released = Atomics::LoadRelaxed(slots.value().descriptor->released);
+  const uint64_t read = Atomics::LoadRelaxed(slots.value().descriptor->read);
   const uint64_t lost = Atomics::LoadRelaxed(slots.value().descriptor->lost);
   const uint64_t published = Atomics::LoadRelaxed(slots.value().descriptor->published);
-  return {released, published > released + lost};
+  return {read, published > read + lost};
 }
 
 }  // namespace ivmq::control

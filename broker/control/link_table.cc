@@ -329,11 +329,15 @@ void LinkTable::Record(uint64_t node_id, const v1::LinkCounters& counters) {
     kept.set_published_bytes(std::max(kept.published_bytes(), counters.published_bytes()));
     kept.set_doorbells(std::max(kept.doorbells(), counters.doorbells()));
     kept.set_full(std::max(kept.full(), counters.full()));
+    if (kept.dropped_full() == 0) kept.set_first_dropped_full(counters.first_dropped_full());
+    kept.set_last_dropped_full(std::max(kept.last_dropped_full(), counters.last_dropped_full()));
     kept.set_dropped_full(std::max(kept.dropped_full(), counters.dropped_full()));
   }
   if (link->subscriber.node_id == node_id) {
     kept.set_delivered(std::max(kept.delivered(), counters.delivered()));
     kept.set_delivered_bytes(std::max(kept.delivered_bytes(), counters.delivered_bytes()));
+    if (kept.overwritten() == 0) kept.set_first_overwritten(counters.first_overwritten());
+    kept.set_last_overwritten(std::max(kept.last_overwritten(), counters.last_overwritten()));
     kept.set_overwritten(std::max(kept.overwritten(), counters.overwritten()));
   }
 }

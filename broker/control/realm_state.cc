@@ -33,9 +33,9 @@ void RealmState::NoteReads() {
         agreed.has_slots() ? ReadKeepLastProgress(device->region(), link.ring_offset, agreed.depth,
                                                   agreed.max_message_bytes)
                            : ReadProgress(device->region(), link.ring_offset, agreed.ring_bytes);
-    if (progress.released == link.released && progress.unread) continue;
+    if (progress.read == link.read && progress.unread) continue;
     Link* const mine = directory.FindLink(id);
-    mine->released = progress.released;
+    mine->read = progress.read;
     mine->read_at = Clock::now();
   }
 }

@@ -20,6 +20,7 @@ constexpr int kTries = 3;
 // The words that move.
 struct Words {
   uint64_t released = 0;
+  uint64_t read = 0;
   uint64_t head = 0;
   uint64_t published = 0;
   uint64_t tail = 0;
@@ -33,6 +34,8 @@ Words Load(const ringbuf::RingDescriptor& ring) {
   Words words;
   words.released = Atomics::LoadAcquire(ring.records_released);
   words.head = Atomics::LoadAcquire(ring.head);
+  // After what is released, so that it is never less.
+  words.read = Atomics::LoadAcquire(ring.records_read);
   words.published = Atomics::LoadAcquire(ring.records_published);
   words.tail = Atomics::LoadAcquire(ring.tail);
   words.dropped = Atomics::LoadRelaxed(ring.records_dropped);
@@ -119,11 +122,10 @@ Walk WalkHeaders(const ringbuf::RingView& ring, const Words& words) {
 RingReading ReadingOf(const Words& words, const Walk& walk) {
   RingReading reading;
   reading.still = true;
-  reading.released = words.released;
+  reading.read = words.read;
   reading.dropped = words.dropped;
   reading.head = words.head;
   reading.used_bytes = walk.trouble.empty() ? walk.end - words.head : 0;
-  reading.in_ring = walk.records;
   reading.trouble = walk.trouble;
   // A tail behind the head is one that the consumer did not wait for.
   if (walk.trouble.empty() && !walk.met_tail && words.tail > words.head) {
@@ -135,6 +137,12 @@ RingReading ReadingOf(const Words& words, const Walk& walk) {
       walk.met_tail ? words.published + walk.records - walk.records_at_tail : by_head;
   reading.published_least = std::min(by_head, by_tail);
   reading.published_most = std::max(by_head, by_tail);
+  if (reading.trouble.empty() && (words.read < words.released || words.read > by_head)) {
+    reading.trouble =
+        fmt::format("it says that {} records were read, of {} released to {} published", words.read,
+                    words.released, by_head);
+  }
+  if (reading.trouble.empty()) reading.in_ring = by_head - words.read;
   return reading;
 }
 
@@ -158,11 +166,11 @@ RingReading ReadRing(std::span<std::byte> region, uint64_t ring_offset, uint64_t
     if (Load(*view.descriptor) == words) return ReadingOf(words, walk);
   }
   reading.trouble = CountTrouble(words, ring_bytes);
-  reading.released = words.released;
+  reading.read = words.read;
   reading.dropped = words.dropped;
   reading.head = words.head;
   reading.used_bytes = words.tail > words.head ? std::min(words.tail - words.head, ring_bytes) : 0;
-  reading.published_least = std::max(words.published, words.released);
+  reading.published_least = std::max(words.published, words.read);
   reading.published_most = std::max(reading.published_least + kTailLagRecords,
                                     reading.published_least);  // a liar's may wrap around
   return reading;
@@ -172,9 +180,9 @@ ReadingProgress ReadProgress(std::span<std::byte> region, uint64_t ring_offset,
                              uint64_t ring_bytes) {
   const auto ring = transport::RingInRegion(region, ring_offset, ring_bytes);
   if (!ring.ok()) return {};
-  const uint64_t released = Atomics::LoadRelaxed(ring.value().descriptor->records_released);
+  const uint64_t read = Atomics::LoadRelaxed(ring.value().descriptor->records_read);
   const uint64_t published = Atomics::LoadRelaxed(ring.value().descriptor->records_published);
-  return {released, published > released};
+  return {read, published > read};
 }
 
 }  // namespace ivmq::control

@@ -15,14 +15,14 @@ struct RingReading {
   // True: neither end moved its words during the reading, so the records in the ring were counted
   // one by one. False: only the words were read, and the rest are bounds.
   bool still = false;
-  uint64_t released = 0;         // as the consumer last reported
+  uint64_t read = 0;             // by the consumer, those included that it has not released
   uint64_t published_least = 0;  // the two differ where the words of the two ends do
   uint64_t published_most = 0;
   uint64_t dropped = 0;            // as the publisher last said, before they came into the ring
   uint64_t overwritten_least = 0;  // KEEP_LAST: lost, whether the consumer has noticed or not
   uint64_t overwritten_most = 0;
-  uint64_t in_ring = 0;     // if still: those from the consumer's head to the last one published
-  uint64_t head = 0;        // a position
+  uint64_t in_ring = 0;     // if still: published and not read
+  uint64_t head = 0;        // a position; all below is released
   uint64_t used_bytes = 0;  // from there on, headers and padding included
 
   bool sound() const { return trouble.empty(); }
@@ -35,8 +35,8 @@ RingReading ReadRing(std::span<std::byte> region, uint64_t ring_offset, uint64_t
 
 // How far a consumer has come, from a few words that the two ends bring up to date now and then.
 struct ReadingProgress {
-  uint64_t released = 0;  // records; 0 where there is no ring
-  bool unread = false;    // more are known to be published
+  uint64_t read = 0;    // records; 0 where there is no ring
+  bool unread = false;  // more are known to be published
 };
 ReadingProgress ReadProgress(std::span<std::byte> region, uint64_t ring_offset,
                              uint64_t ring_bytes);

@@ -101,6 +101,8 @@ v1::LinkCounters OutboundLink::Counters() const {
   counters.set_doorbells(counted.doorbells);
   counters.set_full(full.value());
   counters.set_dropped_full(dropped.value());
+  counters.set_first_dropped_full(first_dropped.value());
+  counters.set_last_dropped_full(last_dropped.value());
   return counters;
 }
 

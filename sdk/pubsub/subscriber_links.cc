@@ -309,6 +309,8 @@ v1::LinkCounters SubscriberImpl::CountersOf(const Link& link) {
   counters.set_delivered(counted.records);
   counters.set_delivered_bytes(counted.bytes);
   counters.set_overwritten(counted.overwritten);
+  counters.set_first_overwritten(counted.first_overwritten);
+  counters.set_last_overwritten(counted.last_overwritten);
   return counters;
 }
 

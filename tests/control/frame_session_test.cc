@@ -311,7 +311,7 @@ TEST_F(FrameSessionTest, SaysHowMuchMemoryIsMissingAndRegistersNothing) {
   const uint64_t before = used();
   const Event answer = subscriber.Subscribe("a");
   EXPECT_EQ(answer.failure().code(), kResourceExhausted);
-  EXPECT_THAT(answer.failure().message(), HasSubstr("16777600 bytes"));
+  EXPECT_THAT(answer.failure().message(), HasSubstr("16777728 bytes"));
   EXPECT_EQ(used(), before);
   EXPECT_EQ(admin_.Topics().topics(0).subscribers(), 0u);
 }

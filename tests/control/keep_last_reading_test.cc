@@ -72,12 +72,12 @@ TEST(KeepLastReadingTest, CountsWhatWasOverwrittenWhetherNoticedOrNot) {
     ASSERT_TRUE(reading.still);
     ASSERT_EQ(reading.published_least, written);
     ASSERT_EQ(reading.published_most, written);
-    ASSERT_EQ(reading.released, read);
-    ASSERT_EQ(reading.released + reading.overwritten_most + reading.in_ring, written);
+    ASSERT_EQ(reading.read, read);
+    ASSERT_EQ(reading.read + reading.overwritten_most + reading.in_ring, written);
     ASSERT_GE(reading.overwritten_least, lost);
     ASSERT_LE(reading.in_ring, kDepth);
     const ReadingProgress progress = yard.Progress();
-    ASSERT_EQ(progress.released, read);
+    ASSERT_EQ(progress.read, read);
     ASSERT_EQ(progress.unread, written > read + lost);
   }
 }
@@ -103,7 +103,8 @@ TEST(KeepLastReadingTest, SaysWhatIsWrong) {
       {128, 8, "8 were published, its newest slot 7"},
       {128, 5, "5 were published, its newest slot 7"},
       {128, ~uint64_t{0}, "its newest slot 7"},
-      {256, 8, "8 were released"},
+      {256, 8, "8 released"},
+      {272, 8, "8 were read"},
       {264, ~uint64_t{0}, "lost of 7"},
       {384, 4, "slot 0 says that it holds message 1"},
       {384 + kSlotBytes, ~uint64_t{0}, "slot 1 says"},

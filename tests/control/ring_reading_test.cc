@@ -64,7 +64,7 @@ TEST(RingReadingTest, CountsWhatLiesBetweenHeadAndEndThroughManyLaps) {
     ASSERT_TRUE(reading.still);
     ASSERT_EQ(reading.published_least, producer.published_records());
     ASSERT_EQ(reading.published_most, producer.published_records());
-    ASSERT_EQ(reading.released, read);
+    ASSERT_EQ(reading.read, read);
     ASSERT_EQ(reading.in_ring, producer.published_records() - read);
   }
 }
@@ -93,7 +93,7 @@ TEST(RingReadingTest, KnowsWhetherMoreIsThereForItsReader) {
   ASSERT_EQ(consumer.TryRead(&record), ReadResult::kOk);
   consumer.Release();
   EXPECT_FALSE(yard.Progress().unread);
-  EXPECT_EQ(yard.Progress().released, 1u);
+  EXPECT_EQ(yard.Progress().read, 1u);
 }
 
 TEST(RingReadingTest, GivesBoundsWhereTheTwoEndsDisagree) {
@@ -125,10 +125,12 @@ TEST(RingReadingTest, SaysWhatIsWrong) {
       {256, 1 << 20, "further apart"},
       {256, ~uint64_t{7}, "further apart"},
       {264, 1000, "1000 records were released"},
+      {264, 1, "0 records were read, of 1 released"},
+      {384, 2, "2 records were read, of 0 released to 1 published"},
       {136, 1000, "1000 records were published"},
-      {384, 5000, "at position 0 is none"},
-      {384, uint64_t{0x81} << 32 | 1, "at position 0 is none"},
-      {384, ~uint64_t{0}, "at position 0 is none"},
+      {512, 5000, "at position 0 is none"},
+      {512, uint64_t{0x81} << 32 | 1, "at position 0 is none"},
+      {512, ~uint64_t{0}, "at position 0 is none"},
       {128, 8, "no record ends at its tail 8"},
   };
   for (const Case& each : cases) {
@@ -142,7 +144,7 @@ TEST(RingReadingTest, SaysWhatIsWrong) {
     EXPECT_THAT(reading.trouble, HasSubstr(each.what)) << each.offset << " " << each.word;
   }
   Yard yard;
-  for (uint64_t at = 0; at < kCapacity; at += 8) yard.Store(384 + at, 1);  // empty records all over
+  for (uint64_t at = 0; at < kCapacity; at += 8) yard.Store(512 + at, 1);  // empty records all over
   EXPECT_THAT(yard.Read().trouble, HasSubstr("no end comes within a lap"));
   const std::span<std::byte> region{yard.region.get(), Yard::kBytes};
   EXPECT_FALSE(ReadRing(region, kOffset + 64, kCapacity).sound());
@@ -158,7 +160,7 @@ TEST(RingReadingTest, EndsWhateverIsThere) {
   int sound = 0;
   for (int round = 0; round < 20'000; ++round) {
     for (int i = 0; i < 4; ++i) {
-      const size_t word = random() % 2 == 0 ? random() % 48 : 48 + random() % (kCapacity / 8);
+      const size_t word = random() % 2 == 0 ? random() % 64 : 64 + random() % (kCapacity / 8);
       uint64_t value = random();
       if (random() % 4 != 0) value %= uint64_t{1} << (random() % 40);
       if (random() % 2 == 0) value &= ~uint64_t{7};
@@ -199,7 +201,7 @@ TEST(RingReadingTest, GivesTrueBoundsWhileBothEndsAreBusy) {
     const RingReading reading = yard.Read();
     ASSERT_EQ(reading.trouble, "");
     ASSERT_LE(reading.published_least, written.load());
-    ASSERT_LE(reading.released, consumed.load());
+    ASSERT_LE(reading.read, consumed.load());
     // A record is published before it is consumed, and reported at least every 32.
     ASSERT_GE(reading.published_most + 64, least);
   }

@@ -28,7 +28,7 @@ guest_exec east 'killall -TERM ivmq_traffic_server'
 finish east second 60
 expect_equal "answers of the second" "served $((count - by_first))" "$last_words"
 
-# What the dead server had taken of its requests nobody knows, so one link has bounds.
-close_books echo 4 3
+# The ring knows what the dead server had taken of its requests.
+close_books echo 4 4
 expect_equal "replies of the first" 1 \
   "$(audited_lines "counters: $by_first = $by_first delivered + 0 in flight, exact")"

@@ -221,7 +221,7 @@ uint64_t NastyWord(uint64_t random, uint64_t near) {
 void CorruptOneWord(const RingView& ring, uint64_t random, uint64_t near) {
   const uint64_t value = NastyWord(random, near);
   RingDescriptor* descriptor = ring.descriptor;
-  switch ((random >> 40) % 12) {
+  switch ((random >> 40) % 13) {
     case 0:
       return descriptor->tail.store(value);
     case 1:
@@ -232,6 +232,8 @@ void CorruptOneWord(const RingView& ring, uint64_t random, uint64_t near) {
       return descriptor->space_want.store(value);
     case 4:
       return descriptor->records_released.store(value);
+    case 5:
+      return descriptor->records_read.store(value);
     default:
       // Mostly where the next headers are.
       const uint64_t offset = (random >> 32) % 4 == 0 ? random >> 16 : near + 8 * (random % 8);

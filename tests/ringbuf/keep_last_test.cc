@@ -206,7 +206,7 @@ TEST(KeepLastLayoutTest, RefusesWhatIsNotWhatWasAgreedOn) {
   EXPECT_EQ(ValidateKeepLast(view).error, KeepLastError::kBadDepth);
   slots.Reset();
   view = slots.view();
-  view.descriptor->layout_version.store(2);
+  view.descriptor->layout_version.store(kKeepLastLayoutVersion + 1);
   EXPECT_EQ(ValidateKeepLast(view).error, KeepLastError::kBadVersion);
   view.descriptor->magic.store(kRingMagic);
   EXPECT_EQ(ValidateKeepLast(view).error, KeepLastError::kBadMagic);

@@ -24,7 +24,8 @@ struct WatchedRing {
 
   void Initialize() {
     for (auto* word : {&descriptor.tail, &descriptor.records_published, &descriptor.head,
-                       &descriptor.records_released, &descriptor.want, &descriptor.space_want}) {
+                       &descriptor.records_released, &descriptor.records_read, &descriptor.want,
+                       &descriptor.space_want}) {
       word->store(0, rl::mo_relaxed, $);
     }
     for (auto& cell : data) {

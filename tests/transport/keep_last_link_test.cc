@@ -76,10 +76,35 @@ TEST_F(KeepLastLinkTest, Counts) {
   EXPECT_EQ(reader.counters().records, 1u);
   EXPECT_EQ(reader.counters().records_in_flight, 1u);
   EXPECT_EQ(reader.counters().overwritten, 7u);
+  EXPECT_EQ(reader.counters().first_overwritten, 0u);
+  EXPECT_EQ(reader.counters().last_overwritten, 6u);
   reader.Release();
   EXPECT_EQ(reader.counters().records_in_flight, 0u);
   EXPECT_EQ(writer.counters().records_in_flight, 2u);
   EXPECT_EQ(writer.counters().overwritten, 7u);
+}
+
+TEST_F(KeepLastLinkTest, KnowsTheFirstAndTheLastThatWereOverwritten) {
+  LinkWriter writer = LinkYard::OpenWriter(guest_, address_);
+  LinkReader reader = LinkYard::OpenReader(host_, address_);
+  RecordView record;
+  const auto write = [&](int count) {
+    for (int i = 0; i < count; ++i) ASSERT_EQ(writer.TryWrite(Bytes("abcd")), WriteResult::kOk);
+  };
+  write(2);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(reader.TryRead(&record), ReadResult::kOk);
+  EXPECT_EQ(reader.counters().overwritten, 0u);
+  write(5);  // 2 to 6, of which the last three are kept
+  ASSERT_EQ(reader.TryRead(&record), ReadResult::kOk);
+  EXPECT_EQ(record.sequence, 4u);
+  EXPECT_EQ(reader.counters().first_overwritten, 2u);
+  EXPECT_EQ(reader.counters().last_overwritten, 3u);
+  write(4);  // 7 to 10
+  ASSERT_EQ(reader.TryRead(&record), ReadResult::kOk);
+  EXPECT_EQ(record.sequence, 8u);
+  EXPECT_EQ(reader.counters().overwritten, 5u);
+  EXPECT_EQ(reader.counters().first_overwritten, 2u);
+  EXPECT_EQ(reader.counters().last_overwritten, 7u);
 }
 
 TEST_F(KeepLastLinkTest, AClaimIsPrivateUntilItIsCommitted) {
