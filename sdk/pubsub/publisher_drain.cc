@@ -23,7 +23,7 @@ Status PublisherImpl::Drain(std::chrono::nanoseconds timeout) {
     if (pending()) TakePending();
     if (ended_ != EndReason::kNotEnded) return EndedStatus(ended_, topic_);
     Link* const lagging = FirstLagging();
-    if (lagging == nullptr) return {};
+    if (lagging == nullptr) return TakeLeftBehind();
     if (late) return UndrainedStatus(timeout);
     const auto result = waiter_->Wait(deadline, [this, lagging](Look look) {
       if (pending()) return true;
@@ -32,6 +32,12 @@ Status PublisherImpl::Drain(std::chrono::nanoseconds timeout) {
     late =
         result == transport::WaitResult::kDeadline || std::chrono::steady_clock::now() >= deadline;
   }
+}
+
+Status PublisherImpl::TakeLeftBehind() {
+  const std::lock_guard lock(mutex_);
+  if (left_behind_.empty()) return {};
+  return {Code::kAborted, "topic '" + topic_ + "': " + std::exchange(left_behind_, {})};
 }
 
 // A publisher that never waits for room may still wait here.

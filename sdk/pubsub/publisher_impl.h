@@ -85,6 +85,7 @@ class PublisherImpl final : public Endpoint {
   void Introduce(Link* link);
   void TellClosed(const Link& link);
   void Retire(const Link& link);
+  static std::string UntakenText(const Link& link);
   void CountLinks();
 
   // Inside a call:
@@ -102,6 +103,8 @@ class PublisherImpl final : public Endpoint {
   Status PrepareToWait();
   // The first link whose subscriber has not taken all; null: none.
   Link* FirstLagging();
+  // What the subscribers that left since the last call had not taken.
+  Status TakeLeftBehind();
   Status UndrainedStatus(std::chrono::nanoseconds timeout);
   // The extension of the next message, at the beginning of scratch_. Bytes of it.
   Result<size_t> BuildNotes(size_t message_bytes, const PublishOptions& options);
@@ -146,6 +149,9 @@ class PublisherImpl final : public Endpoint {
   uint64_t retired_doorbells_ = 0;
   uint64_t retired_dropped_ = 0;
   uint64_t retired_overwritten_ = 0;
+  uint64_t retired_untaken_ = 0;
+  // Which subscribers left messages behind since the last Drain; the first of them is named.
+  std::string left_behind_;
   uint32_t linked_ = 0;
   EndReason ended_for_all_ = EndReason::kNotEnded;  // ended_, for those outside the gate
 

@@ -80,6 +80,7 @@ PublisherCounters PublisherImpl::counters() const {
   counters.doorbells = retired_doorbells_;
   counters.dropped_full = retired_dropped_;
   counters.overwritten = retired_overwritten_;
+  counters.untaken = retired_untaken_;
   for (const auto& link : links_) {
     counters.doorbells += link->writer.counters().doorbells;
     counters.dropped_full += link->dropped.value();
@@ -147,7 +148,7 @@ bool PublisherImpl::OnLinkDown(const v1::LinkDown& down) {
   Link* const link = Find(down.link_id());
   if (link == nullptr) return false;
   link->down = true;
-  TellOf(Event::Kind::kGone, *link, GoneText(down.reason()));
+  TellOf(Event::Kind::kGone, *link, GoneText(down.reason()) + UntakenText(*link));
   HandOver();
   return true;
 }
@@ -239,7 +240,21 @@ void PublisherImpl::TellClosed(const Link& link) {
   node_->Post(request);
 }
 
+// Empty if it had taken all.
+std::string PublisherImpl::UntakenText(const Link& link) {
+  const uint64_t untaken = link.writer.counters().records_unread;
+  return untaken == 0 ? "" : "; it has not taken the last " + std::to_string(untaken) + " messages";
+}
+
 void PublisherImpl::Retire(const Link& link) {
+  if (link.down) {
+    retired_untaken_ += link.writer.counters().records_unread;
+    if (link.reliability != v1::Qos::KEEP_LAST && left_behind_.empty()) {
+      if (const std::string text = UntakenText(link); !text.empty()) {
+        left_behind_ = "node '" + link.node + "' has left" + text;
+      }
+    }
+  }
   retired_doorbells_ += link.writer.counters().doorbells;
   retired_dropped_ += link.dropped.value();
   retired_overwritten_ += link.overwritten();

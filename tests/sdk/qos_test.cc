@@ -17,6 +17,7 @@
 #include "ringbuf/keep_last_layout.h"
 #include "ringbuf/ring_layout.h"
 #include "tests/sdk/daemon.h"
+#include "tests/sdk/events.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"
 
@@ -377,8 +378,32 @@ TEST_F(QosTest, DrainsPastASubscriberThatGoesAway) {
     std::this_thread::sleep_for(5ms);
     subscriber.Close();
   });
-  EXPECT_TRUE(publisher.Drain(kLong).ok());
+  const Status aborted = publisher.Drain(kLong);
   leaver.join();
+  EXPECT_EQ(aborted.code(), Code::kAborted);
+  EXPECT_THAT(aborted.message(), HasSubstr("has not taken the last 1 messages"));
+  EXPECT_TRUE(publisher.Drain(kLong).ok()) << "it is told once";
+  EXPECT_EQ(publisher.counters().untaken, 1u);
+}
+
+TEST_F(QosTest, TellsThePublisherExactlyWhatALeavingSubscriberHadNotTaken) {
+  Events events;
+  PublisherOptions options;
+  options.on_event = events.handler();
+  auto publisher = node_.CreatePublisher("t", options).value();
+  auto subscriber = node_.CreateSubscriber("t").value();
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(publisher.Publish(Numbered(i)).ok());
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(subscriber.Receive(kLong).ok());
+  subscriber.Close();
+  EXPECT_THAT(events.Await(Event::Kind::kGone).detail,
+              HasSubstr("has not taken the last 3 messages"));
+  // Whoever takes all leaves nothing to tell of.
+  auto next = node_.CreateSubscriber("t").value();
+  ASSERT_TRUE(publisher.Publish(Numbered(6)).ok());
+  ASSERT_TRUE(next.Receive(kLong).ok());
+  next.Close();
+  EXPECT_EQ(publisher.Drain(kLong).code(), Code::kAborted);
+  EXPECT_EQ(publisher.counters().untaken, 3u);
 }
 
 }  // namespace
