@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <optional>
+#include <thread>
 
 #include "ivmq/ivmq.h"
 #include "tests/sdk/daemon.h"
@@ -55,6 +57,8 @@ int UseInChild(Attachment* attachment) {
   return 0;
 }
 
+Result<Bytes> Echo(const Bytes& query) { return query; }
+
 int WaitFor(pid_t child) {
   int status = 0;
   ::waitpid(child, &status, 0);
@@ -73,6 +77,31 @@ TEST(ForkTest, RefusesEverythingInTheChildAndGoesOnInTheParent) {
   EXPECT_EQ(WaitFor(child), 0);
   ASSERT_TRUE(attachment->publisher->Publish(AsBytes("still here")).ok());
   EXPECT_EQ(attachment->subscriber->Receive(30s).value().text(), "still here");
+}
+
+TEST(ForkTest, RefusesClientsAndServersInTheChild) {
+  FakeControl control;
+  auto node = std::make_unique<Node>(Node::Open({.socket_path = control.socket_path()}).value());
+  std::optional<BytesServer> server = node->CreateServer<Bytes, Bytes>("s", Echo).value();
+  std::optional<BytesClient> client = node->CreateClient<Bytes, Bytes>("s").value();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto refused = [](const Status& status) {
+      return status.code() == Code::kFailedPrecondition;
+    };
+    if (!refused(client->Call(AsBytes("x")).status())) ::_exit(1);
+    if (!refused(server->RunOnce(1s))) ::_exit(2);
+    if (!refused(node->CreateClient<Bytes, Bytes>("s").status())) ::_exit(3);
+    server->Interrupt();
+    client.reset();
+    server.reset();
+    node.reset();
+    ::_exit(0);
+  }
+  EXPECT_EQ(WaitFor(child), 0);
+  std::thread serving([&] { EXPECT_TRUE(server->RunOnce(30s).ok()); });
+  EXPECT_TRUE(client->Call(AsBytes("still here"), 30s).ok());
+  serving.join();
 }
 
 TEST(ForkTest, DoesNotKeepADeadProcessAliveInItsChildren) {
