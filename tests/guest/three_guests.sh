@@ -1,8 +1,8 @@
 #!/bin/bash
-# Two guests publish to a third at the same time.
+# Two guests publish 100,000 messages to a third at the same time.
 source "$(dirname "$0")/scenario.sh"
 
-count=20000
+count=50000
 start_broker
 boot_members north east south
 for name in north east south; do start_agent "$name" auto; done

@@ -3,7 +3,7 @@
 # host, and a publisher to the subscriber beside it.
 source "$(dirname "$0")/scenario.sh"
 
-count=20000
+count=34000
 start_broker
 boot_members guest
 start_agent guest auto

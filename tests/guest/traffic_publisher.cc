@@ -3,8 +3,9 @@
 //   ivmq_traffic_publisher TOPIC SENDER COUNT SUBSCRIBERS [HZ]
 //
 // Waits for SUBSCRIBERS, publishes COUNT messages (0: until SIGTERM, saying "at N" every 1000), at
-// most HZ a second, and says at the end "published N bytes B". Exit status 1 and a sentence if
-// anything goes wrong.
+// most HZ a second, and says at the end "published N bytes B". Says "suspect" or "alive" and the
+// other node's name when a link's other side becomes that. Exit status 1 and a sentence if anything
+// goes wrong.
 
 #include <ivmq/ivmq.h>
 #include <ivmq/protobuf.h>
@@ -41,7 +42,14 @@ int Run(const Job& job) {
   auto node =
       Node::Open({.name = "traffic-publisher-" + std::to_string(job.sender), .timeout = 60s});
   if (!node.ok()) return Fail(node.status());
-  auto publisher = node->CreatePublisher<Traffic>(job.topic, {.reliability = Block(60s)});
+  PublisherOptions options;
+  options.reliability = Block(60s);
+  options.on_event = [](const Event& event) {
+    if (event.kind != Event::Kind::kSuspect && event.kind != Event::Kind::kAlive) return;
+    std::printf("%s %s\n", EventName(event.kind), event.node.c_str());
+    std::fflush(stdout);
+  };
+  auto publisher = node->CreatePublisher<Traffic>(job.topic, options);
   if (!publisher.ok()) return Fail(publisher.status());
   if (auto joined = publisher->WaitForSubscribers(job.subscribers, 120s); !joined.ok()) {
     return Fail(joined);

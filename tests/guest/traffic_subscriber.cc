@@ -5,9 +5,10 @@
 // TOPIC may be a filter. Asks for reliable links; with KEEP_LAST for such as keep so many messages.
 // Says "subscribed" once it is, "at N" every so often, and after COUNT messages, those included
 // that its links say they lost (0: at SIGTERM, once what is left has been taken), a line "TOPIC: N"
-// for each topic and "received N links L largest B lost G". With KEEP_LAST also "gap G" where a
-// link has wrapped. Exit status 1 and a sentence on the first message that is wrong, or when
-// nothing comes for SILENCE_SECONDS although COUNT is not reached.
+// for each topic, "lost of FIRST to LAST" if any were (their sequences, where one link lost them)
+// and "received N links L largest B lost G". With KEEP_LAST also "gap G" where a link has wrapped.
+// Exit status 1 and a sentence on the first message that is wrong, or when nothing comes for
+// SILENCE_SECONDS although COUNT is not reached.
 
 #include <ivmq/ivmq.h>
 #include <ivmq/protobuf.h>
@@ -55,6 +56,11 @@ class Tally {
     largest_ = std::max(largest_, check.largest());
     ++topics_[std::string(message.info().topic)];
     ++received_;
+    if (gap != 0) {
+      const uint64_t sequence = message.info().sequence;
+      if (lost_ == 0) first_lost_ = sequence - gap;
+      last_lost_ = sequence - 1;
+    }
     lost_ += gap;
     if (passed() / progress_every_ != (passed() - gap - 1) / progress_every_) {
       Say("at", passed() / progress_every_ * progress_every_);
@@ -67,6 +73,10 @@ class Tally {
   void Print() const {
     for (const auto& [topic, count] : topics_) {
       std::printf("%s: %llu\n", topic.c_str(), static_cast<unsigned long long>(count));
+    }
+    if (lost_ > 0) {
+      std::printf("lost of %llu to %llu\n", static_cast<unsigned long long>(first_lost_),
+                  static_cast<unsigned long long>(last_lost_));
     }
     std::printf("received %llu links %zu largest %zu lost %llu\n",
                 static_cast<unsigned long long>(received_), links_.size(), largest_,
@@ -86,6 +96,8 @@ class Tally {
   size_t largest_ = 0;
   uint64_t received_ = 0;
   uint64_t lost_ = 0;
+  uint64_t first_lost_ = 0;  // sequences, of the link that lost last
+  uint64_t last_lost_ = 0;
 };
 
 int Run(const Job& job) {
