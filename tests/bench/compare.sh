@@ -1,9 +1,9 @@
 #!/bin/bash
-# Compares the speed of a plain reliable link with that of another revision: builds link_bench there
-# and here, runs the two in turns and prints the median ratio of each figure. Takes the time of one
-# release build and about a second a pair.
+# Compares the speed of the ring and of a plain reliable link with that of another revision: builds
+# ring_bench and link_bench there and here, runs the two in turns and prints the median ratio of each
+# figure at 64 bytes. Takes the time of one release build and about three seconds a pair.
 #   tests/bench/compare.sh REVISION [PAIRS]     (default: 15 pairs)
-# The other revision is built in build/compare, with this tree's benchmark and its own library.
+# The other revision is built in build/compare, with this tree's benchmarks and its own library.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 revision=$(git rev-parse --verify --quiet "${1:-}^{commit}") ||
@@ -15,16 +15,15 @@ other=build/compare
 rm -rf "$other"
 mkdir -p "$other"
 git archive "$revision" | tar -x -C "$other"
-cp tests/bench/{link_bench.cc,two_cores.cc,two_cores.h} "$other/tests/bench/"
-if ! grep -q link_bench "$other/tests/bench/CMakeLists.txt"; then
-  sed -n '/# link_bench: begin/,/# link_bench: end/p' tests/bench/CMakeLists.txt >>"$other/tests/bench/CMakeLists.txt"
-fi
+rm -rf "$other/tests/bench"
+cp -r tests/bench "$other/tests/bench"
 for tree in . "$other"; do
-  (cd "$tree" && cmake --preset release --log-level=WARNING >/dev/null && cmake --build build/release --target link_bench)
+  (cd "$tree" && cmake --preset release --log-level=WARNING >/dev/null && cmake --build build/release --target link_bench ring_bench)
 done
 
 samples=$(mktemp)
-trap 'rm -f "$samples"' EXIT
+ring=$(mktemp)
+trap 'rm -f "$samples" "$ring"' EXIT
 for ((i = 1; i <= pairs; ++i)); do
   # Whoever goes first changes from pair to pair.
   sides=(here there)
@@ -32,7 +31,13 @@ for ((i = 1; i <= pairs; ++i)); do
   for side in "${sides[@]}"; do
     tree=. # status 1: no sample could be taken; this pair goes without
     [[ $side == here ]] || tree=$other
-    { "$tree/build/release/bin/link_bench" 1 || (($? == 1)); } | sed -n "s/^sample /$i $side /p" >>"$samples"
+    { "$tree/build/release/bin/link_bench" 1 || (($? == 1)); } | sed -n "s/^sample /$i $side link_/p" >>"$samples"
+    for name in round_trip/ring/64 message/ring_each/64 message/ring_batch32/64; do
+      : >"$ring"
+      IVMQ_BENCH_SAMPLES=$ring "$tree/build/release/bin/ring_bench" --rounds 1 "$name" >/dev/null || (($? == 1))
+      sed -n 's|.*"name":"\(.*\)/64","placement":"\([a-z]*\)".*"ns":\([0-9.]*\).*|'"$i $side"' \1 \2 \3|p' \
+        "$ring" >>"$samples"
+    done
   done
 done
 
@@ -49,6 +54,6 @@ awk '
       for (i = 2; i <= n; ++i) for (j = i; j > 1 && ratio[j] < ratio[j - 1]; --j) {
         t = ratio[j]; ratio[j] = ratio[j - 1]; ratio[j - 1] = t
       }
-      printf "%-16s %-4s %3d pairs  median %.2f  from %.2f to %.2f\n", name, place, n, ratio[int((n + 1) / 2)], ratio[1], ratio[n]
+      printf "%-22s %-4s %3d pairs  median %.2f  from %.2f to %.2f\n", name, place, n, ratio[int((n + 1) / 2)], ratio[1], ratio[n]
     }
   }' "$samples" | sort
