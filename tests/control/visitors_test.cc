@@ -87,6 +87,7 @@ void HaveVisitors(const test::Daemon& daemon, int visits, int processes) {
   test::Child host(
       {"system_test_node", daemon.node_socket(), "visit", "processes", std::to_string(processes)});
   std::vector<std::thread> threads;
+  threads.reserve(kAtOnce);
   for (int i = 0; i < kAtOnce; ++i) {
     threads.emplace_back([&, topic = "topic." + std::to_string(i)] {
       for (int visit = 0; visit < visits / kAtOnce; ++visit) Visit(daemon.node_socket(), topic);
