@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -46,9 +47,10 @@ bool ParseSizes(std::string_view text, std::vector<size_t>* sizes) {
 template <class Member>
 double Quantile(const std::vector<Sample>& samples, Member member, double share) {
   std::vector<double> values;
+  values.reserve(samples.size());
   for (const Sample& sample : samples) values.push_back(sample.*member);
   std::sort(values.begin(), values.end());
-  return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
+  return values[static_cast<size_t>(std::lround(share * static_cast<double>(values.size() - 1)))];
 }
 
 void PrintMedians(const Taken& taken) {
@@ -90,6 +92,17 @@ Arguments ParseArguments(int argc, char** argv) {
     if (!ok) Usage(argv[0]);
   }
   return arguments;
+}
+
+int RunMain(int argc, char** argv, int (*run)(const Arguments&)) {
+  CatchInterrupts();
+  const Arguments arguments = ParseArguments(argc, argv);
+  try {
+    return run(arguments);
+  } catch (const Failed& failure) {
+    std::fprintf(stderr, "%s: %s\n", argv[0], failure.what());
+    return Interrupted() ? 130 : 1;
+  }
 }
 
 bool GoesOn(const Arguments& arguments, int rounds_done, Clock::time_point began) {

@@ -31,6 +31,10 @@ struct Arguments {
 // Prints the usage and ends the process where they are wrong.
 Arguments ParseArguments(int argc, char** argv);
 
+// What main does where children measure: parses the arguments, catches interrupts, and gives back
+// what `run` returns; 1, or 130 after an interrupt, where it throws Failed.
+int RunMain(int argc, char** argv, int (*run)(const Arguments&));
+
 // Whether one more round is wanted of what is no Case: a figure of fewer than five samples is worth
 // nothing, whatever --seconds says. `began`: of the first round.
 bool GoesOn(const Arguments& arguments, int rounds_done,

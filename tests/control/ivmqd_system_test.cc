@@ -1,5 +1,4 @@
 // Control in its place: a real ivmqd, real processes, and ivshmem clients in the place of VMs.
-#include <dirent.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -20,6 +19,7 @@
 #include "tests/control/test_node.h"
 #include "tests/keeper/ivshmem_client.h"
 #include "tests/sdk/daemon.h"
+#include "tests/sdk/process_figures.h"
 #include "transport/memfd_device.h"
 #include "transport/unix_socket.h"
 
@@ -67,19 +67,6 @@ uint64_t StatusField(const std::string& path, const std::string& name) {
 uint64_t ResidentKib(pid_t pid) {
   const std::string path = "/proc/" + std::to_string(pid) + "/status";
   return StatusField(path, "RssAnon") + StatusField(path, "RssFile");
-}
-
-// How often all threads of a process went to sleep so far.
-uint64_t Sleeps(pid_t pid) {
-  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
-  uint64_t sum = 0;
-  DIR* directory = opendir(tasks.c_str());
-  while (const dirent* entry = readdir(directory)) {
-    if (entry->d_name[0] == '.') continue;
-    sum += StatusField(tasks + "/" + entry->d_name + "/status", "voluntary_ctxt_switches");
-  }
-  closedir(directory);
-  return sum;
 }
 
 TEST(IvmqdSystemTest, CarriesMessagesBetweenTwoProcesses) {
@@ -194,13 +181,14 @@ TEST(IvmqdSystemTest, SleepsWith64IdlePeers) {
   double keeper_rate = 0;
   double control_rate = 0;
   const bool calm = WaitUntil([&] {
-    const uint64_t keeper_before = Sleeps(daemon.pid());
-    const uint64_t control_before = Sleeps(control);
+    const uint64_t keeper_before = test::ActivityOf(daemon.pid()).sleeps;
+    const uint64_t control_before = test::ActivityOf(control).sleeps;
     const auto begin = Clock::now();
     std::this_thread::sleep_for(std::chrono::seconds(10));
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    keeper_rate = static_cast<double>(Sleeps(daemon.pid()) - keeper_before) / seconds;
-    control_rate = static_cast<double>(Sleeps(control) - control_before) / seconds;
+    keeper_rate =
+        static_cast<double>(test::ActivityOf(daemon.pid()).sleeps - keeper_before) / seconds;
+    control_rate = static_cast<double>(test::ActivityOf(control).sleeps - control_before) / seconds;
     return keeper_rate + control_rate <= 5.0;
   });
   EXPECT_TRUE(calm) << keeper_rate + control_rate << " wake-ups a second";

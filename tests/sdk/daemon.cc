@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -18,8 +19,6 @@
 namespace ivmq::test {
 namespace {
 
-using std::chrono_literals::operator""ms;
-
 constexpr int kPatienceMs = 60'000;
 
 std::string BinaryPath(const std::string& program) {
@@ -31,9 +30,11 @@ pid_t Spawn(const std::vector<std::string>& arguments, const std::vector<std::st
             int out, int err) {
   const std::string path = BinaryPath(arguments.at(0));
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   std::vector<char*> envp;
+  envp.reserve(environment.size());
   for (const std::string& one : environment) envp.push_back(const_cast<char*>(one.c_str()));
   for (char** one = environ; *one != nullptr; ++one) envp.push_back(*one);
   envp.push_back(nullptr);
@@ -70,12 +71,13 @@ bool WaitUntil(const std::function<bool()>& done, std::chrono::seconds patience)
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!done()) {
     if (std::chrono::steady_clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(2ms);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   return true;
 }
 
-Child::Child(std::vector<std::string> arguments, std::vector<std::string> environment) {
+Child::Child(const std::vector<std::string>& arguments,
+             const std::vector<std::string>& environment) {
   int fds[2];
   if (::pipe2(fds, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
   pid_ = Spawn(arguments, environment, fds[1], -1);

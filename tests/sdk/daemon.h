@@ -19,7 +19,8 @@ class Child {
  public:
   // The program first: an absolute path, or one in the bin folder of the build. Throws if it
   // cannot start.
-  explicit Child(std::vector<std::string> arguments, std::vector<std::string> environment = {});
+  explicit Child(const std::vector<std::string>& arguments,
+                 const std::vector<std::string>& environment = {});
   ~Child();
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;

@@ -12,12 +12,12 @@
 
 #include "ivmq/ivmq.h"
 #include "tests/bench/child.h"
-#include "tests/bench/cost/process.h"
 #include "tests/bench/path/must.h"
 #include "tests/bench/rounds.h"
 #include "tests/bench/samples.h"
 #include "tests/keeper/ivshmem_client.h"
 #include "tests/sdk/daemon.h"
+#include "tests/sdk/process_figures.h"
 
 namespace ivmq::bench {
 namespace {
@@ -45,26 +45,26 @@ double MsSince(Clock::time_point begin) {
   for (;;) static_cast<void>(subscriber.Receive(std::chrono::hours(1)));
 }
 
-void FirstMessage(const std::string& program, const test::Daemon& daemon) {
+void FirstMessage(const test::Daemon& daemon) {
   Node node = Must(Node::Open({.name = "old", .socket_path = daemon.node_socket()}));
   auto subscriber = Must(node.CreateSubscriber(kTopic));
   const auto begin = Clock::now();
-  const test::Child child({program, "publish-once", daemon.node_socket()});
+  const test::Child child({"cost_bench", "publish-once", daemon.node_socket()});
   const auto got = Must(subscriber.Receive(kLong));
   const double took = MsSince(begin);
   Require(got.bytes.size() == sizeof(uint64_t), "first message");
   std::this_thread::sleep_for(kSettling);  // of measuring: it comes to rest
-  const double resident = static_cast<double>(ResidentBytes(child.pid())) / 1e6;
-  const auto before = ActivityOf(child.pid());
-  const auto keeper_before = ActivityOf(daemon.pid());
-  const auto control_before = ActivityOf(daemon.control_pid());
+  const double resident = static_cast<double>(test::ResidentBytes(child.pid())) / 1e6;
+  const auto before = test::ActivityOf(child.pid());
+  const auto keeper_before = test::ActivityOf(daemon.pid());
+  const auto control_before = test::ActivityOf(daemon.control_pid());
   std::this_thread::sleep_for(kWatched);
   const auto a_second = [](uint64_t before, uint64_t after) {
     return static_cast<double>(after - before) / static_cast<double>(kWatched.count());
   };
-  const auto after = ActivityOf(child.pid());
-  const auto keeper = ActivityOf(daemon.pid());
-  const auto control = ActivityOf(daemon.control_pid());
+  const auto after = test::ActivityOf(child.pid());
+  const auto keeper = test::ActivityOf(daemon.pid());
+  const auto control = test::ActivityOf(daemon.control_pid());
   WriteFigure("cost", "node/first_message_ms", took, "ms");
   WriteFigure("cost", "node/resident_mb", resident, "MB");
   WriteFigure("cost", "node/threads", after.threads, "threads");
@@ -97,15 +97,15 @@ void Peers(const test::Daemon& daemon) {
   };
   join();
   std::this_thread::sleep_for(kSettling);
-  const uint64_t keeper = ResidentBytes(daemon.pid());
-  const uint64_t control = ResidentBytes(daemon.control_pid());
+  const uint64_t keeper = test::ResidentBytes(daemon.pid());
+  const uint64_t control = test::ResidentBytes(daemon.control_pid());
   for (int i = 0; i < kPeers; ++i) join();
   for (broker::IvshmemClient& peer : peers) {
     while (peer.peers().size() < kPeers + 1) peer.Read();  // the others, and the host
   }
   std::this_thread::sleep_for(kSettling);
-  WriteGrowth("keeper/kib_a_peer", keeper, ResidentBytes(daemon.pid()), kPeers);
-  WriteGrowth("control/kib_a_peer", control, ResidentBytes(daemon.control_pid()), kPeers);
+  WriteGrowth("keeper/kib_a_peer", keeper, test::ResidentBytes(daemon.pid()), kPeers);
+  WriteGrowth("control/kib_a_peer", control, test::ResidentBytes(daemon.control_pid()), kPeers);
 }
 
 void Nodes(const test::Daemon& daemon) {
@@ -115,19 +115,19 @@ void Nodes(const test::Daemon& daemon) {
   };
   open();
   std::this_thread::sleep_for(kSettling);
-  const uint64_t keeper = ResidentBytes(daemon.pid());
-  const uint64_t control = ResidentBytes(daemon.control_pid());
+  const uint64_t keeper = test::ResidentBytes(daemon.pid());
+  const uint64_t control = test::ResidentBytes(daemon.control_pid());
   for (int i = 0; i < kNodes; ++i) open();
   std::this_thread::sleep_for(kSettling);
-  WriteGrowth("keeper/kib_a_node", keeper, ResidentBytes(daemon.pid()), kNodes);
-  WriteGrowth("control/kib_a_node", control, ResidentBytes(daemon.control_pid()), kNodes);
+  WriteGrowth("keeper/kib_a_node", keeper, test::ResidentBytes(daemon.pid()), kNodes);
+  WriteGrowth("control/kib_a_node", control, test::ResidentBytes(daemon.control_pid()), kNodes);
 }
 
-int Main(const std::string& program, const Arguments& arguments) {
+int Main(const Arguments& arguments) {
   const auto began = Clock::now();
   int taken = 0;
   while (GoesOn(arguments, taken, began)) {
-    FirstMessage(program, test::Daemon());
+    FirstMessage(test::Daemon());
     if (!Interrupted()) Peers(test::Daemon({"--vectors", std::to_string(kVectors)}));
     if (!Interrupted()) Nodes(test::Daemon());
     std::fflush(stdout);
@@ -142,6 +142,5 @@ int Main(const std::string& program, const Arguments& arguments) {
 int main(int argc, char** argv) {
   using namespace ivmq::bench;
   if (argc == 3 && std::string_view(argv[1]) == "publish-once") PublishOnce(argv[2]);
-  CatchInterrupts();
-  return Main("cost_bench", ParseArguments(argc, argv));
+  return RunMain(argc, argv, Main);
 }

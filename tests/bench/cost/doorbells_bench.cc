@@ -125,14 +125,4 @@ int Main(const Arguments& arguments) {
 }  // namespace
 }  // namespace ivmq::bench
 
-int main(int argc, char** argv) {
-  using namespace ivmq::bench;
-  CatchInterrupts();
-  const Arguments arguments = ParseArguments(argc, argv);
-  try {
-    return Main(arguments);
-  } catch (const Failed& failure) {
-    std::fprintf(stderr, "doorbells_bench: %s\n", failure.what());
-    return Interrupted() ? 130 : 1;
-  }
-}
+int main(int argc, char** argv) { return ivmq::bench::RunMain(argc, argv, ivmq::bench::Main); }

@@ -98,7 +98,7 @@ class Futex : public Way {
 
 class Link : public Way {
  public:
-  explicit Link(std::string topic) : topic_("bench." + topic) {}
+  explicit Link(const std::string& topic) : topic_("bench." + topic) {}
   void OpenWaker() override {
     node_.emplace(Must(Node::Open({.name = "waker"})));
     publisher_.emplace(Must(node_->CreatePublisher(topic_)));
@@ -164,7 +164,7 @@ std::optional<Figures> Measure(Way* way, Shared* shared) {
 
 using MakeWay = std::function<std::unique_ptr<Way>(Shared*)>;
 
-Case CaseOf(std::string name, MakeWay make) {
+Case CaseOf(std::string name, const MakeWay& make) {
   return {std::move(name), [make]() -> std::optional<double> {
             SharedFile file(sizeof(Shared));
             auto* const shared = new (file.Map()) Shared{};
@@ -174,13 +174,7 @@ Case CaseOf(std::string name, MakeWay make) {
           }};
 }
 
-}  // namespace
-}  // namespace ivmq::bench
-
-int main(int argc, char** argv) {
-  using namespace ivmq::bench;
-  CatchInterrupts();
-  const Arguments arguments = ParseArguments(argc, argv);
+int Main(const Arguments& arguments) {
   Meetings meetings;
   std::vector<Case> cases;
   cases.push_back(CaseOf("wake/eventfd/8", [](Shared* s) { return std::make_unique<Eventfd>(s); }));
@@ -190,3 +184,8 @@ int main(int argc, char** argv) {
   }));
   return RunRounds("limits", std::move(cases), arguments);
 }
+
+}  // namespace
+}  // namespace ivmq::bench
+
+int main(int argc, char** argv) { return ivmq::bench::RunMain(argc, argv, ivmq::bench::Main); }

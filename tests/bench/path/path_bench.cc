@@ -118,7 +118,8 @@ Case FanOutCase(const Contender& contender, int receivers, Meetings* meetings) {
           }};
 }
 
-int Main(Arguments arguments) {
+int Main(const Arguments& given) {
+  Arguments arguments = given;
   if (arguments.sizes.empty()) {
     arguments.sizes =
         arguments.quick ? std::vector<size_t>{64} : std::vector<size_t>{64, 1024, 16384};
@@ -197,7 +198,4 @@ std::vector<Contender> Requesters() {
 
 }  // namespace ivmq::bench
 
-int main(int argc, char** argv) {
-  ivmq::bench::CatchInterrupts();
-  return ivmq::bench::Main(ivmq::bench::ParseArguments(argc, argv));
-}
+int main(int argc, char** argv) { return ivmq::bench::RunMain(argc, argv, ivmq::bench::Main); }

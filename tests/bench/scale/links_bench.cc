@@ -96,13 +96,7 @@ Case CaseOf(const What& what, Meetings* meetings) {
           }};
 }
 
-}  // namespace
-}  // namespace ivmq::bench
-
-int main(int argc, char** argv) {
-  using namespace ivmq::bench;
-  CatchInterrupts();
-  const Arguments arguments = ParseArguments(argc, argv);
+int Main(const Arguments& arguments) {
   Meetings meetings;
   std::vector<Case> cases;
   const std::vector<uint32_t> counts =
@@ -114,3 +108,8 @@ int main(int argc, char** argv) {
   }
   return RunRounds("scale", std::move(cases), arguments);
 }
+
+}  // namespace
+}  // namespace ivmq::bench
+
+int main(int argc, char** argv) { return ivmq::bench::RunMain(argc, argv, ivmq::bench::Main); }

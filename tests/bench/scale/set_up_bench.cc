@@ -46,6 +46,7 @@ pid_t ForkPublishers(const std::string& name, int topics) {
     std::vector<BytesPublisher> publishers;
     PublisherOptions options;
     options.ring_bytes = 4096;
+    publishers.reserve(static_cast<size_t>(topics));
     for (int i = 0; i < topics; ++i) {
       publishers.push_back(Must(Node(node).CreatePublisher(TopicOf(name, i), options)));
     }
@@ -84,6 +85,7 @@ Figures Together(const std::string& name) {
   Node node = Must(Node::Open({.name = "subscribers"}));
   std::latch start(kTogether + 1);
   std::vector<std::thread> threads;
+  threads.reserve(kTogether);
   std::vector<std::optional<BytesSubscriber>> subscribers(kTogether);
   for (int i = 0; i < kTogether; ++i) {
     threads.emplace_back([&, i] {
@@ -122,14 +124,4 @@ int Main(const Arguments& arguments) {
 }  // namespace
 }  // namespace ivmq::bench
 
-int main(int argc, char** argv) {
-  using namespace ivmq::bench;
-  CatchInterrupts();
-  const Arguments arguments = ParseArguments(argc, argv);
-  try {
-    return Main(arguments);
-  } catch (const Failed& failure) {
-    std::fprintf(stderr, "set_up_bench: %s\n", failure.what());
-    return Interrupted() ? 130 : 1;
-  }
-}
+int main(int argc, char** argv) { return ivmq::bench::RunMain(argc, argv, ivmq::bench::Main); }

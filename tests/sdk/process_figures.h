@@ -1,12 +1,12 @@
 // What the kernel counts of a process.
-#ifndef IVMQ_TESTS_BENCH_COST_PROCESS_H_
-#define IVMQ_TESTS_BENCH_COST_PROCESS_H_
+#ifndef IVMQ_TESTS_SDK_PROCESS_FIGURES_H_
+#define IVMQ_TESTS_SDK_PROCESS_FIGURES_H_
 
 #include <sys/types.h>
 
 #include <cstdint>
 
-namespace ivmq::bench {
+namespace ivmq::test {
 
 // Of all its threads.
 struct Activity {
@@ -19,6 +19,6 @@ Activity ActivityOf(pid_t pid);
 // Resident bytes of everything but mapped memfds, of which the region is one.
 uint64_t ResidentBytes(pid_t pid);
 
-}  // namespace ivmq::bench
+}  // namespace ivmq::test
 
-#endif  // IVMQ_TESTS_BENCH_COST_PROCESS_H_
+#endif  // IVMQ_TESTS_SDK_PROCESS_FIGURES_H_

@@ -1,11 +1,11 @@
-#include "tests/bench/cost/process.h"
+#include "tests/sdk/process_figures.h"
 
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
 
-namespace ivmq::bench {
+namespace ivmq::test {
 
 Activity ActivityOf(pid_t pid) {
   Activity activity;
@@ -46,4 +46,4 @@ uint64_t ResidentBytes(pid_t pid) {
   return kilobytes * 1024;
 }
 
-}  // namespace ivmq::bench
+}  // namespace ivmq::test
