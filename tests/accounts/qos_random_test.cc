@@ -307,6 +307,7 @@ TEST(QosRandomTest, AccountsForEveryMessageOfWhoeverComesAndGoes) {
                                                     std::chrono::steady_clock::now() + kPatience)
                                  .value());
   std::vector<Node> nodes;
+  nodes.reserve(3);
   for (int i = 0; i < 3; ++i) {
     nodes.push_back(Node::Open({.name = "n" + std::to_string(i),
                                 .socket_path = daemon.node_socket(),

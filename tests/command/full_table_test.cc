@@ -60,6 +60,7 @@ class FullTableTest : public testing::Test {
     constexpr int kThreads = 4;
     std::atomic<int> refused{0};
     std::vector<std::thread> threads;
+    threads.reserve(kThreads);
     for (int i = 0; i < kThreads; ++i) {
       threads.emplace_back([&] {
         for (int visit = 0; visit < visits / kThreads; ++visit) {
@@ -89,6 +90,7 @@ TEST_F(FullTableTest, NorWhereControlStandsStillAndItSeesAllThatStayAfterwards) 
   ASSERT_EQ(kill(control, SIGSTOP), 0);
   EXPECT_EQ(ComeAndGo(20'000), 0);
   std::vector<UniqueFd> staying;
+  staying.reserve(kRoom);
   for (int i = 0; i < kRoom; ++i) staying.push_back(Connect());
   for (const UniqueFd& vm : staying) EXPECT_GT(IdOf(vm), 0);
   EXPECT_THAT(daemon_.log(), Not(HasSubstr("refused")));

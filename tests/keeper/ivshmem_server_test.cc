@@ -27,7 +27,7 @@ class IvshmemServerTest : public ServerFixture {};
 
 std::vector<Message> Repeated(int64_t id, uint32_t times) { return {times, Message(id, true)}; }
 
-std::vector<Message> Concat(std::vector<std::vector<Message>> parts) {
+std::vector<Message> Concat(const std::vector<std::vector<Message>>& parts) {
   std::vector<Message> all;
   for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
   return all;
@@ -355,6 +355,7 @@ TEST_F(IvshmemServerTest, WhoeverHasHungUpMakesRoomForTheNextWithoutATurnOfTheLo
 TEST_F(IvshmemServerTest, AnIdleServerNeverWakesUp) {
   StartServer({.vectors = 2});
   std::vector<IvshmemClient> clients;
+  clients.reserve(64);
   for (int i = 0; i < 64; ++i) clients.push_back(Connect());
   for (int round = 0; round < 100; ++round) {
     loop_.RunOnce(std::chrono::milliseconds(0));
