@@ -2,6 +2,8 @@
 // processes with mappings of their own. Both sides copy every payload, in and out.
 //
 //   ring_bench [--rounds N] [FILTER]     IVMQ_BENCH_REALTIME=1 on a machine that is not idle
+//   ring_bench --benchmark_repetitions=N [--benchmark_filter=REGEX ...]     the same by Google
+//   Benchmark
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/bench/google_rounds.h"
 #include "tests/bench/ring_contenders.h"
 #include "tests/bench/rounds.h"
 #include "tests/bench/two_cores.h"
@@ -208,12 +211,7 @@ void AddRoundTrip(Cases* cases) {
 #endif
 }
 
-}  // namespace
-}  // namespace ivmq::bench
-
-int main(int argc, char** argv) {
-  using namespace ivmq::bench;
-  const Arguments arguments = ParseArguments(argc, argv);
+std::vector<Case> AllCases() {
   Cases cases;
   AddRoundTrip<64>(&cases);
   AddRoundTrip<1024>(&cases);
@@ -227,7 +225,17 @@ int main(int argc, char** argv) {
   AddThroughput<65536>(&cases);
   cases.Add("round_trip/boost_mq/64", [] { return RoundTripNs<BoostMessageQueue<64>>(100); });
   cases.Add("message/boost_mq/64", [] { return MessageNs<BoostMessageQueue<64>>(5000); });
-  std::vector<Case> all = cases.Take();
+  return cases.Take();
+}
+
+}  // namespace
+}  // namespace ivmq::bench
+
+int main(int argc, char** argv) {
+  using namespace ivmq::bench;
+  std::vector<Case> all = AllCases();
+  if (HasGoogleArguments(argc, argv)) return RunGoogleBenchmarks("ring", all, argc, argv);
+  const Arguments arguments = ParseArguments(argc, argv);
   if (arguments.quick) {  // only what targets are set for
     std::erase_if(all, [](const Case& one) {
       return one.name.starts_with("round_trip/")

@@ -6,20 +6,16 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <random>
 #include <string_view>
-#include <utility>
 
 #include "tests/bench/child.h"
 #include "tests/bench/samples.h"
-#include "tests/bench/two_cores.h"
 
 namespace ivmq::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Taken = std::map<std::pair<std::string, Placement>, std::vector<Sample>>;
 
 [[noreturn]] void Usage(const char* program) {
   std::fprintf(stderr,
@@ -53,6 +49,8 @@ double Quantile(const std::vector<Sample>& samples, Member member, double share)
   return values[static_cast<size_t>(std::lround(share * static_cast<double>(values.size() - 1)))];
 }
 
+}  // namespace
+
 void PrintMedians(const Taken& taken) {
   std::printf("\n%s\n", Machine().c_str());
   std::printf(
@@ -69,8 +67,6 @@ void PrintMedians(const Taken& taken) {
                 Quantile(samples, &Sample::ns, 0.5), Quantile(samples, &Sample::ns, 0.75));
   }
 }
-
-}  // namespace
 
 Arguments ParseArguments(int argc, char** argv) {
   Arguments arguments;

@@ -4,9 +4,13 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "tests/bench/two_cores.h"
 
 namespace ivmq::bench {
 
@@ -39,6 +43,10 @@ int RunMain(int argc, char** argv, int (*run)(const Arguments&));
 // nothing, whatever --seconds says. `began`: of the first round.
 bool GoesOn(const Arguments& arguments, int rounds_done,
             std::chrono::steady_clock::time_point began);
+
+// Samples by case and placement, and a table of their medians on stdout.
+using Taken = std::map<std::pair<std::string, Placement>, std::vector<Sample>>;
+void PrintMedians(const Taken& taken);
 
 // Measures each case once a round, in random order; prints each sample and, at the end, the medians
 // of each placement. Returns the program's exit status: 0; 1 if a case failed or there is no sample
