@@ -53,6 +53,33 @@ TEST_F(PubTest, SaysHowManyASubscriberHadNoRoomFor) {
   EXPECT_THAT(pub.err, ContainsRegex(" to 1 subscriber of 't' in .*; [0-9]+ dropped: full\n$"));
 }
 
+TEST_F(PubTest, SaysWhatASubscriberThatLeftHadNotTaken) {
+  for (const bool json : {false, true}) {
+    const std::string fifo = daemon_.directory() + (json ? "/json" : "/lines");
+    ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+    Node node = Open("reader");
+    auto witness = node.CreateSubscriber("t").value();
+    auto leaver = std::make_optional(node.CreateSubscriber("t").value());
+    Child pub = StartByShell((json ? "--json pub t" : "pub t") +
+                             std::string(" --stdin --wait 2 --timeout 60 2>&1 <") + fifo);
+    std::ofstream lines(fifo);
+    lines << "taken" << std::endl;
+    ASSERT_TRUE(leaver->Receive(kPatience).ok());
+    lines << "left\nleft" << std::endl;
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(witness.Receive(kPatience).ok());
+    leaver.reset();
+    ASSERT_TRUE(WaitUntil([&] { return Run({"links", "--json"}).Lines().size() == 1; }));
+    lines.close();
+    const std::string said = pub.ReadAll();
+    if (json) {
+      EXPECT_EQ(FieldOf(ParseJson<Struct>(said), "untaken"), "2");
+    } else {
+      EXPECT_THAT(said, HasSubstr("; 2 not taken by subscribers that left\n"));
+    }
+    EXPECT_EQ(pub.Wait(), 0);
+  }
+}
+
 TEST_F(PubTest, PrintsASummaryForPrograms) {
   const auto summary = ParseJson<Struct>(Run({"--json", "pub", "a", "xy", "--count", "3"}).out);
   EXPECT_EQ(FieldOf(summary, "topic"), "a");
@@ -60,6 +87,7 @@ TEST_F(PubTest, PrintsASummaryForPrograms) {
   EXPECT_EQ(FieldOf(summary, "bytes"), "6");
   EXPECT_EQ(FieldOf(summary, "written"), "0");
   EXPECT_EQ(FieldOf(summary, "dropped_full"), "0");
+  EXPECT_EQ(FieldOf(summary, "untaken"), "0");
 }
 
 TEST_F(PubTest, SaysThatItWasInterruptedWhileItWaited) {
