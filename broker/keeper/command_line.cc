@@ -40,6 +40,8 @@ CommandLine ParseCommandLine(int argc, char** argv) {
   app.add_option("--vm-socket", realm.vm_sockets, "where QEMU connects; may be repeated")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--vm-socket-group", realm.vm_socket_group,
+                 "group of the VM sockets, as QEMU's (default: of all sockets)");
   app.add_option("--node-socket", realm.node_socket, "where host processes attach");
   app.add_option("--admin-socket", line.flags.admin_socket, "where operators connect (gRPC)");
   app.add_option("--log-level", line.flags.log_level, "debug, info, warning or error (info)");

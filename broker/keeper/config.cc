@@ -84,6 +84,12 @@ std::string DefaultSocket(const Machine& machine, const std::string& realm, cons
                             : fmt::format("{}/{}-{}.sock", machine.socket_directory, realm, name);
 }
 
+Result<gid_t> ResolveGroup(const char* setting, const std::string& text) {
+  Result<gid_t> group = transport::ParseSocketGroup(text);
+  if (group.ok()) return group;
+  return Invalid(fmt::format("{} {}: {}", setting, text, group.status().message()));
+}
+
 Result<RealmConfig> ResolveRealm(const RealmText& text, const Machine& machine,
                                  std::set<std::string>* paths) {
   RealmConfig realm;
@@ -113,6 +119,11 @@ Result<RealmConfig> ResolveRealm(const RealmText& text, const Machine& machine,
     return Invalid(fmt::format("vm-socket: {} paths, and a realm has at most {}",
                                realm.vm_sockets.size(), kMostVmSockets));
   }
+  if (text.vm_socket_group) {
+    auto group = ResolveGroup("vm-socket-group", *text.vm_socket_group);
+    if (!group.ok()) return group.status();
+    realm.vm_socket_group = group.value();
+  }
   realm.node_socket = text.node_socket.value_or(DefaultSocket(machine, realm.name, "node"));
   for (const std::string& path : realm.vm_sockets) {
     if (Status status = CheckSocketPath("vm-socket", path, paths); !status.ok()) return status;
@@ -132,11 +143,8 @@ Status ResolveSocketAccess(const ConfigText& text, KeeperConfig* config) {
     config->socket_mode = mode.value();
   }
   if (text.socket_group) {
-    const Result<gid_t> group = transport::ParseSocketGroup(*text.socket_group);
-    if (!group.ok()) {
-      return Invalid(
-          fmt::format("socket-group {}: {}", *text.socket_group, group.status().message()));
-    }
+    auto group = ResolveGroup("socket-group", *text.socket_group);
+    if (!group.ok()) return group.status();
     config->socket_group = group.value();
   }
   return {};
@@ -159,7 +167,8 @@ Status CheckMemory(const KeeperConfig& config, uint64_t available) {
 }  // namespace
 
 bool RealmText::empty() const {
-  return !name && !size && !huge_pages && !vectors && vm_sockets.empty() && !node_socket;
+  return !name && !size && !huge_pages && !vectors && vm_sockets.empty() && !vm_socket_group &&
+         !node_socket;
 }
 
 Machine Machine::ThisOne() {
@@ -184,8 +193,8 @@ Machine Machine::ThisOne() {
 Result<ConfigText> Merge(ConfigText file, const ConfigText& flags) {
   if (!file.realms.empty() && !flags.realm.empty()) {
     return Invalid(
-        "--realm, --size, --huge-pages, --vectors, --vm-socket and --node-socket cannot go with a "
-        "configuration file that has [[realm]] tables");
+        "--realm, --size, --huge-pages, --vectors, --vm-socket, --vm-socket-group and "
+        "--node-socket cannot go with a configuration file that has [[realm]] tables");
   }
   const auto lay_over = [](auto& under, const auto& over) {
     if (over) under = over;
@@ -195,6 +204,7 @@ Result<ConfigText> Merge(ConfigText file, const ConfigText& flags) {
   lay_over(file.realm.huge_pages, flags.realm.huge_pages);
   lay_over(file.realm.vectors, flags.realm.vectors);
   if (!flags.realm.vm_sockets.empty()) file.realm.vm_sockets = flags.realm.vm_sockets;
+  lay_over(file.realm.vm_socket_group, flags.realm.vm_socket_group);
   lay_over(file.realm.node_socket, flags.realm.node_socket);
   lay_over(file.admin_socket, flags.admin_socket);
   lay_over(file.log_level, flags.log_level);

@@ -25,6 +25,7 @@ struct RealmText {
   std::optional<bool> huge_pages;
   std::optional<int64_t> vectors;
   std::vector<std::string> vm_sockets;
+  std::optional<std::string> vm_socket_group;  // name or number
   std::optional<std::string> node_socket;
 
   bool empty() const;
@@ -47,6 +48,7 @@ struct RealmConfig {
   bool huge_pages = false;
   uint32_t vectors = kDefaultVectors;
   std::vector<std::string> vm_sockets;
+  std::optional<gid_t> vm_socket_group;  // none: that of all sockets
   std::string node_socket;
 };
 

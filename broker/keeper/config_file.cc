@@ -17,8 +17,8 @@ using transport::Code;
 using transport::Result;
 using transport::Status;
 
-constexpr std::array<std::string_view, 6> kRealmKeys = {"name",    "size",      "huge-pages",
-                                                        "vectors", "vm-socket", "node-socket"};
+constexpr std::array<std::string_view, 7> kRealmKeys = {
+    "name", "size", "huge-pages", "vectors", "vm-socket", "vm-socket-group", "node-socket"};
 constexpr std::array<std::string_view, 6> kTopKeys = {
     "realm", "admin-socket", "log-level", "socket-mode", "socket-group", "control-binary"};
 
@@ -44,7 +44,7 @@ class Reader {
     if (status_.ok() && !text->realms.empty() && !text->realm.empty()) {
       return Status(Code::kInvalidArgument,
                     fmt::format("{}: with [[realm]] tables, size, huge-pages, vectors, "
-                                "vm-socket and node-socket belong into them",
+                                "vm-socket, vm-socket-group and node-socket belong into them",
                                 path_));
     }
     return status_;
@@ -97,9 +97,10 @@ class Reader {
     } else if (name == "vm-socket") {
       realm->vm_sockets.push_back(Text(name, node));
     } else {
-      (name == "name"   ? realm->name
-       : name == "size" ? realm->size
-                        : realm->node_socket) = Text(name, node);
+      (name == "name"              ? realm->name
+       : name == "size"            ? realm->size
+       : name == "vm-socket-group" ? realm->vm_socket_group
+                                   : realm->node_socket) = Text(name, node);
     }
     return true;
   }

@@ -60,8 +60,10 @@ Result<std::unique_ptr<Realm>> Realm::Open(const Shared& shared, uint32_t index,
 }
 
 Status Realm::Listen(const transport::SocketAccess& access) {
+  transport::SocketAccess vm_access = access;
+  if (config_.vm_socket_group) vm_access.group = config_.vm_socket_group;
   for (const std::string& path : config_.vm_sockets) {
-    auto socket = ListeningSocket::Open(path, transport::UnixSocketType::kStream, access);
+    auto socket = ListeningSocket::Open(path, transport::UnixSocketType::kStream, vm_access);
     if (!socket.ok()) return socket.status();
     vm_sockets_.push_back(std::move(socket).value());
   }

@@ -164,6 +164,21 @@ TEST(ConfigTest, FlagsLieOverTheFile) {
   EXPECT_THAT(config.value().realms[0].vm_sockets, ElementsAre("/s/a", "/s/b"));
 }
 
+TEST(ConfigTest, EachRealmsVmSocketsMayHaveAGroupOfTheirOwn) {
+  auto file = ReadText(
+      "socket-group = '1'\n[[realm]]\nname = 'a'\nvm-socket-group = '2'\n[[realm]]\nname = 'b'\n");
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  const auto config = Resolve(file.value(), kMachine);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config.value().socket_group, gid_t{1});
+  EXPECT_EQ(config.value().realms[0].vm_socket_group, gid_t{2});
+  EXPECT_FALSE(config.value().realms[1].vm_socket_group.has_value());
+  ConfigText text;
+  text.realm.vm_socket_group = "no-such-group";
+  EXPECT_EQ(Resolve(text, kMachine).status().message(),
+            "vm-socket-group no-such-group: no such group");
+}
+
 TEST(ConfigTest, HugePagesNeedARegionOfAtLeastOne) {
   ConfigText text = WithSize("1MiB");
   text.realm.huge_pages = true;

@@ -49,6 +49,24 @@ TEST(DaemonTest, TellsControlOfItsRealmsAndStopsCleanlyOnSigterm) {
   EXPECT_FALSE(Exists(daemon.admin_socket()));
 }
 
+TEST(DaemonTest, LetsAGroupOfVmsConnectToVmSocketsAndToNothingElse) {
+  // Groups that whoever runs the test may give away: root any two, others their own only.
+  const bool root = geteuid() == 0;
+  const gid_t all = root ? 12345 : getegid();
+  const gid_t vms = root ? 23456 : getegid();
+  Daemon daemon({.flags = {"--size", "1MiB", "--vectors", "2", "--socket-group",
+                           std::to_string(all), "--vm-socket-group", std::to_string(vms)}});
+  ASSERT_TRUE(daemon.WaitUntilReady()) << daemon.process().Stderr();
+  const auto group_of = [](const std::string& path) {
+    struct stat found {};
+    EXPECT_EQ(stat(path.c_str(), &found), 0) << path;
+    return found.st_gid;
+  };
+  EXPECT_EQ(group_of(daemon.vm_socket()), vms);
+  EXPECT_EQ(group_of(daemon.node_socket()), all);
+  EXPECT_EQ(group_of(daemon.admin_socket()), all);
+}
+
 TEST(DaemonTest, AStubbornControlIsKilledWhenStopping) {
   Daemon daemon({.control_mode = "stubborn"});
   ASSERT_TRUE(daemon.WaitUntilReady()) << daemon.process().Stderr();
