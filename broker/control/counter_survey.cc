@@ -76,7 +76,9 @@ void CounterSurvey::Finish(uint64_t request_id) {
     if (!question.topic.empty() && link.topic != question.topic) continue;
     const auto found = question.answers.find(id);
     const Answer answer = found == question.answers.end() ? Answer() : found->second;
-    v1::LinkCounters& counters = state_->directory.FindLink(id)->counters;
+    Link* const mine = state_->directory.FindLink(id);
+    mine->was_asked = true;
+    v1::LinkCounters& counters = mine->counters;
     counters.set_publisher_answered(answer.publisher);
     counters.set_subscriber_answered(answer.subscriber);
     counters.set_read_age_ms(answer.read_age_ms);

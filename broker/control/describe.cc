@@ -67,7 +67,7 @@ v1::Topic DescribeTopic(const std::string& name, const Topic& topic, const Direc
   out.set_name(name);
   out.set_realm(realm);
   out.set_type_name(directory.TypeOf(topic));
-  const Directory::Extent extent = directory.ExtentOf(topic);
+  const Directory::Extent extent = Directory::ExtentOf(topic);
   out.set_publishers(extent.publishers);
   out.set_subscribers(extent.subscribers);
   out.set_links(extent.links);
@@ -90,7 +90,7 @@ v1::Service DescribeService(const std::string& name, const Service& service,
   }
   out.set_servers(static_cast<uint32_t>(service.servers.size()));
   out.set_clients(static_cast<uint32_t>(service.clients.size()));
-  out.set_links(directory.LinksOf(service));
+  out.set_links(service.links);
   return out;
 }
 
@@ -115,6 +115,7 @@ v1::Link DescribeLink(const Link& link, const std::string& realm) {
   std::string reason(ReasonOf(link.progress));
   if (!link.detail.empty()) reason += ": " + link.detail;
   out.set_reason(reason);
+  if (link.was_asked) *out.mutable_counters() = link.counters;
   return out;
 }
 

@@ -40,6 +40,9 @@ Endpoint* Directory::AddEndpoint(Endpoint endpoint) {
   PlaceOf(*added).insert(added->id);
   if (!added->of_service) {
     (added->publishes ? publishers_ : subscribers_).Insert(added->topic, added->id);
+    if (!added->type_name.empty()) {
+      topics_.at(added->topic).typed.emplace(!added->publishes, added->id);
+    }
   }
   if (Node* node = FindNode(added->node_id)) node->endpoints.insert(added->id);
   return added;
@@ -48,11 +51,13 @@ Endpoint* Directory::AddEndpoint(Endpoint endpoint) {
 void Directory::RemoveEndpoint(uint64_t id) {
   const auto found = endpoints_.find(id);
   if (found == endpoints_.end()) return;
+  for (const uint64_t link_id : found->second.links) Count(links_.at(link_id), false);
   const Endpoint endpoint = std::move(found->second);
   endpoints_.erase(found);
   PlaceOf(endpoint).erase(id);
   if (!endpoint.of_service) {
     (endpoint.publishes ? publishers_ : subscribers_).Erase(endpoint.topic, id);
+    topics_.at(endpoint.topic).typed.erase({!endpoint.publishes, id});
   }
   if (Node* node = FindNode(endpoint.node_id)) node->endpoints.erase(id);
   DropIfEmpty(endpoint);
@@ -73,12 +78,14 @@ Link* Directory::AddLink(Link link) {
     if (Endpoint* endpoint = FindEndpoint(side->endpoint_id)) endpoint->links.insert(added->id);
     if (Node* node = FindNode(side->node_id)) node->links.insert(added->id);
   }
+  Count(*added, true);
   return added;
 }
 
 void Directory::RemoveLink(uint64_t id) {
   const auto found = links_.find(id);
   if (found == links_.end()) return;
+  Count(found->second, false);
   const Link link = std::move(found->second);
   links_.erase(found);
   for (const LinkSide* side : {&link.publisher, &link.subscriber}) {
@@ -97,19 +104,6 @@ const Service* Directory::FindService(std::string_view name) const {
   return found == services_.end() ? nullptr : &found->second;
 }
 
-uint32_t Directory::LinksOf(const Service& service) const {
-  uint32_t links = 0;
-  for (const uint64_t client : service.clients) {
-    for (const uint64_t id : endpoints_.at(client).links) {
-      const Link& link = links_.at(id);
-      const bool both = endpoints_.count(link.publisher.endpoint_id) != 0 &&
-                        endpoints_.count(link.subscriber.endpoint_id) != 0;
-      links += both ? 1 : 0;
-    }
-  }
-  return links;
-}
-
 std::vector<uint64_t> Directory::FindMatches(const Endpoint& endpoint) const {
   std::vector<uint64_t> ids;
   if (endpoint.publishes) {
@@ -121,35 +115,40 @@ std::vector<uint64_t> Directory::FindMatches(const Endpoint& endpoint) const {
   return ids;
 }
 
-Directory::Extent Directory::ExtentOf(const Topic& topic) const {
-  std::set<uint64_t> publishers = topic.publishers;
-  std::set<uint64_t> subscribers = topic.subscribers;
-  // A topic that somebody publishes has all its links there; a filter has them at its subscribers.
-  const std::set<uint64_t>& owners = publishers.empty() ? topic.subscribers : topic.publishers;
+// Each link of a topic is also one of its publishers'; the links of a filter are its subscribers'.
+Directory::Extent Directory::ExtentOf(const Topic& topic) {
   Extent extent;
-  for (const uint64_t owner : owners) {
-    for (const uint64_t id : endpoints_.at(owner).links) {
-      const Link& link = links_.at(id);
-      const uint64_t publisher = link.publisher.endpoint_id;
-      const uint64_t subscriber = link.subscriber.endpoint_id;
-      if (endpoints_.count(publisher) == 0 || endpoints_.count(subscriber) == 0) continue;
-      publishers.insert(publisher);
-      subscribers.insert(subscriber);
-      ++extent.links;
-    }
-  }
-  extent.publishers = static_cast<uint32_t>(publishers.size());
-  extent.subscribers = static_cast<uint32_t>(subscribers.size());
+  extent.publishers = static_cast<uint32_t>(topic.publishers.size());
+  extent.subscribers = static_cast<uint32_t>(topic.subscribers.size());
+  (topic.publishers.empty() ? extent.publishers : extent.subscribers) +=
+      static_cast<uint32_t>(topic.by_filter.size());
+  extent.links = topic.links;
   return extent;
 }
 
-std::string Directory::TypeOf(const Topic& topic) const {
-  for (const std::set<uint64_t>* side : {&topic.publishers, &topic.subscribers}) {
-    for (const uint64_t id : *side) {
-      if (const std::string& type = endpoints_.at(id).type_name; !type.empty()) return type;
-    }
+void Directory::Count(const Link& link, bool begins) {
+  const Endpoint* publisher = FindEndpoint(link.publisher.endpoint_id);
+  const Endpoint* subscriber = FindEndpoint(link.subscriber.endpoint_id);
+  if (publisher == nullptr || subscriber == nullptr) return;
+  const uint32_t change = begins ? 1 : -1;
+  if (publisher->of_service) {
+    services_.at(publisher->topic).links += change;
+    return;
   }
-  return "";
+  topics_.at(publisher->topic).links += change;
+  if (publisher->topic == subscriber->topic) return;
+  topics_.at(subscriber->topic).links += change;
+  for (const auto& [topic, other] :
+       {std::pair(&publisher->topic, subscriber), std::pair(&subscriber->topic, publisher)}) {
+    std::map<uint64_t, uint32_t>& by_filter = topics_.at(*topic).by_filter;
+    const auto entry = by_filter.try_emplace(other->id, 0).first;
+    entry->second += change;
+    if (entry->second == 0) by_filter.erase(entry);
+  }
+}
+
+std::string Directory::TypeOf(const Topic& topic) const {
+  return topic.typed.empty() ? "" : endpoints_.at(topic.typed.begin()->second).type_name;
 }
 
 void Directory::DropIfEmpty(const Endpoint& endpoint) {

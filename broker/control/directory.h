@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "broker/control/agreement.h"
@@ -60,11 +61,16 @@ struct Endpoint {
 struct Topic {
   std::set<uint64_t> publishers;
   std::set<uint64_t> subscribers;
+  std::set<std::pair<bool, uint64_t>> typed;  // those that name a type; true: a subscriber
+  // Of links whose two endpoints are registered.
+  uint32_t links = 0;
+  std::map<uint64_t, uint32_t> by_filter;  // those at their other ends with another text: how often
 };
 
 struct Service {
   std::set<uint64_t> clients;
   std::set<uint64_t> servers;
+  uint32_t links = 0;  // whose two endpoints are registered
 };
 
 struct LinkSide {
@@ -92,7 +98,8 @@ struct Link {
   LinkProgress progress;
   std::string detail;  // what the side said that found nonsense
   v1::LinkCounters counters;
-  uint64_t read = 0;  // records that the subscriber has read, as its ring said last
+  bool was_asked = false;  // for its counters, or a side has told its last ones
+  uint64_t read = 0;       // records that the subscriber has read, as its ring said last
   Clock::time_point read_at = Clock::now();  // when that had moved, or all had been read
 
   const LinkSide& side(bool publisher_side) const {
@@ -129,10 +136,8 @@ class Directory {
     uint32_t subscribers = 0;  // the same the other way round
     uint32_t links = 0;        // those whose two endpoints are still registered
   };
-  Extent ExtentOf(const Topic& topic) const;
+  static Extent ExtentOf(const Topic& topic);
   const Service* FindService(std::string_view name) const;
-  // Links whose two endpoints are still registered.
-  uint32_t LinksOf(const Service& service) const;
   // The protobuf type of a topic: that of its first publisher or subscriber that names one.
   std::string TypeOf(const Topic& topic) const;
 
@@ -145,6 +150,8 @@ class Directory {
  private:
   std::set<uint64_t>& PlaceOf(const Endpoint& endpoint);
   void DropIfEmpty(const Endpoint& endpoint);
+  // The link begins, or ends, to have two registered endpoints; nothing where it has not.
+  void Count(const Link& link, bool begins);
 
   std::map<uint64_t, Node> nodes_;
   std::map<uint64_t, Endpoint> endpoints_;

@@ -1,5 +1,7 @@
 #include "broker/control/link_table.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <span>
 #include <string>
@@ -33,6 +35,18 @@ void Initialize(std::byte* memory, const Agreement& agreed) {
   }
 }
 
+// Who looks at all topics must not take the memory of those who asked for one.
+absl::Status CheckRoomForFilters(const Arena& arena, uint64_t bytes) {
+  const uint64_t kept = arena.total_bytes() / 8;
+  const uint64_t free = arena.total_bytes() - arena.used_bytes();
+  if (free >= bytes + kept) return absl::OkStatus();
+  return absl::ResourceExhaustedError(fmt::format(
+      "no room for a link by a filter: it needs {} bytes, {} of the realm's {} are free and {} of "
+      "them are kept for links by topic; keep fewer messages, use a narrower filter or a larger "
+      "region",
+      bytes, free, arena.total_bytes(), kept));
+}
+
 LinkSide SideOf(const Endpoint& endpoint, const Node& node) {
   return {endpoint.id, node.id, node.name, node.peer_id, node.wake_offset};
 }
@@ -51,6 +65,10 @@ void FillAddress(const LinkSide& side, const ReadyPlace& ready, const Node* node
 
 absl::StatusOr<uint64_t> LinkTable::Create(const Endpoint& publisher, const Endpoint& subscriber,
                                            const Agreement& agreed) {
+  if (subscriber.is_filter) {
+    absl::Status room = CheckRoomForFilters(state_->ledger.arena(), BytesOf(agreed));
+    if (!room.ok()) return room;
+  }
   return CreateOf(v1::Link::TOPIC, publisher, subscriber, agreed);
 }
 
@@ -270,14 +288,16 @@ void LinkTable::Forget(uint64_t link_id) {
   if (kept) {
     Refusals::Record record{DescribeLink(link, state_->name), link.publisher.endpoint_id,
                             link.subscriber.endpoint_id};
-    *record.link.mutable_counters() = link.counters;
     state_->refusals.Add(std::move(record), [this](const Refusals::Record& oldest) {
       state_->TellLink(v1::DiscoveryEvent::REMOVED, oldest.link);
     });
   } else {
     state_->Tell(v1::DiscoveryEvent::REMOVED, link);
   }
-  if (link.kind != v1::Link::TOPIC) return state_->TellService(link.topic);
+  if (link.kind != v1::Link::TOPIC) {
+    if (state_->directory.FindService(link.topic) != nullptr) state_->TellService(link.topic);
+    return;
+  }
   if (state_->directory.FindTopic(link.topic) != nullptr) state_->TellTopic(link.topic);
   const Endpoint* subscriber = state_->directory.FindEndpoint(link.subscriber.endpoint_id);
   if (subscriber != nullptr && subscriber->is_filter) state_->TellTopic(subscriber->topic);
@@ -315,8 +335,15 @@ void LinkTable::OnCorrupt(uint64_t link_id, uint64_t node_id, uint64_t endpoint_
   Link* link = state_->directory.FindLink(link_id);
   if (link == nullptr) return;
   if (link->publisher.node_id != node_id && link->subscriber.node_id != node_id) return;
-  if (link->detail.empty()) link->detail = Quoted(detail);
+  const v1::Link::State before = StateOf(link->progress);
+  const bool is_news = link->detail.empty();
+  if (is_news) link->detail = Quoted(detail);
   OnWord(link_id, node_id, endpoint_id, SideEvent::kCorrupt);
+  // A change of state has told the detail with it.
+  link = state_->directory.FindLink(link_id);
+  if (is_news && link != nullptr && StateOf(link->progress) == before) {
+    state_->Tell(v1::DiscoveryEvent::CHANGED, *link);
+  }
 }
 
 void LinkTable::Record(uint64_t node_id, const v1::LinkCounters& counters) {
@@ -347,6 +374,7 @@ void LinkTable::RecordLast(uint64_t node_id, uint64_t endpoint_id,
   Record(node_id, counters);
   Link* link = state_->directory.FindLink(counters.link_id());
   if (link == nullptr) return;
+  link->was_asked = true;
   for (LinkSide* side : {&link->publisher, &link->subscriber}) {
     const bool meant = endpoint_id == 0 || side->endpoint_id == endpoint_id;
     if (side->node_id == node_id && meant) side->counted = true;

@@ -17,8 +17,8 @@ class LinkTable {
   explicit LinkTable(RealmState* state) : state_(state) {}
 
   // Allocates ring (or slots) and ready bytes and enters the link into the books; nobody is told as
-  // yet. RESOURCE_EXHAUSTED as Arena::Allocate(); nothing is changed then. REQUIRES: both
-  // endpoints' nodes are online.
+  // yet. RESOURCE_EXHAUSTED as Arena::Allocate(), and for a filter where less than an eighth of the
+  // arena would stay free; nothing is changed then. REQUIRES: both endpoints' nodes are online.
   absl::StatusOr<uint64_t> Create(const Endpoint& publisher, const Endpoint& subscriber,
                                   const Agreement& agreed);
   struct Pair {

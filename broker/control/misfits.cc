@@ -33,7 +33,8 @@ void ReportMisfit(RealmState* state, const Endpoint& newcomer, const Endpoint& o
   Refusals::Record record;
   record.endpoint_id = other.id;
   record.other_endpoint_id = newcomer.id;
-  record.link.set_link_id(state->ids->Next());
+  const uint64_t id = state->ids->Next();
+  record.link.set_link_id(id);
   record.link.set_realm(state->name);
   record.link.set_topic(from.topic);
   record.link.set_kind(from.of_service ? v1::Link::REQUEST : v1::Link::TOPIC);
@@ -49,7 +50,9 @@ void ReportMisfit(RealmState* state, const Endpoint& newcomer, const Endpoint& o
       state->refusals.Add(std::move(record), [state](const Refusals::Record& oldest) {
         state->TellLink(v1::DiscoveryEvent::REMOVED, oldest.link);
       });
-  state->TellLink(v1::DiscoveryEvent::ADDED, added.link);
+  // One who tries again stands in the record of the first time.
+  const bool is_new = added.link.link_id() == id;
+  state->TellLink(is_new ? v1::DiscoveryEvent::ADDED : v1::DiscoveryEvent::CHANGED, added.link);
   TellRefused(state, other, other.id, newcomer, why);
 }
 

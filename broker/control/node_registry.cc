@@ -108,6 +108,7 @@ void NodeRegistry::RemoveEndpoints(uint64_t node_id) {
 
 void NodeRegistry::RemoveEndpoint(uint64_t endpoint_id) {
   const Endpoint endpoint = *state_->directory.FindEndpoint(endpoint_id);
+  const std::set<std::string> others = OtherTexts(endpoint);
   state_->directory.RemoveEndpoint(endpoint_id);
   ForgetMisfits(state_, endpoint_id);
   state_->types.Remove(endpoint_id);
@@ -115,7 +116,21 @@ void NodeRegistry::RemoveEndpoint(uint64_t endpoint_id) {
     state_->TellService(endpoint.topic);
   } else {
     state_->TellTopic(endpoint.topic);
+    for (const std::string& text : others) state_->TellTopic(text);
   }
+}
+
+// The filters that its topic passes, or the topics that pass its filter, on links that are not
+// over: they count only those whose two endpoints are registered.
+std::set<std::string> NodeRegistry::OtherTexts(const Endpoint& endpoint) {
+  std::set<std::string> texts;
+  for (const uint64_t link_id : endpoint.links) {
+    const Link& link = *state_->directory.FindLink(link_id);
+    const Endpoint* other =
+        state_->directory.FindEndpoint(link.side(!endpoint.publishes).endpoint_id);
+    if (other != nullptr && other->topic != endpoint.topic) texts.insert(other->topic);
+  }
+  return texts;
 }
 
 void NodeRegistry::RemoveRefusalsOfNode(uint64_t node_id) {
@@ -143,12 +158,12 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
   newcomer.qos = std::move(wish.qos);
   newcomer.is_filter = HasWildcard(newcomer.topic);
 
-  const std::vector<Match> matches = FindMatches(newcomer);
+  std::vector<Match> matches = FindMatches(newcomer);
   if (absl::Status status = CheckMatches(newcomer, matches); !status.ok()) return status;
   newcomer.id = state_->ids->Next();
   const bool topic_is_new = state_->directory.FindTopic(newcomer.topic) == nullptr;
   const Endpoint* added = state_->directory.AddEndpoint(std::move(newcomer));
-  const absl::StatusOr<std::vector<uint64_t>> links = CreateLinks(*added, matches);
+  const absl::StatusOr<std::vector<uint64_t>> links = CreateLinks(*added, &matches);
   if (!links.ok()) {
     state_->directory.RemoveEndpoint(added->id);
     return links.status();
@@ -239,14 +254,19 @@ void NodeRegistry::TellMisfits(const Endpoint& newcomer, const std::vector<Match
 }
 
 absl::StatusOr<std::vector<uint64_t>> NodeRegistry::CreateLinks(const Endpoint& newcomer,
-                                                                const std::vector<Match>& matches) {
+                                                                std::vector<Match>* matches) {
   std::vector<uint64_t> made;
-  for (const Match& match : matches) {
+  for (Match& match : *matches) {
     if (!match.agreed.ok()) continue;
     const Endpoint& other = *state_->directory.FindEndpoint(match.id);
     const absl::StatusOr<uint64_t> link = newcomer.publishes
                                               ? links_.Create(newcomer, other, *match.agreed)
                                               : links_.Create(other, newcomer, *match.agreed);
+    const bool by_filter = newcomer.is_filter || other.is_filter;
+    if (by_filter && absl::IsResourceExhausted(link.status())) {
+      match.agreed = link.status();
+      continue;
+    }
     if (!link.ok()) {
       for (const uint64_t link_id : made) links_.Cancel(link_id);
       return link.status();

@@ -2,6 +2,7 @@
 #define IVMQ_BROKER_CONTROL_NODE_REGISTRY_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -94,10 +95,12 @@ class NodeRegistry {
   std::vector<Match> FindMatches(const Endpoint& newcomer);
   // Why it cannot be registered, if it cannot; those that it is refused for are told.
   absl::Status CheckMatches(const Endpoint& newcomer, const std::vector<Match>& matches);
+  std::set<std::string> OtherTexts(const Endpoint& endpoint);
   void TellOtherText(const Endpoint& newcomer, uint64_t link_id);
   void TellMisfits(const Endpoint& newcomer, const std::vector<Match>& matches);
+  // With none at all on failure. A match by a filter for which there is no room agrees no more.
   absl::StatusOr<std::vector<uint64_t>> CreateLinks(const Endpoint& newcomer,
-                                                    const std::vector<Match>& matches);
+                                                    std::vector<Match>* matches);
 
   RealmState* const state_;
   LinkTable links_;

@@ -119,6 +119,37 @@ TEST(ControlTest, ListsAndWatchesTheRealmThatIsNamed) {
   EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
+TEST(ControlTest, TellsWatchersTheCountersThatWereAskedForLast) {
+  ControlHarness harness;
+  AdminClient admin(harness.ConnectAdmin());
+  TestNode publisher = harness.AttachNode();
+  publisher.Hello("pub");
+  TestNode subscriber = harness.AttachNode();
+  subscriber.Hello("sub");
+  grpc::ClientContext context;
+  const auto watch = admin.stub()->Watch(&context, {});
+  const auto next_link = [&] {
+    v1::WatchResponse seen;
+    while (watch->Read(&seen) && !seen.event().has_link()) {
+    }
+    return seen.event();
+  };
+  const uint64_t id = publisher.Publish("a").publisher_registered().publisher_id();
+  subscriber.Subscribe("a");
+  v1::Link link = next_link().link();
+  EXPECT_FALSE(link.has_counters()) << "nobody has asked";
+  v1::NodeRequest leave;
+  leave.mutable_unregister()->set_id(id);
+  v1::LinkCounters* last = leave.mutable_unregister()->add_counters();
+  last->set_link_id(link.link_id());
+  last->set_published(7);
+  publisher.Tell(leave);
+  link = next_link().link();
+  EXPECT_EQ(link.state(), v1::Link::CLOSING);
+  EXPECT_EQ(link.counters().published(), 7u);
+  context.TryCancel();
+}
+
 TEST(ControlTest, AsksNodesForTheirCountersAndShowsWhoAnswered) {
   ControlHarness harness;
   AdminClient admin(harness.ConnectAdmin());

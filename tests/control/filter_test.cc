@@ -135,6 +135,32 @@ TEST_F(FilterTest, IsNeverRefusedBecauseOnePublisherDoesNotFit) {
   EXPECT_TRUE(WaitUntil([&] { return admin_.Links().links_size() == 1; }));  // still to be closed
 }
 
+TEST_F(FilterTest, TakesWhatThereIsMemoryForAndLeavesAnEighthToSubscribersOfTopics) {
+  constexpr int kPublishers = 40;  // of 8 MiB for all
+  constexpr uint64_t kRingBytes = 256 << 10;
+  TestNode publisher = Node("pub");
+  TestNode viewer = Node("viewer");
+  const auto topic = [](int i) { return "t." + std::to_string(i); };
+  for (int i = 0; i < kPublishers / 2; ++i) publisher.Publish(topic(i), "", kRingBytes);
+  const Event made = viewer.Subscribe("t.*", "", kRingBytes);
+  ASSERT_TRUE(made.has_subscriber_registered());
+  for (int i = kPublishers / 2; i < kPublishers; ++i) {
+    ASSERT_TRUE(publisher.Publish(topic(i), "", kRingBytes).has_publisher_registered()) << i;
+  }
+  const uint32_t links = Row("t.*").links();
+  EXPECT_GE(links, uint32_t{kPublishers / 2});
+  EXPECT_LT(links, uint32_t{kPublishers});
+  EXPECT_LE(admin_.Realm().arena_used_bytes(), admin_.Realm().arena_bytes() / 8 * 7);
+  const v1::LinkRefused told = viewer.NextOf(Event::kLinkRefused).link_refused();
+  EXPECT_EQ(told.endpoint_id(), made.subscriber_registered().subscriber_id());
+  EXPECT_EQ(told.topic(), topic(static_cast<int>(links)));
+  EXPECT_THAT(told.reason(), HasSubstr("no room for a link by a filter"));
+  EXPECT_EQ(admin_.Links().links_size(), kPublishers);  // those that are refused among them
+  // One who asks for a topic has its link.
+  TestNode subscriber = Node("sub");
+  EXPECT_EQ(subscriber.Subscribe(topic(0), "", kRingBytes).subscriber_registered().links(), 1u);
+}
+
 TEST_F(FilterTest, ASubscriberOfOneTopicIsRefusedOnlyIfItFitsNobody) {
   TestNode publisher = Node("camera");
   TestNode subscriber = Node("viewer");

@@ -71,15 +71,17 @@ bool Passes(std::string_view topic_text, std::string_view filter_text) {
   return topic.size() == filter.size();
 }
 
-// What somebody knows who applies the events of a watch in their order: by kind and key.
+// What somebody knows who applies the events of a watch in their order: by kind and key. Nothing
+// comes twice, and nothing that is not there changes or goes.
 class Picture {
  public:
   void Apply(const v1::DiscoveryEvent& event) {
     const auto [key, text] = Read(event);
     if (event.kind() == v1::DiscoveryEvent::REMOVED) {
-      there_.erase(key);
+      EXPECT_EQ(there_.erase(key), 1u) << key;
     } else {
-      there_.insert_or_assign(key, text);
+      const bool is_new = there_.insert_or_assign(key, text).second;
+      EXPECT_EQ(is_new, event.kind() == v1::DiscoveryEvent::ADDED) << key;
     }
   }
   // Of a snapshot: tells nothing twice.
@@ -100,12 +102,11 @@ class Picture {
         event.mutable_node()->clear_connected_ms();
         return {"node " + std::to_string(event.node().node_id()), event.node().DebugString()};
       case v1::DiscoveryEvent::kTopic:
-        return {"topic " + event.topic().name(), event.topic().type_name()};
+        return {"topic " + event.topic().name(), event.topic().DebugString()};
       case v1::DiscoveryEvent::kService:
-        return {"service " + event.service().name(), ""};
+        return {"service " + event.service().name(), event.service().DebugString()};
       default:
         event.mutable_link()->clear_counters();
-        event.mutable_link()->clear_reason();
         return {"link " + std::to_string(event.link().link_id()), event.link().DebugString()};
     }
   }
@@ -171,10 +172,24 @@ class RegistryRandomTest : public testing::Test {
     const auto made = registry_.Register(
         {nodes_[place], publishes, Text(publishes), kTypes[Random(4)], AnyQos(publishes)});
     ++outcomes_[made.status().code()];
-    if (made.ok()) return;
+    if (made.ok()) return NoteThoseWithoutRoom(made->endpoint_id);
     EXPECT_EQ(state_.directory.endpoints().size(), endpoints);
     EXPECT_EQ(state_.directory.links().size(), links);
     EXPECT_EQ(state_.ledger.arena().used_bytes(), used);
+  }
+
+  // The newcomer meets them by a filter, and has no link with them.
+  void NoteThoseWithoutRoom(uint64_t newcomer) {
+    const bool publishes = state_.directory.FindEndpoint(newcomer)->publishes;
+    for (const Refusals::Record& record : state_.refusals.records()) {
+      if (record.other_endpoint_id != newcomer) continue;
+      const std::string& why = record.link.reason();
+      if (why.find("no room") == std::string::npos && why.find("is full") == std::string::npos) {
+        continue;
+      }
+      const uint64_t other = record.endpoint_id;
+      gone_.insert(publishes ? std::pair(newcomer, other) : std::pair(other, newcomer));
+    }
   }
 
   void Unregister(int place) {
@@ -271,6 +286,33 @@ class RegistryRandomTest : public testing::Test {
     return pairs;
   }
 
+  // The figures that people see, counted anew.
+  void CheckExtent(const std::string& name, const Topic& topic) {
+    std::set<uint64_t> publishers = topic.publishers;
+    std::set<uint64_t> subscribers = topic.subscribers;
+    uint32_t links = 0;
+    for (const auto& [id, link] : state_.directory.links()) {
+      const Endpoint* publisher = state_.directory.FindEndpoint(link.publisher.endpoint_id);
+      const Endpoint* subscriber = state_.directory.FindEndpoint(link.subscriber.endpoint_id);
+      if (publisher == nullptr || subscriber == nullptr) continue;
+      if (publisher->topic != name && subscriber->topic != name) continue;
+      publishers.insert(publisher->id);
+      subscribers.insert(subscriber->id);
+      ++links;
+    }
+    const Directory::Extent extent = Directory::ExtentOf(topic);
+    ASSERT_EQ(extent.publishers, publishers.size()) << name;
+    ASSERT_EQ(extent.subscribers, subscribers.size()) << name;
+    ASSERT_EQ(extent.links, links) << name;
+    std::string type;
+    for (const std::set<uint64_t>* side : {&topic.publishers, &topic.subscribers}) {
+      for (const uint64_t id : *side) {
+        if (type.empty()) type = state_.directory.FindEndpoint(id)->type_name;
+      }
+    }
+    ASSERT_EQ(state_.directory.TypeOf(topic), type) << name;
+  }
+
   void CheckBooks() {
     state_.ledger.arena().CheckConsistency();
     Pairs linked;
@@ -289,6 +331,7 @@ class RegistryRandomTest : public testing::Test {
     }
     for (const auto& [name, topic] : state_.directory.topics()) {
       ASSERT_FALSE(topic.publishers.empty() && topic.subscribers.empty()) << name;
+      CheckExtent(name, topic);
     }
     ASSERT_LE(state_.refusals.records().size(), Refusals::kKept);
   }
