@@ -4,8 +4,8 @@
 # a broker and iceoryx's, and stops both.
 #
 #   tests/bench.sh [--quick]
-#     --quick        at most 4 minutes once it is built, instead of 30: the whole path with 64 bytes only;
-#                    a machine that is not idle then leaves much unmeasured
+#     --quick        at most 4 minutes once it is built, instead of 30: the whole path with 64 bytes only,
+#                    and no guests; a machine that is not idle then leaves much unmeasured
 #   IVMQ_BENCH_OUT   folder for the page and what belongs to it (default docs)
 # The machine should do nothing else meanwhile. Stops everything that it started, also on Ctrl-C.
 set -euo pipefail
@@ -42,7 +42,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 echo "== install packages"
-deploy/install-deps.sh --build --bench
+packages=(--build --bench)
+((${#quick[@]})) || packages+=(--vm) # the guests
+deploy/install-deps.sh "${packages[@]}"
 echo "== build preset release"
 cmake --preset release --log-level=WARNING >/dev/null
 cmake --build build/release --parallel --target ivmqd ivmqd-control ivmq_benchmarks
@@ -79,9 +81,9 @@ await() { # NAME SECONDS COMMAND...: until the command says yes, while NAME runs
 # Name, about how many seconds of a full run and of a quick one, and the command: one that ends with
 # --seconds is told them.
 steps=(
-  "ring|330|62|ring_bench --rounds 1000 --seconds"
+  "ring|310|62|ring_bench --rounds 1000 --seconds"
   "wake-ups|60|6|wake_bench --rounds 1000 --seconds"
-  "path|840|86|path_bench --rounds 1000 --seconds"
+  "path|780|86|path_bench --rounds 1000 --seconds"
   "links|150|16|links_bench --rounds 1000 --seconds"
   "set-up|60|9|set_up_bench --rounds 1000 --seconds"
   "matching|20|8|match_bench --benchmark_repetitions=5 --benchmark_min_time=0.02"
@@ -90,6 +92,11 @@ steps=(
   "costs|60|20|cost_bench --rounds 1000 --seconds"
   "instructions|12|12|../../../tests/bench/cost/instructions.sh"
 )
+if ((${#quick[@]})); then
+  notes+=(--note "Guests are not measured in a quick run")
+else
+  steps+=("guests|180|0|../../../tests/bench/guests/guests.sh")
+fi
 
 seconds_of() { # STEP
   local _ full short
@@ -124,6 +131,8 @@ run_step() { # NUMBER STEP
   unset 'pids[step]'
   progress "$1" "$name" "$since" "$seconds"
   if [[ -t 1 ]]; then echo; fi
+  local note
+  while IFS= read -r note; do notes+=(--note "$note"); done < <(sed -n 's/^note: //p' "$work/$name.log")
   ((status)) || return 0
   tail -n 3 "$work/$name.errors" >&2
   notes+=(--note "$name: status $status; $(tail -n 1 "$work/$name.errors" | tr -d '"')")

@@ -1,15 +1,18 @@
 #!/bin/bash
 # Makes what a guest boots from: Debian's cloud kernel and an initramfs, no root file system.
 #
-#   deploy/guest/build-image.sh [--output DIR] [--programs FILE] [BINARY...]
+#   deploy/guest/build-image.sh [--output DIR] [--network] [--programs FILE] [BINARY...]
 #     --output DIR      where to keep it (default build/guest)
+#     --network         also what a guest with a network card needs besides, to compare with TCP
 #     --programs FILE   where the archive of the binaries goes (default DIR/programs.cpio)
 #     BINARY            goes to /ivmq/bin in the guest, with the shared libraries that ldd names
-# Leaves in DIR: vmlinuz, base.cpio (busybox, VFIO modules, init), programs.cpio. Each is made again
-# only when what it is made from has changed, so a second call takes a moment.
+# Leaves in DIR: vmlinuz, base.cpio (busybox, VFIO modules, init), programs.cpio, and with --network
+# network.cpio (virtio-net's modules). Each is made again only when what it is made from has changed, so
+# a second call takes a moment.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 output=$here/../../build/guest
+network=0
 programs=
 binaries=()
 while (($#)); do
@@ -17,8 +20,9 @@ while (($#)); do
     --output | --programs)
       [[ -n ${2:-} ]] || { echo "build-image: $1 of what? See --help" >&2; exit 2; } ;;&
     --output) output=$2; shift ;;
+    --network) network=1 ;;
     --programs) programs=$2; shift ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "build-image: unknown argument '$1'; see --help" >&2; exit 2 ;;
     *) binaries+=("$1") ;;
   esac
@@ -34,6 +38,8 @@ flock 9
 
 # In the order in which they load. vfio-pci needs all the others.
 modules=(irqbypass vfio vfio_virqfd vfio_iommu_type1 vfio-pci-core vfio-pci)
+network_modules=(failover net_failover virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev
+                 virtio_pci virtio_net)
 
 make_cpio() { # FOLDER ARCHIVE
   (cd "$1" && find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$2.new"
@@ -59,10 +65,10 @@ fetch_kernel() {
   (cd "$scratch" && apt-get -q -o APT::Sandbox::User=root -o Acquire::Retries=3 download "$package" ||
     { echo "build-image: apt-get download $package failed; try: apt-get update" >&2; exit 1; }
    dpkg -x ./*.deb unpacked)
-  rm -rf "$output/modules"
+  rm -rf "$output/modules" "$output/vmlinuz"
   mkdir "$output/modules"
   local module file
-  for module in "${modules[@]}"; do
+  for module in "${modules[@]}" "${network_modules[@]}"; do
     file=$(find "$scratch/unpacked/lib/modules" -name "$module.ko" -print -quit)
     [[ -n $file ]] || { echo "build-image: $package has no module $module" >&2; exit 1; }
     cp "$file" "$output/modules/"
@@ -71,17 +77,48 @@ fetch_kernel() {
   rm -rf "$scratch"
 }
 
+put_modules() { # FOLDER MODULE...
+  local folder=$1/lib/modules module
+  shift
+  mkdir -p "$folder"
+  for module; do cp "$output/modules/$module.ko" "$folder/"; done
+}
+
 make_base() {
   local root
   root=$(mktemp -d "$output/base.XXXXXX")
-  mkdir -p "$root/bin" "$root/lib/modules" "$root/dev"
+  mkdir -p "$root/bin" "$root/dev"
   cp "$(command -v busybox)" "$root/bin/busybox"
   ln -s busybox "$root/bin/sh"
-  cp "$output"/modules/*.ko "$root/lib/modules/"
+  put_modules "$root" "${modules[@]}"
   printf '%s\n' "${modules[@]}" >"$root/lib/modules/order"
   install -m 755 "$here/init" "$root/init"
   make_cpio "$root" "$output/base.cpio"
   rm -rf "$root"
+}
+
+# Comes behind base.cpio, whose order it replaces.
+make_network() {
+  local root
+  root=$(mktemp -d "$output/network.XXXXXX")
+  put_modules "$root" "${network_modules[@]}"
+  printf '%s\n' "${modules[@]}" "${network_modules[@]}" >"$root/lib/modules/order"
+  make_cpio "$root" "$output/network.cpio"
+  rm -rf "$root"
+}
+
+is_any_missing() { # FILE...
+  local file
+  for file; do [[ -s $file ]] || return 0; done
+  return 1
+}
+
+is_older() { # ARCHIVE SOURCE...: or is not there
+  local archive=$1 source
+  shift
+  [[ -s $archive ]] || return 0
+  for source; do [[ ! $source -nt $archive ]] || return 0; done
+  return 1
 }
 
 # The programs, without debug information, and their libraries at the paths where ldd found them.
@@ -108,11 +145,12 @@ make_programs() {
   rm -rf "$root"
 }
 
-[[ -s $output/vmlinuz ]] || fetch_kernel
-if [[ ! -s $output/base.cpio || $here/init -nt $output/base.cpio ||
-      $output/vmlinuz -nt $output/base.cpio || $0 -nt $output/base.cpio ]]; then
-  make_base
-fi
+# All modules are those of the kernel beside them: an image may be older than --network.
+needed=("$output/vmlinuz")
+if ((network)); then needed+=("$output/modules/virtio_net.ko"); fi
+if is_any_missing "${needed[@]}"; then fetch_kernel; fi
+if is_older "$output/base.cpio" "$here/init" "$output/vmlinuz" "$0"; then make_base; fi
+if ((network)) && is_older "$output/network.cpio" "$output/vmlinuz" "$0"; then make_network; fi
 if ((${#binaries[@]})); then
   stamp=$(stat -L -c '%n %Y %s' "$0" "${binaries[@]}"
           ldd "${binaries[@]}" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u |

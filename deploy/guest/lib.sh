@@ -109,14 +109,24 @@ lab_accelerator() {
   cat "$known"
 }
 
+# Adds a card to the arguments of guest_boot, whose QEMU listens at PATH unless the other one does.
+lab_network() { # PATH
+  local role=on address=52:54:00:00:00:01
+  if [[ -S $1 ]]; then role=off address=52:54:00:00:00:02; fi
+  arguments+=(-netdev "stream,id=network,server=$role,addr.type=unix,addr.path=$1"
+              -device "virtio-net-pci,netdev=network,mac=$address,romfile=")
+}
+
 # Options: --socket PATH   a VM socket of the broker; one ivshmem device each, none without
 #          --vectors N     MSI-X vectors of each device (default 8; the broker's must be the same)
 #          --memory MIB    (default 256)        --cpus N   (default 1)
+#          --network PATH  a network card, joined to that of the other guest with this PATH; needs what
+#                          build-image.sh --network makes
 #          --script FILE   run at boot beside the command channel, output on the console
 #          --accelerator   kvm or tcg (default: what works)
 # Returns at once. Console: lab_log NAME. What the guest writes to /dev/ttyS2: $LAB/NAME.data.
 guest_boot() {
-  local name=$1 sockets=() vectors=8 memory=256 cpus=1 script='' accelerator=''
+  local name=$1 sockets=() vectors=8 memory=256 cpus=1 network='' script='' accelerator=''
   shift
   while (($#)); do
     case $1 in
@@ -124,6 +134,7 @@ guest_boot() {
       --vectors) vectors=$2 ;;
       --memory) memory=$2 ;;
       --cpus) cpus=$2 ;;
+      --network) network=$2 ;;
       --script) script=$2 ;;
       --accelerator) accelerator=$2 ;;
       *) lab_fail "guest_boot: unknown argument '$1'"; return 2 ;;
@@ -138,7 +149,8 @@ guest_boot() {
   if [[ $accelerator == kvm ]]; then machine+=,kernel-irqchip=split cpu=host clock=''; fi
 
   local initrd=$LAB/$name.initrd
-  cat "$LAB_IMAGE/base.cpio" ${LAB_PROGRAMS:+"$LAB_PROGRAMS"} >"$initrd"
+  cat "$LAB_IMAGE/base.cpio" ${network:+"$LAB_IMAGE/network.cpio"} ${LAB_PROGRAMS:+"$LAB_PROGRAMS"} \
+    >"$initrd"
   if [[ -n $script ]]; then
     mkdir -p "$LAB/$name.extra/lab"
     cp "$script" "$LAB/$name.extra/lab/script"
@@ -164,10 +176,13 @@ guest_boot() {
     arguments+=(-chardev "socket,path=${sockets[index]},id=ivmq$index"
                 -device "ivshmem-doorbell,chardev=ivmq$index,vectors=$vectors")
   done
+  if [[ -n $network ]]; then lab_network "$network"; fi
   setpriv --pdeathsig KILL -- qemu-system-x86_64 "${arguments[@]}" \
     </dev/null >"$LAB/$name.qemu.log" 2>&1 &
   LAB_PID[$name]=$!
   LAB_IS_GUEST[$name]=1
+  # It does not try again: the other one needs somebody who listens.
+  [[ -z $network ]] || wait_for 20 "the network socket of guest $name" test -S "$network"
 }
 
 guest_said() { grep -q -- "$2" "$LAB/$1.log" 2>/dev/null; }

@@ -11,9 +11,9 @@ lab_start --programs "${IVMQ_GUEST_PROGRAMS:-$bin/../programs.cpio}"
 export IVMQ_NODE_SOCKET=$LAB/node.sock IVMQ_ADMIN_SOCKET=$LAB/admin.sock
 
 fail() {
-  echo "FAILED: $*" >&2
   local log
   for log in "$LAB"/*.log; do echo "--- ${log##*/}"; tail -n 30 "$log"; done >&2
+  echo "FAILED: $*" >&2
   exit 1
 }
 

@@ -137,8 +137,22 @@ def costs_part(cells):
 
 
 def guest_part(cells):
-    return ("## In real guests\n\nGuest to guest, beside TCP over virtio-net between the same two.\n\n" +
-            figures(cells, "guest/") + "\n")
+    def part(kind, show):
+        prefix = f"guest/{kind}/"
+        return by_size(cells, prefix, contenders_of(cells, prefix), show, ("any",))
+
+    return ("## In real guests\n\nFrom one guest to another by `ivmq bench`, beside TCP over virtio-net between the "
+            "same two, whose cards a UNIX socket joins. Guests have one virtual CPU each. `ivmq_adaptive` is how "
+            "nodes wait unless told otherwise (with one CPU they sleep at once), `ivmq_spin` spins, both by "
+            "interrupts (VFIO); `ivmq_polling` waits as the first and reaches the device without (sysfs). `tcp` "
+            "writes every message by a system call, `tcp_batched` 64 KiB of them, the best that a stream can do; "
+            "Nagle's delay is off. All make the same messages and check them where they arrive. The cores are not "
+            "placed, so these are not filed as near or far.\n\n"
+            "Messages a second by size:\n\n" + part("message", rate_cell) +
+            "\nRound trips, the medians of runs:\n\n" + part("round_trip", with_spread) +
+            "\nRound trips, the 99th percentiles of runs:\n\n" + part("round_trip_p99", with_spread) +
+            "\nDoorbells, of messages one way and of round trips both ways:\n\n" +
+            figures(cells, "guest/doorbells/") + "\n")
 
 
 def page(run, cells, drawn):

@@ -53,18 +53,19 @@ def sizes_text(size):
     return f"{size // 1024} KiB" if size >= 1024 else f"{size} B"
 
 
-def by_size(cells, prefix, contenders, show):
+def by_size(cells, prefix, contenders, show, placements=PLACEMENTS):
     """For each placement a table of contenders by size; `prefix` ends with a slash."""
     parts = []
-    for placement in PLACEMENTS:
+    for placement in placements:
+        title = "" if placement == "any" else placement.capitalize()
         measured = [c for c in contenders if any(
             cells.get(prefix + c + "/" + size, placement) for size in cells.names(prefix + c + "/"))]
         if not measured:
-            parts.append(f"{placement.capitalize()}: not measured.\n")
+            parts.append(f"{title}: not measured.\n" if title else "Not measured.\n")
             continue
         sizes = sorted({int(size) for c in measured for size in cells.names(prefix + c + "/")})
         rows = [[c] + [show(cells.get(f"{prefix}{c}/{size}", placement)) for size in sizes] for c in measured]
-        parts.append(table([placement.capitalize()] + [sizes_text(size) for size in sizes], rows))
+        parts.append(table([title] + [sizes_text(size) for size in sizes], rows))
     return "\n".join(parts)
 
 
