@@ -60,12 +60,12 @@ class KeepLastConsumer {
     for (int attempt = 0; attempt < kAttempts && !corrupt_; ++attempt) {
       // Message `position_ + depth_` puts ours out of the last `depth_`. It lies in the slot
       // before.
-      if (LoadSequence(before_) >= internal::WholeSequence(position_ + depth_)) [[unlikely]] {
+      if (LoadSequence(before_) >= WholeSequence(position_ + depth_)) [[unlikely]] {
         if (!SkipTo(depth_)) return Fail();
       }
       const uint64_t sequence = LoadSequence(slot_);
-      if (sequence < internal::WholeSequence(position_)) return OnEmpty(sequence);
-      if (sequence == internal::WholeSequence(position_)) [[likely]] {
+      if (sequence < WholeSequence(position_)) return OnEmpty(sequence);
+      if (sequence == WholeSequence(position_)) [[likely]] {
         const Copied copied = Copy(copy, message);
         if (copied == Copied::kNonsense) return Fail();
         if (copied == Copied::kWhole) {
@@ -103,7 +103,7 @@ class KeepLastConsumer {
 
   // A private look at whether TryRead() would find a message or nonsense.
   [[nodiscard]] bool HasNext() const {
-    return corrupt_ || LoadSequence(slot_) >= internal::WholeSequence(position_);
+    return corrupt_ || LoadSequence(slot_) >= WholeSequence(position_);
   }
 
   // Words of memory that TryRead() may write to.
@@ -144,7 +144,7 @@ class KeepLastConsumer {
         copy[i] = Atomics::LoadWord(slots_, offset);
       }
     }
-    if (LoadSequence(slot_) != internal::WholeSequence(position_)) return Copied::kOverwritten;
+    if (LoadSequence(slot_) != WholeSequence(position_)) return Copied::kOverwritten;
     if (!plausible) return Copied::kNonsense;
     message->size = length;
     message->flags = static_cast<uint8_t>(flags);
@@ -170,8 +170,8 @@ class KeepLastConsumer {
   // is at most one lap behind us.
   ReadResult OnEmpty(uint64_t sequence) {
     const uint64_t slots = depth_ + 1;
-    const uint64_t lap_before = position_ < slots ? 0 : internal::WholeSequence(position_ - slots);
-    if (sequence != lap_before && sequence != internal::WritingSequence(position_)) return Fail();
+    const uint64_t lap_before = position_ < slots ? 0 : WholeSequence(position_ - slots);
+    if (sequence != lap_before && sequence != WritingSequence(position_)) return Fail();
     // The count was loaded before the sequence, so a message below it was visible.
     if (position_ < published_) return Fail();
     Mirror();
@@ -183,7 +183,7 @@ class KeepLastConsumer {
   bool SkipTo(uint64_t keep) {
     // Pairs with the release in KeepLastProducer::TryWrite().
     const uint64_t published = Atomics::LoadAcquire(descriptor_->published);
-    if (published < published_ || published < position_ || published > internal::kMaxMessages) {
+    if (published < published_ || published < position_ || published > kMaxMessages) {
       return false;
     }
     published_ = published;
@@ -192,7 +192,7 @@ class KeepLastConsumer {
     const uint64_t index = target % (depth_ + 1);
     const uint64_t slot = index * slot_bytes_;
     // It is below the count, so it is there or has been overwritten already.
-    if (LoadSequence(slot) < internal::WholeSequence(target)) return false;
+    if (LoadSequence(slot) < WholeSequence(target)) return false;
     lost_ += target - position_;
     position_ = target;
     slot_ = slot;

@@ -114,7 +114,7 @@ constexpr bool IsValidKeepLast(uint64_t depth, uint64_t max_message_bytes) {
 }
 
 constexpr uint64_t SlotBytes(uint64_t max_message_bytes) {
-  return internal::AlignUp(kSlotHeaderBytes + max_message_bytes, kCacheLineBytes);
+  return AlignUp(kSlotHeaderBytes + max_message_bytes, kCacheLineBytes);
 }
 
 // Bytes of memory, descriptor included, that a slot ring takes.
@@ -192,14 +192,15 @@ struct KeepLastCheck {
   return {};
 }
 
-// The rest of this file is shared by the two ends and of no use to others.
-namespace internal {
-
+// What the sequence of a slot says: for the two ends and for readers from outside.
 constexpr uint64_t WritingSequence(uint64_t message) { return 2 * message + 1; }
 constexpr uint64_t WholeSequence(uint64_t message) { return 2 * message + 2; }
 
 // Counts that no producer reaches; what is beyond is nonsense, and sequences do not wrap.
 inline constexpr uint64_t kMaxMessages = uint64_t{1} << 62;
+
+// Of use to nobody else.
+namespace internal {
 
 constexpr uint64_t MakeSlotHeader(uint64_t length, uint8_t flags) {
   return (uint64_t{flags} << kFlagsShift) | length;

@@ -44,7 +44,7 @@ class KeepLastProducer {
     if (payload.size() > max_message_bytes_) return WriteResult::kTooLarge;
     const uint64_t slot = slot_;
     // Pairs with the acquire in KeepLastConsumer::LoadSequence(): who sees it sees the count, too.
-    Atomics::PublishHeader(slots_, slot, internal::WritingSequence(published_));
+    Atomics::PublishHeader(slots_, slot, WritingSequence(published_));
     // Each of these is a release, so that who sees one also sees the sequence above. Pairs with the
     // acquires in KeepLastConsumer::Copy().
     Atomics::StoreWord(
@@ -52,7 +52,7 @@ class KeepLastProducer {
         internal::MakeSlotHeader(payload.size(), flags & static_cast<uint8_t>(~kFlagPadding)));
     StorePayload(slot + kSlotHeaderBytes, payload);
     // Pairs with the acquire in KeepLastConsumer::LoadSequence().
-    Atomics::PublishHeader(slots_, slot, internal::WholeSequence(published_));
+    Atomics::PublishHeader(slots_, slot, WholeSequence(published_));
     ++published_;
     // Pairs with the acquire in KeepLastConsumer::SkipTo().
     Atomics::StoreRelease(descriptor_->published, published_);

@@ -208,11 +208,12 @@ struct RingCheck {
   return {};
 }
 
-// The rest of this file is shared by the two ends and of no use to others.
-namespace internal {
+// The rest says how records lie in the data area: for the two ends, for whoever foresees what room
+// they take, and for readers from outside.
 
-inline constexpr uint64_t kFlagsShift = 32;
-inline constexpr uint64_t kEndsOnPair = uint64_t{1} << 40;
+constexpr uint64_t AlignUp(uint64_t value, uint64_t alignment) {
+  return (value + alignment - 1) & ~(alignment - 1);
+}
 
 // Processors fetch lines in pairs. (Less only in rings that are too small to be valid, as a model
 // checker likes them.)
@@ -221,15 +222,23 @@ constexpr uint64_t PairBytes(uint64_t capacity) {
   return capacity / 2 < kLinePairBytes ? capacity / 2 : kLinePairBytes;
 }
 
-constexpr uint64_t MakeHeader(uint64_t length, uint8_t flags) {
-  return (uint64_t{flags} << kFlagsShift) | (length + 1);
+// The staleness of the tail hint, and the size of a batch, whichever comes first. The bytes are
+// less in small rings, where a batch must not take more than an eighth of the room.
+inline constexpr uint64_t kBatchRecords = 32;
+inline constexpr uint64_t kBatchBytes = 8192;
+
+constexpr uint64_t BatchBytes(uint64_t capacity) {
+  return capacity / 8 < kBatchBytes ? capacity / 8 : kBatchBytes;
 }
 
-// "The next header is at offset 0."
-inline constexpr uint64_t kPaddingHeader = MakeHeader(0, kFlagPadding);
+// Of use to nobody else.
+namespace internal {
 
-constexpr uint64_t AlignUp(uint64_t value, uint64_t alignment) {
-  return (value + alignment - 1) & ~(alignment - 1);
+inline constexpr uint64_t kFlagsShift = 32;
+inline constexpr uint64_t kEndsOnPair = uint64_t{1} << 40;
+
+constexpr uint64_t MakeHeader(uint64_t length, uint8_t flags) {
+  return (uint64_t{flags} << kFlagsShift) | (length + 1);
 }
 
 // Where the payload of a record lies whose header is at `offset`.
@@ -242,6 +251,11 @@ constexpr uint64_t PayloadOffset(uint64_t offset, uint64_t length) {
 constexpr uint64_t EndOffset(uint64_t payload_offset, uint64_t length) {
   return AlignUp(payload_offset + length, kHeaderBytes);
 }
+
+}  // namespace internal
+
+// "The next header is at offset 0."
+inline constexpr uint64_t kPaddingHeader = internal::MakeHeader(0, kFlagPadding);
 
 // A header as a reader takes it apart, believing nothing.
 struct ParsedHeader {
@@ -256,25 +270,16 @@ struct ParsedHeader {
 constexpr bool ParseHeader(uint64_t header, uint64_t offset, uint64_t capacity, ParsedHeader* out) {
   // Also catches a length + 1 of 0, which wraps around.
   out->length = static_cast<uint32_t>(header) - uint64_t{1};
-  const uint64_t flags = (header & ~kEndsOnPair) >> kFlagsShift;
+  const uint64_t flags = (header & ~internal::kEndsOnPair) >> internal::kFlagsShift;
   if (out->length > MaxInlineRecord(capacity) || flags >= kFlagPadding) return false;
   out->flags = static_cast<uint8_t>(flags);
-  out->payload_offset = PayloadOffset(offset, out->length);
-  out->end_offset = EndOffset(out->payload_offset, out->length);
-  if ((header & kEndsOnPair) != 0) out->end_offset = AlignUp(out->end_offset, PairBytes(capacity));
+  out->payload_offset = internal::PayloadOffset(offset, out->length);
+  out->end_offset = internal::EndOffset(out->payload_offset, out->length);
+  if ((header & internal::kEndsOnPair) != 0) {
+    out->end_offset = AlignUp(out->end_offset, PairBytes(capacity));
+  }
   return out->end_offset <= capacity;
 }
-
-// The staleness of the tail hint, and the size of a batch, whichever comes first. The bytes are
-// less in small rings, where a batch must not take more than an eighth of the room.
-inline constexpr uint64_t kBatchRecords = 32;
-inline constexpr uint64_t kBatchBytes = 8192;
-
-constexpr uint64_t BatchBytes(uint64_t capacity) {
-  return capacity / 8 < kBatchBytes ? capacity / 8 : kBatchBytes;
-}
-
-}  // namespace internal
 }  // namespace ivmq::ringbuf
 
 #endif  // IVMQ_RINGBUF_RING_LAYOUT_H_

@@ -59,7 +59,7 @@ class alignas(kCacheLineBytes) SpscConsumer {
         capacity_(ring.capacity),
         mask_(ring.capacity - 1),
         report_bytes_(options.publish_every_release ? 1 : ring.capacity / 8),
-        distance_bytes_(internal::BatchBytes(ring.capacity)) {}
+        distance_bytes_(BatchBytes(ring.capacity)) {}
 
   SpscConsumer(const SpscConsumer&) = delete;
   SpscConsumer& operator=(const SpscConsumer&) = delete;
@@ -79,14 +79,14 @@ class alignas(kCacheLineBytes) SpscConsumer {
     uint64_t offset = position_ & mask_;
     uint64_t header = Atomics::LoadHeader(data_, offset);
     if (header == 0) return OnEmpty();
-    if (header == internal::kPaddingHeader && offset != 0) [[unlikely]] {
+    if (header == kPaddingHeader && offset != 0) [[unlikely]] {
       // A record comes with its padding, so there must be one; and it cannot be padding again.
       position_ += capacity_ - offset;
       offset = 0;
       header = Atomics::LoadHeader(data_, 0);
     }
-    internal::ParsedHeader record;
-    if (!internal::ParseHeader(header, offset, capacity_, &record)) [[unlikely]]
+    ParsedHeader record;
+    if (!ParseHeader(header, offset, capacity_, &record)) [[unlikely]]
       return Fail();
     out->data = Atomics::At(data_, record.payload_offset);
     out->size = record.length;

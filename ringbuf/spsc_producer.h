@@ -47,7 +47,7 @@ class alignas(kCacheLineBytes) SpscProducer {
         data_(ring.data),
         capacity_(ring.capacity),
         mask_(ring.capacity - 1),
-        batch_bytes_(internal::BatchBytes(ring.capacity)),
+        batch_bytes_(BatchBytes(ring.capacity)),
         limit_(ring.capacity - kHeaderBytes) {}
 
   SpscProducer(const SpscProducer&) = delete;
@@ -88,7 +88,7 @@ class alignas(kCacheLineBytes) SpscProducer {
     const uint64_t before = published_;
     published_ = position_;
     published_records_ = records_;
-    if (published_records_ - hinted_records_ >= internal::kBatchRecords ||
+    if (published_records_ - hinted_records_ >= kBatchRecords ||
         published_ - hinted_ >= batch_bytes_) {
       MirrorCounters();
       // A look at the consumer's line, which is no more than a hint: now and then, as it costs a
@@ -230,7 +230,7 @@ class alignas(kCacheLineBytes) SpscProducer {
     const uint64_t header =
         internal::MakeHeader(payload_bytes, flags & static_cast<uint8_t>(~kFlagPadding));
     if (!kept_up_ || position_ != published_) return header;
-    const uint64_t end = internal::AlignUp(place->end, internal::PairBytes(capacity_));
+    const uint64_t end = AlignUp(place->end, PairBytes(capacity_));
     if (end > limit_ && !Refresh(end)) return header;
     place->end = end;
     return header | internal::kEndsOnPair;
@@ -245,7 +245,7 @@ class alignas(kCacheLineBytes) SpscProducer {
     uint64_t first_header = header;
     if (record != position_) [[unlikely]] {
       Atomics::StoreHeader(data_, record & mask_, header);
-      first_header = internal::kPaddingHeader;
+      first_header = kPaddingHeader;
     }
     // The first header of a batch is withheld. The reader stops there, so those behind it may be
     // written in any order.
@@ -256,8 +256,7 @@ class alignas(kCacheLineBytes) SpscProducer {
     }
     position_ = end;
     ++records_;
-    if (records_ - published_records_ >= internal::kBatchRecords ||
-        position_ - published_ >= batch_bytes_) {
+    if (records_ - published_records_ >= kBatchRecords || position_ - published_ >= batch_bytes_) {
       Publish();
     }
   }
@@ -267,7 +266,7 @@ class alignas(kCacheLineBytes) SpscProducer {
   // turn, and every fence for the last of them. Only free room beyond the next header is taken. The
   // nearest lines are asked for again each time: a consumer that polls close by fetches them back.
   void OwnAhead() {
-    const uint64_t first = internal::AlignUp(position_ + kHeaderBytes, kCacheLineBytes);
+    const uint64_t first = AlignUp(position_ + kHeaderBytes, kCacheLineBytes);
     const uint64_t near = Limited(first + kOwnAgainBytes);
     const uint64_t far = Limited(first + kOwnBytes);
     for (uint64_t line = first; line < near; line += kCacheLineBytes) Own(line);

@@ -131,7 +131,7 @@ bool Complete(Facts* facts) {
                           std::max(facts->full.most, facts->ring_dropped.most));
     const Amount by_ring = Plus(facts->entered, facts->full);
     // Died: what is in the ring is all that there is. Silent: it may have more in hand.
-    const uint64_t in_hand = facts->publisher_left ? 0 : ringbuf::internal::kBatchRecords;
+    const uint64_t in_hand = facts->publisher_left ? 0 : ringbuf::kBatchRecords;
     facts->published = Between(std::max(facts->published.least, by_ring.least),
                                Sum(std::max(facts->published.most, by_ring.most), in_hand));
   }
@@ -165,7 +165,7 @@ std::string WrongIn(const Facts& facts) {
                          facts.ring_dropped.most);
     }
     // What is committed and not flushed as yet is not in the ring.
-    const uint64_t staged = facts.publisher_left ? 0 : ringbuf::internal::kBatchRecords - 1;
+    const uint64_t staged = facts.publisher_left ? 0 : ringbuf::kBatchRecords - 1;
     const uint64_t wrote = Less(published, facts.full.most);
     if (facts.entered.least > wrote || Sum(facts.entered.most, staged) < wrote) {
       return fmt::format("the publisher counted {} into the ring, the ring holds {}", wrote,

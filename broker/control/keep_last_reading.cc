@@ -48,11 +48,11 @@ Walk WalkSlots(const ringbuf::KeepLastView& ring) {
     const uint64_t sequence = Atomics::LoadHeader(ring.slots, slot * slot_bytes);
     if (sequence == 0) continue;
     const uint64_t message = (sequence - 1) / 2;
-    if (message >= ringbuf::internal::kMaxMessages || message % slots != slot) {
+    if (message >= ringbuf::kMaxMessages || message % slots != slot) {
       walk.trouble = fmt::format("slot {} says that it holds message {}", slot, message);
       return walk;
     }
-    const bool whole = sequence == ringbuf::internal::WholeSequence(message);
+    const bool whole = sequence == ringbuf::WholeSequence(message);
     if (whole) walk.published = std::max(walk.published, message + 1);
   }
   return walk;

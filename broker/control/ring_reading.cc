@@ -14,7 +14,7 @@ using Atomics = ringbuf::StdAtomics;
 using ringbuf::kHeaderBytes;
 
 // Publishers mirror their words at least every so many records.
-constexpr uint64_t kTailLagRecords = ringbuf::internal::kBatchRecords;
+constexpr uint64_t kTailLagRecords = ringbuf::kBatchRecords;
 constexpr int kTries = 3;
 
 // The words that move.
@@ -85,7 +85,6 @@ struct Walk {
 };
 
 Walk WalkHeaders(const ringbuf::RingView& ring, const Words& words) {
-  using namespace ringbuf::internal;
   Walk walk;
   const uint64_t mask = ring.capacity - 1;
   uint64_t position = words.head;
@@ -102,13 +101,13 @@ Walk WalkHeaders(const ringbuf::RingView& ring, const Words& words) {
       walk.end = position;
       return walk;
     }
-    if (header == kPaddingHeader && offset != 0) {
+    if (header == ringbuf::kPaddingHeader && offset != 0) {
       position += ring.capacity - offset;
       offset = 0;
       header = Atomics::LoadHeader(ring.data, 0);
     }
-    ParsedHeader record;
-    if (!ParseHeader(header, offset, ring.capacity, &record)) {
+    ringbuf::ParsedHeader record;
+    if (!ringbuf::ParseHeader(header, offset, ring.capacity, &record)) {
       walk.trouble = fmt::format("the header {:#x} at position {} is none", header, position);
       return walk;
     }

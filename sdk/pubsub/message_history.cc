@@ -12,15 +12,15 @@ namespace {
 uint64_t RoomFor(uint64_t bytes) {
   const uint64_t alignment =
       bytes >= ringbuf::kAlignedPayloadBytes ? ringbuf::kCacheLineBytes : ringbuf::kHeaderBytes;
-  return ringbuf::internal::AlignUp(bytes, ringbuf::kHeaderBytes) + alignment;
+  return ringbuf::AlignUp(bytes, ringbuf::kHeaderBytes) + alignment;
 }
 
 // What the gaps behind the first records of batches take besides, at most: the ring publishes by
 // itself, and a gap may follow where a batch begins thereafter.
 uint64_t RoomForGaps(uint64_t records, uint64_t bytes, uint64_t capacity) {
-  const uint64_t gap = ringbuf::internal::PairBytes(capacity) - ringbuf::kHeaderBytes;
-  const uint64_t batch_bytes_min = ringbuf::internal::BatchBytes(capacity) - gap;
-  return (records / ringbuf::internal::kBatchRecords + bytes / batch_bytes_min) * gap;
+  const uint64_t gap = ringbuf::PairBytes(capacity) - ringbuf::kHeaderBytes;
+  const uint64_t batch_bytes_min = ringbuf::BatchBytes(capacity) - gap;
+  return (records / ringbuf::kBatchRecords + bytes / batch_bytes_min) * gap;
 }
 
 }  // namespace

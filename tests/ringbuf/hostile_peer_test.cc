@@ -65,7 +65,7 @@ TEST_F(HostileProducerTest, HeadersThatNoProducerWritesAreRefused) {
   EXPECT_EQ(ReadHeader(uint64_t{1} << 63), ReadResult::kCorrupt);
   EXPECT_EQ(ReadHeader(internal::MakeHeader(8, 0) | uint64_t{1} << 41), ReadResult::kCorrupt);
   EXPECT_EQ(ReadHeader(internal::MakeHeader(8, kFlagPadding)), ReadResult::kCorrupt);
-  EXPECT_EQ(ReadHeader(internal::kPaddingHeader), ReadResult::kCorrupt) << "padding at offset 0";
+  EXPECT_EQ(ReadHeader(kPaddingHeader), ReadResult::kCorrupt) << "padding at offset 0";
   EXPECT_EQ(ReadHeader(~uint64_t{0}), ReadResult::kCorrupt);
 }
 
@@ -73,15 +73,15 @@ TEST_F(HostileProducerTest, PaddingWithoutARecordIsRefused) {
   StoreWord(ring_.view(), 0, internal::MakeHeader(0, 0));
   ASSERT_EQ(Read(), ReadResult::kOk);
   StoreWord(ring_.view(), 0, 0);
-  StoreWord(ring_.view(), 8, internal::kPaddingHeader);
+  StoreWord(ring_.view(), 8, kPaddingHeader);
   EXPECT_EQ(Read(), ReadResult::kCorrupt);
 }
 
 TEST_F(HostileProducerTest, PaddingBehindPaddingIsRefused) {
   StoreWord(ring_.view(), 0, internal::MakeHeader(0, 0));
   ASSERT_EQ(Read(), ReadResult::kOk);
-  StoreWord(ring_.view(), 8, internal::kPaddingHeader);
-  StoreWord(ring_.view(), 0, internal::kPaddingHeader);
+  StoreWord(ring_.view(), 8, kPaddingHeader);
+  StoreWord(ring_.view(), 0, kPaddingHeader);
   EXPECT_EQ(Read(), ReadResult::kCorrupt);
 }
 
@@ -202,7 +202,7 @@ uint64_t NastyWord(uint64_t random, uint64_t near) {
     case 1:
       return internal::MakeHeader((random >> 8) % (kMax + 2), 0);
     case 2:
-      return internal::kPaddingHeader;
+      return kPaddingHeader;
     case 3:
       return near + 8 * ((random >> 8) % 16);
     case 4:

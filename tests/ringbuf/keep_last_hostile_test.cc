@@ -78,8 +78,7 @@ TEST_F(HostileKeepLastProducerTest, SequencesThatNoProducerWritesAreRefused) {
 TEST_F(HostileKeepLastProducerTest, CountsThatCannotBeAreRefused) {
   for (const uint64_t published : {uint64_t{0}, uint64_t{8}, uint64_t{1000}, uint64_t{1} << 62,
                                    uint64_t{1} << 63, ~uint64_t{0}}) {
-    EXPECT_EQ(Read(internal::WholeSequence(kDepth + 1), 0, published), ReadResult::kCorrupt)
-        << published;
+    EXPECT_EQ(Read(WholeSequence(kDepth + 1), 0, published), ReadResult::kCorrupt) << published;
   }
 }
 
@@ -90,7 +89,7 @@ TEST_F(HostileKeepLastProducerTest, ASequenceOrACountThatGoesBackIsRefused) {
   ASSERT_EQ(reader.Read(), ReadResult::kOk);
   ASSERT_EQ(reader.message.sequence, 16u);
   ASSERT_EQ(reader.Read(), ReadResult::kOk);
-  StoreWord(slots_.view(), 18 % (kDepth + 1), 0, internal::WholeSequence(13));
+  StoreWord(slots_.view(), 18 % (kDepth + 1), 0, WholeSequence(13));
   EXPECT_EQ(reader.Read(), ReadResult::kCorrupt) << "below the count that we know";
 
   slots_.Reset();
@@ -145,7 +144,7 @@ uint64_t NastyWord(std::mt19937_64* random, uint64_t near) {
     case 2:
       return near - (*random)() % 24;
     case 3:
-      return internal::WholeSequence(near) + (*random)() % 40 - 20;
+      return WholeSequence(near) + (*random)() % 40 - 20;
     case 4:
       return internal::MakeSlotHeader((*random)() % (kMax + 8), static_cast<uint8_t>((*random)()));
     case 5:

@@ -101,7 +101,7 @@ TEST_P(KeepLastTest, AWriterThatDiesOverAMessageLeavesTheLastOnesWhole) {
   // The next one was begun: its slot is that of the message before the last `depth`.
   const uint64_t next = producer_.published();
   const uint64_t offset = next % (depth_ + 1) * SlotBytes(kMax);
-  StdAtomics::StoreHeader(slots_.view().slots, offset, internal::WritingSequence(next));
+  StdAtomics::StoreHeader(slots_.view().slots, offset, WritingSequence(next));
   std::memset(slots_.view().slots + offset + 8, 0xFF, SlotBytes(kMax) - 8);
   for (uint64_t i = 0; i < depth_; ++i) Expect(depth_ + 1 + i, i == 0 ? depth_ + 1 : 0);
   EXPECT_EQ(reader_.Read(), ReadResult::kEmpty);

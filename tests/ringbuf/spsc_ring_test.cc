@@ -143,14 +143,14 @@ TEST_F(SpscRingTest, LoneRecordsOfAConsumerThatKeepsUpStartOnALinePair) {
     EXPECT_EQ(consumer_.position(), producer_.position());
     return producer_.position() - began;
   };
-  while (producer_.position() < internal::BatchBytes(kCapacity)) EXPECT_EQ(write_and_read(), 24u);
+  while (producer_.position() < BatchBytes(kCapacity)) EXPECT_EQ(write_and_read(), 24u);
   (void)write_and_read();  // whose end is on a pair
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(write_and_read(), internal::kLinePairBytes) << i;
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(write_and_read(), kLinePairBytes) << i;
   // In a batch only the first.
   const uint64_t began = producer_.position();
   ASSERT_EQ(producer_.TryWrite(Bytes("1")), WriteResult::kOk);
   ASSERT_EQ(Write("2"), WriteResult::kOk);
-  EXPECT_EQ(producer_.position() - began, internal::kLinePairBytes + 16);
+  EXPECT_EQ(producer_.position() - began, kLinePairBytes + 16);
 }
 
 TEST_F(SpscRingTest, LoneRecordsLieCloseOnceTheConsumerFallsBehind) {
@@ -217,17 +217,17 @@ TEST_F(SpscRingTest, StagedRecordsAppearTogetherAtPublish) {
 TEST_F(SpscRingTest, ABatchPublishesItselfAtItsBounds) {
   GuardedRing ring(65536);
   SpscProducer<> producer(ring.view());
-  for (uint64_t i = 1; i < internal::kBatchRecords; ++i) {
+  for (uint64_t i = 1; i < kBatchRecords; ++i) {
     ASSERT_EQ(producer.TryWrite({}), WriteResult::kOk);
     ASSERT_EQ(producer.published_records(), 0u);
   }
   ASSERT_EQ(producer.TryWrite({}), WriteResult::kOk);
-  EXPECT_EQ(producer.published_records(), internal::kBatchRecords);
-  const std::string half(internal::kBatchBytes / 2, 'h');
+  EXPECT_EQ(producer.published_records(), kBatchRecords);
+  const std::string half(kBatchBytes / 2, 'h');
   ASSERT_EQ(producer.TryWrite(Bytes(half)), WriteResult::kOk);
-  EXPECT_EQ(producer.published_records(), internal::kBatchRecords);
+  EXPECT_EQ(producer.published_records(), kBatchRecords);
   ASSERT_EQ(producer.TryWrite(Bytes(half)), WriteResult::kOk);
-  EXPECT_EQ(producer.published_records(), internal::kBatchRecords + 2);
+  EXPECT_EQ(producer.published_records(), kBatchRecords + 2);
 }
 
 TEST_F(SpscRingTest, AnAbortedClaimLeavesNoTrace) {
