@@ -181,11 +181,9 @@ class alignas(kCacheLineBytes) SpscProducer {
     return corrupt_ ? 0 : published_ - head_;
   }
 
-  // Records published and not yet reported as released; the consumer's word, so only a figure.
-  [[nodiscard]] uint64_t RecordsInFlight() const {
-    const uint64_t released = Atomics::LoadRelaxed(descriptor_->records_released);
-    return released <= published_records_ ? published_records_ - released : 0;
-  }
+  // Records committed that the consumer may not have released, by what it said when it was last
+  // looked at and in good order: never less than there are, and so of a corrupt() one as well.
+  [[nodiscard]] uint64_t UnreleasedAtMost() const { return records_ - released_records_; }
 
   // Where the next record goes: all bytes ever committed, headers and gaps included.
   uint64_t position() const { return position_; }
@@ -288,6 +286,11 @@ class alignas(kCacheLineBytes) SpscProducer {
     }
     head_ = head;
     limit_ = head + capacity_ - kHeaderBytes;
+    // Only a figure: nonsense here costs its writer nothing but the benefit of it.
+    const uint64_t released = Atomics::LoadRelaxed(descriptor_->records_released);
+    if (released > released_records_ && released <= published_records_) {
+      released_records_ = released;
+    }
     return end <= limit_;
   }
 
@@ -310,6 +313,7 @@ class alignas(kCacheLineBytes) SpscProducer {
 
   // The consumer's head when last loaded, and what it allows: no record may end beyond limit_.
   uint64_t head_ = 0;
+  uint64_t released_records_ = 0;  // below head_, as the consumer counts
   uint64_t limit_;
   bool corrupt_ = false;
   bool kept_up_ = false;  // all but the last batch was released when we last looked

@@ -57,6 +57,11 @@ uint64_t LinkWriter::BytesInFlight() {
          ringbuf::SlotBytes(max_record_bytes());
 }
 
+uint64_t LinkWriter::UnreadAtMost() const {
+  if (slots_ == nullptr) return ring_.UnreleasedAtMost();
+  return std::min(slots_->producer.published(), slots_->producer.depth());
+}
+
 bool LinkWriter::ArmSpace(size_t bytes) {
   if (slots_ != nullptr) {
     Flush();

@@ -114,6 +114,10 @@ class LinkWriter {
   [[nodiscard]] bool AllConsumed() {
     return slots_ == nullptr ? ring_.AllConsumed() : slots_->producer.AllConsumed();
   }
+  // Messages that the consumer may not have read, of all that were committed and not overwritten,
+  // by what it said when it was last looked at and in good order: for one that is corrupt(), whose
+  // own figures in counters() mean nothing.
+  [[nodiscard]] uint64_t UnreadAtMost() const;
   // Bytes in the ring, headers and gaps included: how full it is against capacity().
   [[nodiscard]] uint64_t BytesInFlight();
   // Brings up to date what operators read from the ring: for when a publisher turns idle.

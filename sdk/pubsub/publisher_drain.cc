@@ -36,8 +36,13 @@ Status PublisherImpl::Drain(std::chrono::nanoseconds timeout) {
 
 Status PublisherImpl::TakeLeftBehind() {
   const std::lock_guard lock(mutex_);
-  if (left_behind_.empty()) return {};
-  return {Code::kAborted, "topic '" + topic_ + "': " + std::exchange(left_behind_, {})};
+  const uint64_t count = std::exchange(left_behind_count_, 0);
+  if (count == 0) return {};
+  std::string text = "topic '" + topic_ + "': " + std::exchange(left_behind_, {});
+  if (count > kNamedLeftBehind) {
+    text += ", and " + std::to_string(count - kNamedLeftBehind) + " more subscribers did as much";
+  }
+  return {Code::kAborted, std::move(text)};
 }
 
 // A publisher that never waits for room may still wait here.

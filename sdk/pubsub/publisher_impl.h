@@ -67,6 +67,7 @@ class PublisherImpl final : public Endpoint {
 
  private:
   using Link = OutboundLink;
+  static constexpr uint64_t kNamedLeftBehind = 8;
 
   // Checks the options and makes one that is not registered yet. INVALID_ARGUMENT.
   static Result<std::unique_ptr<PublisherImpl>> Make(std::shared_ptr<NodeImpl> node,
@@ -86,6 +87,7 @@ class PublisherImpl final : public Endpoint {
   void TellClosed(const Link& link);
   void Retire(const Link& link);
   static std::string UntakenText(const Link& link);
+  void LeaveBehind(const Link& link, uint64_t untaken);
   void CountLinks();
 
   // Inside a call:
@@ -150,8 +152,9 @@ class PublisherImpl final : public Endpoint {
   uint64_t retired_dropped_ = 0;
   uint64_t retired_overwritten_ = 0;
   uint64_t retired_untaken_ = 0;
-  // Which subscribers left messages behind since the last Drain; the first of them is named.
+  // Which subscribers left messages behind since the last Drain; the first of them are named.
   std::string left_behind_;
+  uint64_t left_behind_count_ = 0;
   uint32_t linked_ = 0;
   EndReason ended_for_all_ = EndReason::kNotEnded;  // ended_, for those outside the gate
 

@@ -247,17 +247,24 @@ std::string PublisherImpl::UntakenText(const Link& link) {
 }
 
 void PublisherImpl::Retire(const Link& link) {
-  if (link.down) {
-    retired_untaken_ += link.writer.counters().records_unread;
-    if (link.reliability != v1::Qos::KEEP_LAST && left_behind_.empty()) {
-      if (const std::string text = UntakenText(link); !text.empty()) {
-        left_behind_ = "node '" + link.node + "' has left" + text;
-      }
-    }
+  const bool corrupt = link.writer.corrupt();
+  if (link.down || corrupt) {
+    const uint64_t untaken =
+        corrupt ? link.writer.UnreadAtMost() : link.writer.counters().records_unread;
+    retired_untaken_ += untaken;
+    if (link.reliability != v1::Qos::KEEP_LAST && untaken > 0) LeaveBehind(link, untaken);
   }
   retired_doorbells_ += link.writer.counters().doorbells;
   retired_dropped_ += link.dropped.value();
   retired_overwritten_ += link.overwritten();
+}
+
+void PublisherImpl::LeaveBehind(const Link& link, uint64_t untaken) {
+  if (left_behind_count_++ >= kNamedLeftBehind) return;
+  left_behind_ += (left_behind_.empty() ? "node '" : ", node '") + link.node +
+                  (link.writer.corrupt() ? "' wrote nonsense into its ring and may not have taken"
+                                         : "' has left and has not taken") +
+                  " the last " + std::to_string(untaken) + " messages";
 }
 
 void PublisherImpl::Quarantine(size_t index) {
@@ -271,7 +278,11 @@ void PublisherImpl::Quarantine(size_t index) {
   request.mutable_link_corrupt()->set_detail("the subscriber wrote nonsense into its ring's head");
   *request.mutable_link_corrupt()->mutable_counters() = (*place)->Counters();
   node_->Post(request);
-  TellOf(Event::Kind::kGone, **place, "it wrote nonsense into the link");
+  std::string told = "it wrote nonsense into the link";
+  if (const uint64_t untaken = (*place)->writer.UnreadAtMost(); untaken > 0) {
+    told += "; it may not have taken the last " + std::to_string(untaken) + " messages";
+  }
+  TellOf(Event::Kind::kGone, **place, std::move(told));
   node_->DeliverEvents();
   links_.erase(place);
   CountLinks();

@@ -41,7 +41,8 @@ struct PublisherCounters {
   uint64_t doorbells = 0;    // system calls or exits to wake a subscriber
   uint64_t corrupt_links = 0;  // links closed because their subscriber wrote nonsense
   uint64_t untaken = 0;  // not taken by subscribers that closed or died: of each link the last
-                         // ones. The event kGone and Drain name the subscriber
+                         // ones; of those that wrote nonsense, at most so many. The event kGone
+                         // and Drain name the subscriber
 };
 
 // What one link of a publisher has lost. Sequences are those of MessageInfo::sequence.
@@ -99,8 +100,9 @@ class IVMQ_API BytesPublisher {
   // Flushes and waits until every subscriber has taken all that was published: OK, or
   // DEADLINE_EXCEEDED naming those that have not, and how much. A subscriber has taken a message
   // when it asked for the next one; links that keep the last messages do not count. ABORTED, once:
-  // the others have, but a subscriber closed or died since the last Drain before it had taken all;
-  // it is named, with how many it had not taken. Inside a handler of the same node it looks once.
+  // the others have, but subscribers closed, died or wrote nonsense since the last Drain before
+  // they had taken all; the first 8 are named, each with how many it had not taken (after nonsense:
+  // at most), the others counted. Inside a handler of the same node it looks once.
   Status Drain(std::chrono::nanoseconds timeout);
 
   // Waits until at least `count` subscribers are linked: OK, or DEADLINE_EXCEEDED saying how many
