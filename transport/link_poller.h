@@ -19,7 +19,8 @@ namespace ivmq::transport {
 //
 // Round robin, at most `burst` records from a link before it is the next one's turn. A link whose
 // producer wrote nonsense is taken out of the round and reported by TakeCorrupt(); the others go
-// on. One thread at a time. Owns the readers. Add() and Remove() allocate, the rest does not.
+// on. One thread at a time. Owns the readers. Add(), Remove() and TakeCorrupt()
+// allocate, the rest does not.
 class LinkPoller {
  public:
   struct Options {

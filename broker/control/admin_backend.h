@@ -14,7 +14,7 @@ class AdminBackend {
  public:
   virtual ~AdminBackend() = default;
   virtual const AdminQueries& queries() const = 0;
-  // NOT_FOUND; INVALID_ARGUMENT for peer 0.
+  // NOT_FOUND; FAILED_PRECONDITION for one that is out already; INVALID_ARGUMENT for peer 0.
   virtual absl::Status EvictNode(uint64_t node_id) = 0;
   virtual absl::Status EvictPeer(const std::string& realm, uint32_t peer_id) = 0;
 };

@@ -36,7 +36,7 @@ class Realm : private IvshmemObserver {
   ~Realm() override;
 
   // Tells control of the region and of everyone connected, and from now on of every change.
-  // `control` is borrowed until SetControl(nullptr).
+  // `control` is borrowed until LoseControl().
   void Introduce(ControlLink* control);
   // Control is gone: processes are refused with `reason`, VMs are greeted as before.
   void LoseControl(const transport::Status& reason);
