@@ -2,25 +2,27 @@
 
 #include <string>
 
+#include "transport/region.h"
+
 namespace ivmq::transport {
 namespace {
 
-Status CheckPlace(std::span<std::byte> region, uint64_t offset, uint64_t bytes, uint64_t alignment,
-                  std::string_view what) {
+Result<std::byte*> PlaceAt(std::span<std::byte> region, uint64_t offset, uint64_t bytes,
+                           uint64_t alignment, std::string_view what) {
   if (offset % alignment != 0) {
     return Status(Code::kInvalidArgument, std::string(what) + " at offset " +
                                               std::to_string(offset) + " is not a multiple of " +
                                               std::to_string(alignment));
   }
-  // Subtracts only, so that no sum can wrap around.
-  if (offset < sizeof(RegionHeader) || offset > region.size() || bytes > region.size() - offset) {
+  std::byte* const place = CheckedRange(region, offset, bytes, alignment);
+  if (place == nullptr || offset < sizeof(RegionHeader)) {
     return Status(Code::kOutOfRange,
                   std::string(what) + " of " + std::to_string(bytes) + " bytes at offset " +
                       std::to_string(offset) + " does not lie between the header's end at " +
                       std::to_string(sizeof(RegionHeader)) + " and the region's end at " +
                       std::to_string(region.size()));
   }
-  return Status();
+  return place;
 }
 
 std::string_view Describe(ringbuf::RingError error) {
@@ -70,16 +72,16 @@ Status WrongStructure(std::string_view what, uint64_t offset, const Check& check
 
 Result<WakeBlock*> WakeBlockAt(std::span<std::byte> region, uint64_t offset,
                                std::string_view what) {
-  Status status = CheckPlace(region, offset, sizeof(WakeBlock), kCacheLineBytes, what);
-  if (!status.ok()) return status;
-  return reinterpret_cast<WakeBlock*>(region.data() + offset);
+  const auto place = PlaceAt(region, offset, sizeof(WakeBlock), kCacheLineBytes, what);
+  if (!place.ok()) return place.status();
+  return reinterpret_cast<WakeBlock*>(place.value());
 }
 
 Result<ReadyByte*> ReadyByteAt(std::span<std::byte> region, uint64_t offset,
                                std::string_view what) {
-  Status status = CheckPlace(region, offset, sizeof(ReadyByte), 1, what);
-  if (!status.ok()) return status;
-  return reinterpret_cast<ReadyByte*>(region.data() + offset);
+  const auto place = PlaceAt(region, offset, sizeof(ReadyByte), 1, what);
+  if (!place.ok()) return place.status();
+  return reinterpret_cast<ReadyByte*>(place.value());
 }
 
 Result<ringbuf::RingView> RingInRegion(std::span<std::byte> region, uint64_t offset,
@@ -90,10 +92,10 @@ Result<ringbuf::RingView> RingInRegion(std::span<std::byte> region, uint64_t off
                                               std::to_string(ringbuf::kMinCapacity) + " to " +
                                               std::to_string(ringbuf::kMaxCapacity));
   }
-  Status status =
-      CheckPlace(region, offset, ringbuf::RingBytes(capacity), ringbuf::kCacheLineBytes, "ring");
-  if (!status.ok()) return status;
-  const ringbuf::RingView view = ringbuf::RingAt(region.data() + offset, capacity);
+  const auto place =
+      PlaceAt(region, offset, ringbuf::RingBytes(capacity), ringbuf::kCacheLineBytes, "ring");
+  if (!place.ok()) return place.status();
+  const ringbuf::RingView view = ringbuf::RingAt(place.value(), capacity);
   const ringbuf::RingCheck check = ringbuf::ValidateRing(view);
   if (!check.ok()) return WrongStructure("the ring", offset, check);
   return view;
@@ -108,11 +110,10 @@ Result<ringbuf::KeepLastView> KeepLastInRegion(std::span<std::byte> region, uint
                       std::to_string(ringbuf::kMaxDepth) + " messages of 1 to " +
                       std::to_string(ringbuf::kMaxSlotMessageBytes) + " bytes");
   }
-  Status status = CheckPlace(region, offset, ringbuf::KeepLastBytes(depth, max_message_bytes),
+  const auto place = PlaceAt(region, offset, ringbuf::KeepLastBytes(depth, max_message_bytes),
                              ringbuf::kCacheLineBytes, "slot ring");
-  if (!status.ok()) return status;
-  const ringbuf::KeepLastView view =
-      ringbuf::KeepLastAt(region.data() + offset, depth, max_message_bytes);
+  if (!place.ok()) return place.status();
+  const ringbuf::KeepLastView view = ringbuf::KeepLastAt(place.value(), depth, max_message_bytes);
   const ringbuf::KeepLastCheck check = ringbuf::ValidateKeepLast(view);
   if (!check.ok()) return WrongStructure("the slot ring", offset, check);
   return view;

@@ -4,6 +4,8 @@
 #include <string>
 #include <type_traits>
 
+#include "transport/utf8.h"
+
 namespace ivmq::transport {
 namespace {
 
@@ -26,25 +28,12 @@ constexpr size_t kFullestBytes =
     EntryBytes(kTraceParentBytes) + EntryBytes(kDroppedBytes);
 static_assert(kFullestBytes == 4432 && kFullestBytes <= kMaxExtensionBytes);
 
-// Well-formed UTF-8 as RFC 3629 has it: shortest form, no surrogates, up to U+10FFFF.
 bool IsUtf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto first = static_cast<uint8_t>(text[i]);
-    if (first < 0x80) {
-      ++i;
-      continue;
-    }
-    const size_t more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
-    if (first < 0xC2 || first > 0xF4 || text.size() - i <= more) return false;
-    for (size_t j = 1; j <= more; ++j) {
-      if ((static_cast<uint8_t>(text[i + j]) & 0xC0) != 0x80) return false;
-    }
-    const auto second = static_cast<uint8_t>(text[i + 1]);
-    if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second >= 0xA0) ||
-        (first == 0xF0 && second < 0x90) || (first == 0xF4 && second >= 0x90)) {
-      return false;
-    }
-    i += more + 1;
+  while (!text.empty()) {
+    char32_t character = 0;
+    const size_t length = DecodeUtf8(text, &character);
+    if (length == 0) return false;
+    text.remove_prefix(length);
   }
   return true;
 }
