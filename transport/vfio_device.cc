@@ -29,7 +29,7 @@ Result<vfio_region_info> RegionOf(int device, uint32_t index, const std::string&
 // The newest kind of IOMMU that this kernel has for the group.
 Status SetIommu(int container) {
   int error = 0;
-  for (const unsigned long type : {VFIO_TYPE1v2_IOMMU, VFIO_TYPE1_IOMMU, VFIO_NOIOMMU_IOMMU}) {
+  for (const unsigned long type : {VFIO_TYPE1v2_IOMMU, VFIO_TYPE1_IOMMU}) {
     if (::ioctl(container, VFIO_CHECK_EXTENSION, type) <= 0) continue;
     if (::ioctl(container, VFIO_SET_IOMMU, type) == 0) return Status();
     error = errno;

@@ -48,7 +48,6 @@ class Arena {
   // Orphaned ones included.
   uint64_t used_bytes() const { return used_; }
   uint64_t orphaned_bytes() const { return orphaned_; }
-  size_t extents() const { return used_extents_.size(); }
   // Aborts if the private map contradicts itself: for tests.
   void CheckConsistency() const;
 

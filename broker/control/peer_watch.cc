@@ -69,10 +69,6 @@ PeerEntry* PeerWatch::EntryOf(const Peer& peer) const {
   return transport::PeerEntryAt(state_->device->region(), state_->info, *peer.slot);
 }
 
-uint32_t PeerWatch::free_slots() const {
-  return static_cast<uint32_t>(std::count(slots_.begin(), slots_.end(), Slot::kFree));
-}
-
 void PeerWatch::OnDoorbells(uint32_t peer, std::vector<UniqueFd> fds) {
   std::vector<UniqueFd>& known = early_doorbells_[peer];
   std::move(fds.begin(), fds.end(), std::back_inserter(known));
@@ -200,8 +196,8 @@ bool PeerWatch::ReadHello(const Peer& peer, Hello* hello) const {
   hello->nonce = entry->nonce.load(std::memory_order_relaxed);
   hello->echoed_nonce = entry->echoed_nonce.load(std::memory_order_relaxed);
   hello->interrupts = entry->interrupts.load(std::memory_order_relaxed) != 0;
-  hello->layout_version = entry->layout_version.load(std::memory_order_relaxed);
-  hello->vectors = entry->vectors.load(std::memory_order_acquire);
+  // acquire: none of these is loaded after the number that is looked at again.
+  hello->layout_version = entry->layout_version.load(std::memory_order_acquire);
   return entry->hello.load(std::memory_order_relaxed) == hello->number;
 }
 

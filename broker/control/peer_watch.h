@@ -61,9 +61,6 @@ class PeerWatch {
   // Looks for new hellos.
   void ScanHellos();
 
-  // VMs that can be connected at once.
-  uint32_t free_slots() const;
-
  private:
   struct Hello {
     uint64_t number = 0;
@@ -72,7 +69,6 @@ class PeerWatch {
     uint64_t echoed_nonce = 0;
     bool interrupts = false;
     uint32_t layout_version = 0;
-    uint32_t vectors = 0;
   };
 
   PeerWatch(transport::EventLoop* loop, Realm* realm, Hooks hooks);
