@@ -20,6 +20,8 @@ constexpr double kRateMaxHz = 1e9;
 constexpr double kDurationSecondsMin = 0.1;
 constexpr double kDurationSecondsMax = 1e7;
 constexpr double kTimeoutSecondsMax = 1e7;
+constexpr uint64_t kRingBytesMin = 4 << 10;
+constexpr uint64_t kRingBytesMax = 16 << 20;
 
 constexpr std::array<std::pair<const char*, Wait>, 3> kWaits{
     {{"adaptive", Wait::kAdaptive}, {"block", Wait::kBlock}, {"spin", Wait::kSpin}}};
@@ -61,8 +63,8 @@ uint64_t SizeMax(Subcommand subcommand) {
                                                  : kBenchBytesMax;
 }
 
-void AddRun(CLI::App* bench, const char* name, const char* what, Subcommand subcommand,
-            CommandLine* line) {
+CLI::App* AddRun(CLI::App* bench, const char* name, const char* what, Subcommand subcommand,
+                 CommandLine* line) {
   CLI::App* run = AddCommand(bench, name, what, subcommand, line);
   BenchOptions* const options = &line->bench;
   run->add_option("--server", options->server, "the --name of its server (default: default)");
@@ -90,6 +92,7 @@ void AddRun(CLI::App* bench, const char* name, const char* what, Subcommand subc
          "--timeout", [options](const double& given) { options->timeout = Seconds(given); },
          "seconds to wait for the server, and until it begins (default 5)")
       ->check(Within(0.0, kTimeoutSecondsMax));
+  return run;
 }
 
 }  // namespace
@@ -102,7 +105,10 @@ void AddBench(CLI::App* app, CommandLine* line) {
   bench->footer(kBenchFooter);
   AddServe(bench, line);
   AddRun(bench, "throughput", "how many messages go to the server", Subcommand::kBenchThroughput,
-         line);
+         line)
+      ->add_option("--ring", line->bench.ring_bytes,
+                   "bytes of the ring, a power of two (default 65536, or what the messages need)")
+      ->check(Within(kRingBytesMin, kRingBytesMax));
   AddRun(bench, "latency", "how long messages take to the server and back",
          Subcommand::kBenchLatency, line);
   AddRun(bench, "request", "how long requests take until the reply is there",

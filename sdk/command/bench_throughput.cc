@@ -153,9 +153,10 @@ std::string BenchRateText(double count, const char* unit) {
 }
 
 BenchLoadResult MakeThroughputLoad(Node* node, const BenchOptions& options, uint64_t run) {
-  auto to = node->CreateBytesPublisher(
-      BenchTopic(options.server, run), {},
-      BenchPublisherOptions(options.size_bytes, options.wait, Block(kBenchLookEvery)));
+  PublisherOptions own =
+      BenchPublisherOptions(options.size_bytes, options.wait, Block(kBenchLookEvery));
+  own.ring_bytes = options.ring_bytes;
+  auto to = node->CreateBytesPublisher(BenchTopic(options.server, run), {}, own);
   if (!to.ok()) return to.status();
   return BenchLoadResult(std::make_unique<ThroughputLoad>(std::move(to).value(), options));
 }

@@ -183,6 +183,41 @@ TEST_P(BenchTest, ExplainsMistakes) {
 INSTANTIATE_TEST_SUITE_P(Each, BenchTest, testing::Values("throughput", "latency", "request"),
                          [](const auto& info) { return std::string(info.param); });
 
+class BenchThroughputTest : public BenchTest {};
+
+TEST_P(BenchThroughputTest, TakesTheSmallestAndTheLargestRing) {
+  Child serve = Start({"bench", "serve"});
+  for (const std::string ring : {"4096", "16777216"}) {
+    Child run = Start(Words({"--duration", "1000", "--json", "--ring", ring}));
+    EXPECT_FALSE(IsTotal(ParseJson<Struct>(run.ReadLine())));
+    const std::string topic = RunTopic("default");
+    std::string ring_bytes;
+    for (const std::string& line : Run({"links", "--json"}).Lines()) {
+      const auto link = ParseJson<Struct>(line);
+      if (FieldOf(link, "topic") == topic) ring_bytes = FieldOf(link, "ring_bytes");
+    }
+    EXPECT_EQ(ring_bytes, ring);
+    run.Signal(SIGINT);
+    EXPECT_THAT(run.ReadAll(), HasSubstr("\"total\":true"));
+    EXPECT_EQ(run.Wait(), 0);
+  }
+}
+
+TEST_P(BenchThroughputTest, ExplainsWhichRingsThereAre) {
+  const auto expect = [&](const std::string& ring, const std::string& what) {
+    const Finished run = Bench({"--ring", ring, "--duration", "0.2"});
+    EXPECT_EQ(run.exit_code, 2) << run.out;
+    EXPECT_THAT(run.err, HasSubstr(what));
+  };
+  Child serve = Start({"bench", "serve"});
+  expect("4095", "'4095' is not a whole number from 4096 to 16777216");
+  expect("16777217", "'16777217' is not a whole number from 4096 to 16777216");
+  expect("5000", "a ring of 5000 bytes: a power of two from 4096 to 16777216 is allowed");
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, BenchThroughputTest, testing::Values("throughput"),
+                         [](const auto& info) { return std::string(info.param); });
+
 class BenchLinkTest : public BenchTest {};
 
 TEST_P(BenchLinkTest, FailsWhereMessagesAreLostOrDamaged) {
