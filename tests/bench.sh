@@ -95,7 +95,7 @@ steps=(
 if ((${#quick[@]})); then
   notes+=(--note "Guests are not measured in a quick run")
 else
-  steps+=("guests|180|0|../../../tests/bench/guests/guests.sh")
+  steps+=("guests|200|0|../../../tests/bench/guests/guests.sh")
 fi
 
 seconds_of() { # STEP

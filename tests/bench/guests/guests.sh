@@ -11,6 +11,7 @@ source "$here/../../guest/scenario.sh"
 samples_each=5
 seconds_each=1
 samples=${IVMQ_BENCH_SAMPLES:-/dev/stdout}
+large_ring=1048576
 tcp_port=7000
 north_address=10.0.0.1
 south_address=10.0.0.2
@@ -67,10 +68,10 @@ sample_doorbells() { # message|round_trip CONTENDER BYTES
     'BEGIN { printf "%.4g", rung / published * 1000 }')" "per 1,000 messages"
 }
 
-measure_ivmq() { # message|round_trip CONTENDER BYTES WAIT
+measure_ivmq() { # message|round_trip CONTENDER BYTES WAIT [FLAG...]
   local kind=throughput
   [[ $1 == message ]] || kind=latency
-  run_in_north "ivmq bench $kind --size $3 --wait $4 --duration $seconds_each --timeout 30 --json"
+  run_in_north "ivmq bench $kind --size $3 --wait $4 ${*:5} --duration $seconds_each --timeout 30 --json"
   sample_times "$1" "$2" "$3"
   sample_doorbells "$1" "$2" "$3"
 }
@@ -133,10 +134,12 @@ stop_serving pci
 serve vfio
 measure_in_turns \
   "ivmq message ivmq_adaptive 64 adaptive" "tcp message tcp 64 each" \
-  "ivmq message ivmq_spin 64 spin" "tcp message tcp_batched 64 batched" \
+  "ivmq message ivmq_large_ring 64 adaptive --ring $large_ring" "tcp message tcp_batched 64 batched" \
+  "ivmq message ivmq_spin 64 spin" \
   "ivmq round_trip ivmq_adaptive 64 adaptive" "tcp round_trip tcp 64 latency" \
   "ivmq round_trip ivmq_spin 64 spin" "tcp message tcp 1024 each" \
   "ivmq message ivmq_adaptive 1024 adaptive" "tcp message tcp_batched 1024 batched" \
+  "ivmq message ivmq_large_ring 1024 adaptive --ring $large_ring" \
   "ivmq round_trip ivmq_adaptive 1024 adaptive" "tcp round_trip tcp 1024 latency"
 stop_serving vfio
 say "done"

@@ -143,10 +143,11 @@ def guest_part(cells):
 
     return ("## In real guests\n\nFrom one guest to another by `ivmq bench`, beside TCP over virtio-net between the "
             "same two, whose cards a UNIX socket joins. Guests have one virtual CPU each. `ivmq_adaptive` is how "
-            "nodes wait unless told otherwise (with one CPU they sleep at once), `ivmq_spin` spins, both by "
-            "interrupts (VFIO); `ivmq_polling` waits as the first and reaches the device without (sysfs). `tcp` "
-            "writes every message by a system call, `tcp_batched` 64 KiB of them, the best that a stream can do; "
-            "Nagle's delay is off. All make the same messages and check them where they arrive. The cores are not "
+            "nodes wait unless told otherwise (with one CPU they sleep at once), `ivmq_large_ring` the same with a ring of "
+            "1 MiB instead of 64 KiB, `ivmq_spin` spins, all by interrupts (VFIO); `ivmq_polling` waits as the first "
+            "and reaches the device without (sysfs). `tcp` writes every message by a system call, `tcp_batched` 64 "
+            "KiB of them, the best that a stream can do; its buffers may grow beyond the large ring, and Nagle's "
+            "delay is off. All make the same messages and check them where they arrive. The cores are not "
             "placed, so these are not filed as near or far.\n\n"
             "Messages a second by size:\n\n" + part("message", rate_cell) +
             "\nRound trips, the medians of runs:\n\n" + part("round_trip", with_spread) +
