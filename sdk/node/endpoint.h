@@ -99,7 +99,7 @@ class Endpoint {
   void TellFromElsewhere(Event event);
   void TellCallbackFailed(std::string what);
   // Closed by the application: as End(), and neither the session nor events come any more. Waits
-  // for those that are under way.
+  // for those that are under way, unless called inside a handler or callback of the node.
   void EndForGood();
 
   // Applies all that was written down. Runs with mutex_ held and nobody else at the links.

@@ -34,7 +34,8 @@ const char* EventName(Event::Kind kind) {
 
 namespace internal {
 
-EventQueue::EventQueue(EventHandler for_node) : for_node_(std::move(for_node)) {}
+EventQueue::EventQueue(const void* node, EventHandler for_node)
+    : node_(node), for_node_(std::move(for_node)) {}
 
 void EventQueue::Push(Event event, const Handler& own) {
   if (own == nullptr && !for_node_) return;
@@ -47,8 +48,8 @@ void EventQueue::Push(Event event, const Handler& own) {
   waiting_.push_back({std::move(event), own});
 }
 
-void EventQueue::Deliver(const void* node) {
-  const HandlerScope scope(node);
+void EventQueue::Deliver() {
+  const HandlerScope scope(node_);
   std::unique_lock lock(mutex_);
   while (!waiting_.empty()) {
     Waiting next = std::move(waiting_.front());
@@ -59,7 +60,6 @@ void EventQueue::Deliver(const void* node) {
                           (handler == &for_node_ || !next.own->forgotten);
       if (!wanted) continue;
       calling_ = handler;
-      caller_ = std::this_thread::get_id();
       lock.unlock();
       Call(*handler, next.event);
       lock.lock();
@@ -85,7 +85,8 @@ void EventQueue::Forget(const Handler& own) {
   if (own == nullptr) return;
   std::unique_lock lock(mutex_);
   own->forgotten = true;
-  if (caller_ == std::this_thread::get_id()) return;
+  // Handlers that waited for each other would do so for ever.
+  if (HandlerScope::Inside(node_)) return;
   delivered_.wait(lock, [&] { return calling_ != &own->call; });
 }
 
@@ -94,7 +95,7 @@ void EventQueue::ForgetAll() {
   std::unique_lock lock(mutex_);
   forgotten_ = true;
   dropped.swap(waiting_);
-  if (caller_ == std::this_thread::get_id()) return;
+  if (HandlerScope::Inside(node_)) return;
   delivered_.wait(lock, [&] { return calling_ == nullptr; });
 }
 

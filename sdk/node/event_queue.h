@@ -8,7 +8,6 @@
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 #include "ivmq/event.h"
@@ -29,17 +28,18 @@ class EventQueue {
   };
   using Handler = std::shared_ptr<OwnHandler>;
 
-  explicit EventQueue(EventHandler for_node);
+  // `node`: whose handlers they are, as HandlerScope names it.
+  EventQueue(const void* node, EventHandler for_node);
 
   // Events that may wait. What happens while as many do is left out and counted.
   static constexpr size_t kWaitingMax = 1 << 16;
 
   // `own`: null, or the handler of whom it happened to.
   void Push(Event event, const Handler& own);
-  // Calls the handlers. `node`: whose handlers they are.
-  void Deliver(const void* node);
-  // Does not call that handler any more; waits while it runs, unless it is it that asks. What
-  // is pushed for it after this goes to the node's handler alone.
+  // Calls the handlers.
+  void Deliver();
+  // Does not call that handler any more; waits while it runs, unless called inside a handler or
+  // callback of the node. What is pushed for it after this goes to the node's handler alone.
   void Forget(const Handler& own);
   // The same for all handlers; what is pushed after this is dropped.
   void ForgetAll();
@@ -59,6 +59,7 @@ class EventQueue {
   };
   void Call(const EventHandler& handler, const Event& event);
 
+  const void* const node_;
   const EventHandler for_node_;
   std::atomic<uint64_t> failed_{0};
   std::atomic<uint64_t> left_out_{0};
@@ -68,7 +69,6 @@ class EventQueue {
   std::deque<Waiting> waiting_;
   bool forgotten_ = false;  // all of them
   const EventHandler* calling_ = nullptr;
-  std::thread::id caller_;
 };
 
 }  // namespace ivmq::internal

@@ -164,7 +164,7 @@ void NodeImpl::OnEnd(const Status& why, bool lost) {
   }
   lost_ = lost;
   if (lost && !evicted_) TellNode(Event::Kind::kDaemonLost, why.message());
-  events_.Deliver(this);
+  events_.Deliver();
 }
 
 // A daemon that starts makes its socket anew. Nothing wakes us then, so we look once a second; only
@@ -217,7 +217,7 @@ std::chrono::steady_clock::time_point NodeImpl::OnTurn() {
     next = std::min(LookForDaemon(now), LookForLeavers(now));
     for (auto& [id, endpoint] : endpoints_) next = std::min(next, endpoint->OnTimer(now));
   }
-  events_.Deliver(this);
+  events_.Deliver();
   return next;
 }
 

@@ -107,7 +107,7 @@ NodeImpl::NodeImpl(transport::Attached attached, std::string socket_path, std::s
       clock_(
           device_->peer_id() == 0 ? RealmClock::Ask() : [this] { AskForTime(); },
           [this] { return Heartbeat(); }),
-      events_(options.on_event),
+      events_(this, options.on_event),
       session_(std::make_unique<Session>(std::move(attached.channel), connection_.get())) {}
 
 Status NodeImpl::Begin(Clock::time_point deadline) {
@@ -124,6 +124,8 @@ Status NodeImpl::Begin(Clock::time_point deadline) {
 
 NodeImpl::~NodeImpl() {
   Close();
+  // Also inside a handler: what is left of the node is this thread's alone.
+  static_cast<void>(session_->WaitEnded(Clock::now() + kClosePatience));
   fork_guard_.CloseInChild(-1, -1);
   session_.reset();
 }

@@ -154,7 +154,7 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   std::atomic<bool> closing_{false};
   std::atomic<int> live_endpoints_{0};  // registered and not ended
 
-  CallbackThread callbacks_;          // uses all of the above
+  CallbackThread callbacks_{this};    // uses all of the above
   std::unique_ptr<Session> session_;  // last: its thread uses all of the above
 };
 

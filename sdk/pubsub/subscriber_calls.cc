@@ -27,8 +27,6 @@ Status SubscriberImpl::StartCallbacks() {
 }
 
 bool SubscriberImpl::Run() {
-  // The callback may drop the subscriber. None where it is on its way out, and waits for us.
-  const std::shared_ptr<SubscriberImpl> self = weak_from_this().lock();
   const Call call(this);
   if (!call.entered()) return false;
   return PollInside(kMessagesPerTurn,

@@ -112,6 +112,7 @@ class SubscriberImpl final : public Endpoint,
                  const SubscriberOptions& options, std::unique_ptr<transport::Waiter> waiter);
 
   // CallbackThread::Source
+  std::shared_ptr<void> Hold() override { return weak_from_this().lock(); }
   bool Run() override;
   void OnExecutorFailed(const std::string& what) override;
   void GiveToCallback(const BytesMessage& message);

@@ -64,16 +64,17 @@ bool ClientImpl::HasTurn(transport::Look look) {
 }
 
 void ClientImpl::CallBack(std::unique_lock<std::mutex>* lock) {
+  if (calling_back_) return;  // That thread goes on.
   const HandlerScope scope(node_.get());
+  calling_back_ = true;
   // Of a client that has ended all: there may be no other turn.
   for (int i = 0; i < kCallbacksPerTurn || ended_ != EndReason::kNotEnded; ++i) {
-    if (completed_.empty()) return;
+    if (completed_.empty()) break;
     Request* const request = completed_.front();
     completed_.pop_front();
-    const std::thread::id outer = std::exchange(caller_back_, std::this_thread::get_id());
     CallBackOne(request, lock);
-    caller_back_ = outer;
   }
+  calling_back_ = false;
 }
 
 void ClientImpl::CallBackOne(Request* request, std::unique_lock<std::mutex>* lock) {

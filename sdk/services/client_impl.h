@@ -11,7 +11,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "ivmq/client.h"
@@ -166,7 +165,7 @@ class ClientImpl final : public Endpoint,
 
   // Without mutex_.
   Status StartStandIn();
-  // Runs callbacks that are due; gives the mutex up meanwhile.
+  // Runs callbacks that are due, unless a thread is at it; gives the mutex up meanwhile.
   void CallBack(std::unique_lock<std::mutex>* lock);
   void CallBackOne(Request* request, std::unique_lock<std::mutex>* lock);
   void CountAsync(int more);
@@ -202,7 +201,7 @@ class ClientImpl final : public Endpoint,
   uint32_t async_open_ = 0;  // not called back as yet
   std::deque<Request*> completed_;
   Clock::time_point async_deadline_ = Clock::time_point::max();  // none ends earlier
-  std::thread::id caller_back_;                                  // who is in CallBack()
+  bool calling_back_ = false;                                    // a thread is in CallBack()
 };
 
 }  // namespace ivmq::internal

@@ -67,9 +67,9 @@ void ClientImpl::Close() {
   }
   if (stand_in == nullptr) return;
   stand_in->Stop();
-  // What it has not called back is left to us; inside one of its callbacks it goes on itself.
+  // What it has not called back is left to us; while it is at it, it goes on itself.
   std::unique_lock lock(mutex_);
-  if (caller_back_ != std::this_thread::get_id()) CallBack(&lock);
+  CallBack(&lock);
 }
 
 Status ClientImpl::WaitForServers(uint32_t count, std::chrono::nanoseconds timeout) {

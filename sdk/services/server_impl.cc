@@ -177,8 +177,7 @@ void ServerImpl::OnOver() {
 }
 
 Status ServerImpl::Serve(Job* job) {
-  const HandlerScope in_node(node_.get());
-  const HandlerScope in_server(this);
+  const HandlerScope scope(node_.get());
   BytesServerCall call(this, job);
   try {
     return handler_(call);

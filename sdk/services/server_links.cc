@@ -66,8 +66,8 @@ void ServerImpl::Destroy(ServerImpl* server) {
 void ServerImpl::Close() {
   if (forked()) return;
   EndForGood();
-  if (HandlerScope::Inside(this)) return;
   if (stand_in_ != nullptr) stand_in_->Stop();
+  if (HandlerScope::Inside(node_.get())) return;
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return running_ == 0; });
 }

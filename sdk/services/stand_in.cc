@@ -18,8 +18,7 @@ Result<std::unique_ptr<StandIn>> StandIn::Start(const std::shared_ptr<transport:
 }
 
 bool StandIn::Run() {
-  const std::shared_ptr<void> held = duty_->Hold();  // goes last: we may go with it
-  static_cast<void>(waiter_->DisarmFd());            // What it was told so far, it sees now.
+  static_cast<void>(waiter_->DisarmFd());  // What it was told so far, it sees now.
   Next next = Next::kOver;
   {
     std::unique_lock lock(*mutex_);

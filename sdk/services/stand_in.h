@@ -28,8 +28,7 @@ class StandIn final : private CallbackThread::Source {
   class Duty {
    public:
     virtual ~Duty() = default;
-    // Keeps the owner of both alive for a turn, in which its last copy may go. Null: it is on its
-    // way out, and waits for the turn.
+    // Keeps the owner of both alive for a turn, as CallbackThread::Source's.
     virtual std::shared_ptr<void> Hold() = 0;
     // A bounded piece of the work. Called with the mutex held, which it gives up while it calls the
     // application. Must not throw.
@@ -52,7 +51,7 @@ class StandIn final : private CallbackThread::Source {
     // In its turn it looks once more before it sleeps.
     if (!in_turn_) waiter_->Notify();
   }
-  // No turn is under way, nor will be; within a turn, it is the last. Without the mutex.
+  // As CallbackThread::Remove(). Without the mutex.
   void Stop() { thread_->Remove(this); }
 
  private:
@@ -62,6 +61,7 @@ class StandIn final : private CallbackThread::Source {
 
   // CallbackThread::Source
   int fd() override { return waiter_->fd(); }
+  std::shared_ptr<void> Hold() override { return duty_->Hold(); }
   bool Run() override;
   void OnExecutorFailed(const std::string& what) override { duty_->OnExecutorFailed(what); }
 

@@ -49,8 +49,8 @@ struct CallbackThread::Epoll {
 
 // One source, from its Add() until the last task of an executor has been run or thrown away.
 struct CallbackThread::Watched {
-  Watched(Source* watched, Executor runs, std::shared_ptr<Epoll> on)
-      : source(watched), executor(std::move(runs)), epoll(std::move(on)) {}
+  Watched(const void* of, Source* watched, Executor runs, std::shared_ptr<Epoll> on)
+      : node(of), source(watched), executor(std::move(runs)), epoll(std::move(on)) {}
 
   // Reports the next readiness, once.
   bool Arm(int operation) {
@@ -60,11 +60,12 @@ struct CallbackThread::Watched {
     return ::epoll_ctl(epoll->fd.get(), operation, fd, &event) == 0;
   }
   void Run() {
+    const HandlerScope scope(node);
+    std::shared_ptr<void> held;  // goes before the scope: the last copy must not wait here
     {
       const std::lock_guard lock(mutex);
-      if (removed) return;
+      if (removed || (held = source->Hold()) == nullptr) return;
       running = true;
-      runner = std::this_thread::get_id();
       rest = kRestMin;
     }
     const bool again = source->Run();
@@ -94,12 +95,14 @@ struct CallbackThread::Watched {
     std::unique_lock lock(mutex);
     if (!removed) static_cast<void>(::epoll_ctl(epoll->fd.get(), EPOLL_CTL_DEL, fd, nullptr));
     removed = true;
+    // Handlers that waited for each other would do so for ever.
+    if (HandlerScope::Inside(node)) return;
     const auto self = std::this_thread::get_id();
-    if (running && runner == self) return;
     // What the executor refers to may be gone once the owner has closed.
     idle.wait(lock, [&] { return !running && (poster == std::thread::id() || poster == self); });
   }
 
+  const void* const node;
   Source* const source;
   const Executor executor;
   const std::shared_ptr<Epoll> epoll;
@@ -108,7 +111,6 @@ struct CallbackThread::Watched {
   std::mutex mutex;  // guards all below
   std::condition_variable idle;
   bool running = false;
-  std::thread::id runner;
   std::thread::id poster;  // is in the executor; none: nobody
   bool removed = false;
   std::chrono::milliseconds rest = kRestMin;  // the next one
@@ -182,7 +184,7 @@ CallbackThread::~CallbackThread() {
 Status CallbackThread::Add(Source* source, Executor executor) {
   const std::lock_guard lock(mutex_);
   if (Status status = Start(); !status.ok()) return status;
-  auto watched = std::make_shared<Watched>(source, std::move(executor), epoll_);
+  auto watched = std::make_shared<Watched>(node_, source, std::move(executor), epoll_);
   watched_[source] = watched;
   if (watched->Arm(EPOLL_CTL_ADD)) return {};
   watched_.erase(source);

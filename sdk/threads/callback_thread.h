@@ -29,6 +29,9 @@ class CallbackThread {
     virtual ~Source() = default;
     // Level-triggered; the same for good.
     virtual int fd() = 0;
+    // Keeps it alive for a Run(), in which its last copy may go. Null: it is on its way out, and is
+    // not run.
+    virtual std::shared_ptr<void> Hold() = 0;
     // A bounded piece of the work that is there. False: there will be none any more. Must not
     // throw. Never on two threads at once.
     virtual bool Run() = 0;
@@ -37,17 +40,19 @@ class CallbackThread {
     virtual void OnExecutorFailed(const std::string& what) = 0;
   };
 
-  CallbackThread() = default;
+  // `node`: whose callbacks they are, as HandlerScope names it.
+  explicit CallbackThread(const void* node) : node_(node) {}
   // REQUIRES: not called on the thread itself; all sources were removed.
   ~CallbackThread();
   CallbackThread(const CallbackThread&) = delete;
   CallbackThread& operator=(const CallbackThread&) = delete;
 
-  // `source` must live until Remove() has returned. Null executor: runs on this thread.
+  // `source` must live until Remove() was called. Null executor: runs on this thread.
   // RESOURCE_EXHAUSTED.
   Status Add(Source* source, Executor executor);
-  // No Run() of it is under way, nor call of its executor, nor will be, when this returns; called
-  // from within its Run(), that is the last. Unknown ones are ignored.
+  // No Run() of it is under way, nor call of its executor, nor will be, when this returns. Called
+  // inside a handler or callback of the node, it does not wait for those that are under way: they
+  // are the last. Unknown ones are ignored.
   void Remove(Source* source);
   bool on_own_thread() const;
 
@@ -58,6 +63,8 @@ class CallbackThread {
 
   Status Start();
   void Loop();
+
+  const void* const node_;
 
   std::mutex mutex_;
   std::shared_ptr<Epoll> epoll_;  // set once, guarded by mutex_; shared with tasks of executors

@@ -5,8 +5,9 @@
 
 namespace ivmq::internal {
 
-// Marks that this thread runs a handler of a node (Poll's, WatchDiscovery's): nothing of that node
-// may wait there, because what it would wait for may need this very thread. Scopes nest.
+// Marks that this thread runs a handler of a node (Poll's, WatchDiscovery's, that of events) or a
+// callback: nothing of that node may wait there, because what it would wait for may need this very
+// thread, or wait for it in turn. Scopes nest.
 class HandlerScope {
  public:
   explicit HandlerScope(const void* node);

@@ -95,48 +95,48 @@ using OwnHandler = internal::EventQueue::OwnHandler;
 TEST(EventQueueTest, TellsTheNodeAloneOfWhatComesAfterTheEnd) {
   int told = 0;
   int told_node = 0;
-  internal::EventQueue queue([&](const Event&) { ++told_node; });
+  internal::EventQueue queue(nullptr, [&](const Event&) { ++told_node; });
   const auto own = std::make_shared<OwnHandler>([&](const Event&) { ++told; });
   queue.Push({}, own);
   queue.Forget(own);
   queue.Push({}, own);
-  queue.Deliver(&queue);
+  queue.Deliver();
   EXPECT_EQ(told, 0);
   EXPECT_EQ(told_node, 2);
 }
 
 TEST(EventQueueTest, DropsWhatComesAfterTheEndOfItsNode) {
   int told = 0;
-  internal::EventQueue queue([&](const Event&) { ++told; });
+  internal::EventQueue queue(nullptr, [&](const Event&) { ++told; });
   const auto own = std::make_shared<OwnHandler>([&](const Event&) { ++told; });
   queue.Push({}, own);
-  queue.Deliver(&queue);
+  queue.Deliver();
   EXPECT_EQ(told, 2);
   queue.Push({}, own);
   queue.ForgetAll();
   queue.Push({}, own);
-  queue.Deliver(&queue);
+  queue.Deliver();
   EXPECT_EQ(told, 2);
 }
 
 TEST(EventQueueTest, CountsWhatItLeavesOutWhileTooManyWait) {
   size_t told = 0;
-  internal::EventQueue queue([&](const Event&) { ++told; });
+  internal::EventQueue queue(nullptr, [&](const Event&) { ++told; });
   constexpr size_t kMost = internal::EventQueue::kWaitingMax;
   for (size_t i = 0; i < kMost; ++i) queue.Push({}, nullptr);
   EXPECT_EQ(queue.left_out(), 0u);
   for (int i = 0; i < 3; ++i) queue.Push({}, nullptr);
   EXPECT_EQ(queue.left_out(), 3u);
-  queue.Deliver(&queue);
+  queue.Deliver();
   EXPECT_EQ(told, kMost);
   queue.Push({}, nullptr);
-  queue.Deliver(&queue);
+  queue.Deliver();
   EXPECT_EQ(told, kMost + 1);
   EXPECT_EQ(queue.left_out(), 3u);
 }
 
 TEST(EventQueueTest, LetsAHandlerGoWithoutALock) {
-  internal::EventQueue queue(nullptr);
+  internal::EventQueue queue(nullptr, nullptr);
   // As a handler that holds another publisher, which goes with it.
   struct Forgets {
     explicit Forgets(internal::EventQueue* of) : queue(of) {}
@@ -148,7 +148,7 @@ TEST(EventQueueTest, LetsAHandlerGoWithoutALock) {
   queue.Push({}, own);
   queue.Push({}, own);
   own = nullptr;
-  queue.Deliver(&queue);
+  queue.Deliver();
 }
 
 TEST_F(EventTest, TellsOfTheLossOfTheDaemonOnce) {

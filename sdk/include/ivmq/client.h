@@ -130,7 +130,8 @@ class IVMQ_API BytesClient {
   // Sends and returns. The callback is called once, where ClientOptions::executor runs it, with
   // what Call would have returned; not called if this fails. It must not block: other callbacks
   // wait. What ends with Close is called back with CLOSED by the thread that closes, before Close
-  // returns; or, if a callback closes its own client, after that callback.
+  // returns; or, if that is called while a callback of the client runs and does not wait for it,
+  // after that callback, on its thread.
   Result<PendingCall> CallAsync(std::span<const std::byte> query, std::chrono::nanoseconds timeout,
                                 Callback callback);
   Result<PendingCall> CallAsync(size_t query_bytes, const Fill& fill,
@@ -150,7 +151,8 @@ class IVMQ_API BytesClient {
   const std::string& service() const;
   ClientCounters counters() const;
 
-  // Ends all its requests with CLOSED and leaves.
+  // Ends all its requests with CLOSED and leaves. Waits for a callback that is under way, unless
+  // called inside a handler or callback of the node.
   void Close();
 
  private:

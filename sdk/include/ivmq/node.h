@@ -185,7 +185,8 @@ class IVMQ_API Node {
   const std::string& name() const;
   const std::string& realm() const;
 
-  // Closes all publishers, subscribers, clients and servers and leaves. Idempotent.
+  // Closes all publishers, subscribers, clients and servers and leaves. Idempotent. Waits for a
+  // handler that is under way, unless called inside a handler or callback of the node.
   void Close();
 
  private:

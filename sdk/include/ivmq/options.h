@@ -129,7 +129,8 @@ struct PublishOptions {
 // subscriber or client whose executor throws, or throws a task away, tells so as kCallbackFailed
 // and asks it again after 10 ms, then after longer and longer, up to 10 s; nothing is lost by that.
 // It may be called until Close or the destructor of whom it belongs to has returned, which waits
-// for a call that is under way: so it must not wait for the thread that closes.
+// for a call that is under way, so it must not wait for the thread that closes. Inside a handler or
+// callback of the node these do not wait: a call that is under way then is the last.
 using Executor = std::function<void(std::function<void()>)>;
 
 struct SubscriberOptions {
@@ -153,7 +154,8 @@ struct SubscriberOptions {
   // Is given every message as it comes, one after the other, instead of Receive and Poll. What it
   // throws is told as kCallbackFailed, and its message counts as delivered. It runs where the
   // executor runs it, or, without one, on the one thread that all callbacks of the node share.
-  // Neither is called once Close or the destructor, called in no callback, has returned.
+  // Neither is called once Close or the destructor has returned; inside a handler or callback of
+  // the node these do not wait, and what is under way on another thread goes on.
   std::function<void(const BytesMessage&)> on_message = {};
   Executor executor = {};
 };

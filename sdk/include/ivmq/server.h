@@ -136,7 +136,7 @@ class IVMQ_API BytesServer {
   ServerCounters counters() const;
 
   // Leaves the service, tells running handlers that they are cancelled and waits for them; inside a
-  // handler of this server it does not wait.
+  // handler or callback of this node it does not wait.
   void Close();
 
  private:

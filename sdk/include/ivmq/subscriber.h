@@ -103,7 +103,8 @@ class IVMQ_API BytesSubscriber {
   const std::string& topic() const;
   SubscriberCounters counters() const;
 
-  // Leaves the topic. Messages that were not received are lost to this subscriber.
+  // Leaves the topic. Messages that were not received are lost to this subscriber. Waits for a
+  // callback that is under way, unless called inside a handler or callback of the node.
   void Close();
 
   // Counts a message that was handed out and was not of its type; for typed adapters.
