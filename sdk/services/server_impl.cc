@@ -42,6 +42,11 @@ uint8_t WireCode(Code code) {
 }  // namespace
 
 Status ServerImpl::RunOnce(std::chrono::nanoseconds timeout) {
+  bool interrupted = false;
+  return ServeOne(timeout, &interrupted);
+}
+
+Status ServerImpl::ServeOne(std::chrono::nanoseconds timeout, bool* interrupted) {
   if (forked()) return ForkedStatus();
   // The handler may drop the last copy of the server.
   const auto self = shared_from_this();
@@ -57,6 +62,7 @@ Status ServerImpl::RunOnce(std::chrono::nanoseconds timeout) {
   if (job == nullptr) {
     if (ended_ != EndReason::kNotEnded) return ClosedStatus();
     if (found) interrupted_ = false;
+    *interrupted = found;
     return {Code::kTimeout, "nothing came"};
   }
   ++running_;
@@ -68,9 +74,12 @@ Status ServerImpl::RunOnce(std::chrono::nanoseconds timeout) {
   return {};
 }
 
-Status ServerImpl::Run() {
+Status ServerImpl::Run(std::chrono::nanoseconds at_a_time) {
   for (;;) {
-    if (Status status = RunOnce(std::chrono::hours(24)); !status.ok()) return status;
+    bool interrupted = false;
+    Status status = ServeOne(at_a_time, &interrupted);
+    const bool silence = status.code() == Code::kTimeout && !interrupted;
+    if (!status.ok() && !silence) return status;
   }
 }
 

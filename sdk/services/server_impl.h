@@ -97,7 +97,8 @@ class ServerImpl final : public Endpoint,
 
   // As BytesServer's.
   Status RunOnce(std::chrono::nanoseconds timeout);
-  Status Run();
+  // `at_a_time`: how long one of its waits takes; it goes on with the next.
+  Status Run(std::chrono::nanoseconds at_a_time = std::chrono::hours(24));
   void Interrupt();
   uint32_t clients() const;
   size_t ring_bytes() const { return ring_bytes_; }
@@ -136,6 +137,8 @@ class ServerImpl final : public Endpoint,
   // Never: it has no executor, only the handlers have.
   void OnExecutorFailed(const std::string& what) override { TellCallbackFailed(what); }
 
+  // RunOnce(), and whether it was Interrupt() that made it say TIMEOUT.
+  Status ServeOne(std::chrono::nanoseconds timeout, bool* interrupted);
   void Post(Job* job);
   void CountException(const std::string& what);
   // Runs the handler and answers.
