@@ -197,8 +197,10 @@ Status ServerImpl::Serve(Job* job) {
   }
 }
 
-void ServerImpl::Answer(Job* job, const Status& status) {
+void ServerImpl::Answer(Job* job, const Status& returned) {
   --running_;
+  // A stream that lacks a piece has no good end, whatever the handler makes of it.
+  const Status& status = returned.ok() ? job->failed_write : returned;
   if (Client* const client = job->client) {
     std::erase(client->running, job);
     if (!status.ok()) {
@@ -279,6 +281,11 @@ Status ServerImpl::Reply(Job* job, size_t bytes, const BytesServerCall::Fill& fi
 
 Status ServerImpl::Write(Job* job, size_t bytes, const BytesServerCall::Fill& fill) {
   if (forked()) return ForkedStatus();
+  if (job->failed_write.ok()) job->failed_write = WritePiece(job, bytes, fill);
+  return job->failed_write;
+}
+
+Status ServerImpl::WritePiece(Job* job, size_t bytes, const BytesServerCall::Fill& fill) {
   if (Status status = Build(job, bytes, fill, ReplyHead::Kind::kMore); !status.ok()) return status;
   job->replied = false;
   std::unique_lock lock(mutex_);
@@ -345,6 +352,7 @@ ServerImpl::Job* ServerImpl::TakeJob() {
   Job* const job = free_.back();
   free_.pop_back();
   job->replied = false;
+  job->failed_write = {};
   job->cancelled.store(false, std::memory_order_relaxed);
   job->credit_messages = kStreamWindow.messages;
   job->credit_bytes = kStreamWindow.bytes;

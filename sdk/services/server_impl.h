@@ -43,6 +43,7 @@ struct ServerJob {
   std::vector<std::byte> query;   // the handler's while it runs
   std::vector<std::byte> record;  // the handler's while it runs: what it answers
   bool replied = false;           // the handler's while it runs
+  Status failed_write;            // the handler's while it runs: its first one
   int64_t credit_messages = 0;
   int64_t credit_bytes = 0;
   bool blocked = false;  // waits in Write()
@@ -147,6 +148,7 @@ class ServerImpl final : public Endpoint,
   void Drop(Job* job);
   bool Begin(Job* job);
   Status Serve(Job* job);
+  Status WritePiece(Job* job, size_t bytes, const BytesServerCall::Fill& fill);
   Status Build(Job* job, size_t bytes, const BytesServerCall::Fill& fill, ReplyHead::Kind kind);
 
   // With mutex_ held, all below.
@@ -157,7 +159,7 @@ class ServerImpl final : public Endpoint,
   void FreeJob(Job* job);
   // The next request to be served, or null. Reads ahead, so that what was cancelled is not begun.
   Job* NextJob();
-  void Answer(Job* job, const Status& status);
+  void Answer(Job* job, const Status& returned);
   void Send(Client* client, std::span<const std::byte> record);
   void SendFailure(Client* client, uint64_t id, const Status& status);
   bool TryWritePiece(Job* job);

@@ -50,5 +50,50 @@ TEST_F(ServingTest, RunGoesOnWhenNothingCameInOneOfItsWaits) {
   EXPECT_EQ(run.get().code(), Code::kTimeout);
 }
 
+TEST_F(ServingTest, AStreamThatLacksATooLargePieceEndsWithThatFailure) {
+  Node node = Node::Open(Options("server")).value();
+  std::vector<Code> written;
+  auto server = node.ServeBytes("s", "", "",
+                                [&](BytesServerCall& call) {
+                                  for (const size_t bytes : {1, 1 << 20, 1}) {
+                                    const Bytes piece(bytes);
+                                    written.push_back(call.Write(piece).code());
+                                  }
+                                  return Status();
+                                })
+                    .value();
+  auto client = client_node_.CreateClient("s").value();
+  ASSERT_TRUE(client.WaitForServers(1, kLong).ok());
+  auto replies = client.CallStream(AsBytes("x"), kLong).value();
+  const auto first = replies.Next();
+  ASSERT_TRUE(first.ok() && first->has_value());
+  EXPECT_EQ(replies.Next().status().code(), Code::kResourceExhausted);
+  server.Close();
+  const std::vector<Code> expected = {Code::kOk, Code::kResourceExhausted,
+                                      Code::kResourceExhausted};
+  EXPECT_EQ(written, expected);
+}
+
+TEST_F(ServingTest, AStreamThatTheClientDidNotTakeInTimeHasNoGoodEnd) {
+  Node node = Node::Open(Options("server")).value();
+  std::promise<Code> given_up;
+  auto server = node.ServeBytes("s", "", "",
+                                [&](BytesServerCall& call) {
+                                  Status status;
+                                  while (status.ok()) status = call.Write(AsBytes("x"));
+                                  given_up.set_value(status.code());
+                                  return Status();
+                                },
+                                {.write_timeout = 1ms})
+                    .value();
+  auto client = client_node_.CreateClient("s").value();
+  ASSERT_TRUE(client.WaitForServers(1, kLong).ok());
+  auto replies = client.CallStream(AsBytes("x"), kLong).value();
+  EXPECT_EQ(given_up.get_future().get(), Code::kDeadlineExceeded);
+  auto next = replies.Next();
+  while (next.ok() && next->has_value()) next = replies.Next();
+  EXPECT_EQ(next.status().code(), Code::kDeadlineExceeded);
+}
+
 }  // namespace
 }  // namespace ivmq::test

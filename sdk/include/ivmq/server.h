@@ -99,9 +99,10 @@ class IVMQ_API BytesServerCall : public ServerContext {
   Status Reply(size_t bytes, const Fill& fill);
   Status Reply(std::span<const std::byte> reply);
   // One reply of several, sent at once. Waits while the client has not asked for enough of those
-  // before. CANCELLED: it wants no more, or an earlier Write has failed; ABORTED: it is gone;
+  // before. CANCELLED: it wants no more; ABORTED: it is gone, or `fill` said false;
   // DEADLINE_EXCEEDED: its deadline is past, or it took nothing for ServerOptions::write_timeout;
-  // RESOURCE_EXHAUSTED as Reply. After a failure nothing more will go through.
+  // RESOURCE_EXHAUSTED as Reply; CLOSED. After a failure nothing more goes through: every later
+  // Write says the same, and so does the end of the stream where the handler returns OK.
   Status Write(size_t bytes, const Fill& fill);
   Status Write(std::span<const std::byte> piece);
 };
