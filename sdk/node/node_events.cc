@@ -144,14 +144,16 @@ void NodeImpl::AnswerCounters(uint64_t request_id) {
 }
 
 void NodeImpl::OnDiscovery(const v1::DiscoveryEvent& event) {
+  std::shared_ptr<const DiscoveryHandler> handler;
   {
     const std::lock_guard lock(mutex_);
-    if (!handler_ready_ || closing_) return;
+    if (!watch_answered_ || closing_) return;
+    handler = watch_;
   }
   if (event.has_link()) return;  // not asked for
   const HandlerScope scope(this);
   try {
-    handler_(DiscoveryOf(event));
+    (*handler)(DiscoveryOf(event));
   } catch (...) {
     events_.CountFailure();
   }

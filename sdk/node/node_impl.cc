@@ -252,16 +252,25 @@ Status NodeImpl::Watch(DiscoveryHandler handler) {
   {
     const std::lock_guard lock(mutex_);
     if (closing_) return {Code::kClosed, "the node is closed"};
-    if (watching_) return {Code::kAlreadyExists, "this node watches already: once a node"};
-    watching_ = true;
-    handler_ = std::move(handler);
-    handler_ready_ = true;
+    if (watch_ != nullptr) return {Code::kAlreadyExists, "this node watches already: once a node"};
+    watch_ = std::make_shared<const DiscoveryHandler>(std::move(handler));
   }
   v1::NodeRequest request;
   request.mutable_watch()->set_peers(true);
   request.mutable_watch()->set_nodes(true);
   request.mutable_watch()->set_topics(true);
-  return session_->Call(&request, DeadlineAfter(timeout_));
+  // Control answers, then tells; a later watch takes the place of an earlier one. So what comes
+  // before the answer belongs to one that has failed here.
+  const Status status = session_->Call(&request, DeadlineAfter(timeout_),
+                                       [this](const v1::NodeEvent& answer, bool abandoned) {
+                                         const std::lock_guard lock(mutex_);
+                                         watch_answered_ = answer.has_done() && !abandoned;
+                                       });
+  if (status.ok()) return status;
+  std::shared_ptr<const DiscoveryHandler> dropped;  // goes without the lock
+  const std::lock_guard lock(mutex_);
+  dropped.swap(watch_);
+  return status;
 }
 
 void NodeImpl::Close() {

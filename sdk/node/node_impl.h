@@ -147,9 +147,9 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   // Guarded by mutex_: the types that control knows from us, each with our endpoints of it, as long
   // as one of which it is known.
   std::map<std::string, std::set<uint64_t>, std::less<>> described_;
-  bool watching_ = false;       // guarded by mutex_
-  bool handler_ready_ = false;  // guarded by mutex_
-  DiscoveryHandler handler_;    // written before handler_ready_, then the session's thread's
+  // Guarded by mutex_; null: nobody watches. Called once control has answered.
+  std::shared_ptr<const DiscoveryHandler> watch_;
+  bool watch_answered_ = false;  // guarded by mutex_
 
   std::atomic<bool> closing_{false};
   std::atomic<int> live_endpoints_{0};  // registered and not ended

@@ -178,6 +178,8 @@ void FakeControl::OnRequest(uint64_t node, const v1::NodeRequest& request) {
       OnDescribe(node, request);
       break;
     case v1::NodeRequest::kWatch:
+      if (!options_.answers_watches) break;
+      [[fallthrough]];
     case v1::NodeRequest::kGoodbye:
       done.mutable_done();
       SendLocked(node, done);

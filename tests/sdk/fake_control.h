@@ -41,6 +41,7 @@ class FakeControl {
     uint64_t region_bytes = 16 << 20;
     bool answers_hello = true;
     bool answers_registrations = true;
+    bool answers_watches = true;
     bool sends_link_ready = true;
     bool shares_ready_bytes = false;  // all links have those of the first one
   };

@@ -9,11 +9,13 @@
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "ivmq/ivmq.h"
@@ -247,6 +249,42 @@ TEST(NodeTest, TellsDiscoveryOnceANode) {
   EXPECT_EQ(seen[0].publishers, 2u);
   EXPECT_EQ(seen[1].kind, Node::Discovery::Kind::kSnapshotDone);
   EXPECT_EQ(seen[1].subject, Node::Discovery::Subject::kNone);
+}
+
+// Of the first one control tells when nobody waits any more.
+TEST(NodeTest, WatchesAgainAfterAWatchThatFailed) {
+  FakeControl control({.answers_watches = false});
+  Node node =
+      Node::Open({.name = "n", .socket_path = control.socket_path(), .timeout = 2s}).value();
+  auto held = std::make_shared<int>();
+  const std::weak_ptr<int> handler = held;
+  std::atomic<int> calls = 0;
+  EXPECT_EQ(node.WatchDiscovery([held, &calls](const Node::Discovery&) { ++calls; }).code(),
+            Code::kDeadlineExceeded);
+  held.reset();
+  EXPECT_TRUE(handler.expired());
+  const auto is_watch = [](const auto& one) { return one.has_watch(); };
+  const uint64_t first = control.AwaitRequest(is_watch).request_id();
+  std::promise<std::string> seen;
+  auto second = std::async(std::launch::async, [&] {
+    return node.WatchDiscovery([&](const Node::Discovery& one) { seen.set_value(one.name); });
+  });
+  const auto is_second = [&](const auto& one) {
+    return one.has_watch() && one.request_id() != first;
+  };
+  const uint64_t second_id = control.AwaitRequest(is_second).request_id();
+  for (const auto& [id, name] : {std::pair(first, "late"), std::pair(second_id, "a.b")}) {
+    v1::NodeEvent done;
+    done.set_request_id(id);
+    done.mutable_done();
+    control.SendEvent(1, done);
+    v1::NodeEvent event;
+    event.mutable_discovery()->mutable_topic()->set_name(name);
+    control.SendEvent(1, event);
+  }
+  EXPECT_TRUE(second.get().ok());
+  EXPECT_EQ(seen.get_future().get(), "a.b");
+  EXPECT_EQ(calls, 0);
 }
 
 TEST(NodeTest, SurvivesADiscoveryHandlerThatThrows) {

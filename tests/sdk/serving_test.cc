@@ -53,15 +53,16 @@ TEST_F(ServingTest, RunGoesOnWhenNothingCameInOneOfItsWaits) {
 TEST_F(ServingTest, AStreamThatLacksATooLargePieceEndsWithThatFailure) {
   Node node = Node::Open(Options("server")).value();
   std::vector<Code> written;
-  auto server = node.ServeBytes("s", "", "",
-                                [&](BytesServerCall& call) {
-                                  for (const size_t bytes : {1, 1 << 20, 1}) {
-                                    const Bytes piece(bytes);
-                                    written.push_back(call.Write(piece).code());
-                                  }
-                                  return Status();
-                                })
-                    .value();
+  auto server =
+      node.ServeBytes("s", "", "",
+                      [&](BytesServerCall& call) {
+                        for (const size_t bytes : {size_t{1}, size_t{1} << 20, size_t{1}}) {
+                          const Bytes piece(bytes);
+                          written.push_back(call.Write(piece).code());
+                        }
+                        return Status();
+                      })
+          .value();
   auto client = client_node_.CreateClient("s").value();
   ASSERT_TRUE(client.WaitForServers(1, kLong).ok());
   auto replies = client.CallStream(AsBytes("x"), kLong).value();
