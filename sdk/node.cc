@@ -10,9 +10,31 @@
 #include "sdk/services/server_impl.h"
 
 namespace ivmq {
+namespace {
 
+using internal::NodeImpl;
+
+// What the copies of a Node share beside the attachment, which publishers and others may keep.
+struct Copies {
+  explicit Copies(std::shared_ptr<NodeImpl> of) : node(std::move(of)) {}
+  Copies(const Copies&) = delete;
+  Copies& operator=(const Copies&) = delete;
+  ~Copies() {
+    if (!node->forked()) node->ForgetHandlers();
+  }
+  const std::shared_ptr<NodeImpl> node;
+};
+
+std::shared_ptr<NodeImpl> ForCopies(std::shared_ptr<NodeImpl> impl) {
+  NodeImpl* const node = impl.get();
+  return {std::make_shared<const Copies>(std::move(impl)), node};
+}
+
+}  // namespace
+
+// What is made gets impl_->shared_from_this(), the attachment alone.
 Node::Node(std::shared_ptr<internal::NodeImpl> impl)
-    : impl_(std::move(impl)), clients_(std::make_shared<internal::ClientCache>()) {}
+    : impl_(ForCopies(std::move(impl))), clients_(std::make_shared<internal::ClientCache>()) {}
 
 Result<Node> Node::Open(NodeOptions options) {
   auto impl = internal::NodeImpl::Open(options);
@@ -23,7 +45,7 @@ Result<Node> Node::Open(NodeOptions options) {
 Result<BytesPublisher> Node::CreateBytesPublisher(std::string_view topic,
                                                   std::string_view type_name,
                                                   PublisherOptions options) {
-  auto impl = internal::PublisherImpl::Create(impl_, topic, type_name, options);
+  auto impl = internal::PublisherImpl::Create(impl_->shared_from_this(), topic, type_name, options);
   if (!impl.ok()) return impl.status();
   return BytesPublisher(std::move(impl).value());
 }
@@ -31,28 +53,30 @@ Result<BytesPublisher> Node::CreateBytesPublisher(std::string_view topic,
 Result<BytesSubscriber> Node::CreateBytesSubscriber(std::string_view topic,
                                                     std::string_view type_name,
                                                     SubscriberOptions options) {
-  auto impl = internal::SubscriberImpl::Create(impl_, topic, type_name, options);
+  auto impl =
+      internal::SubscriberImpl::Create(impl_->shared_from_this(), topic, type_name, options);
   if (!impl.ok()) return impl.status();
   return BytesSubscriber(std::move(impl).value());
 }
 
 Result<BytesClient> Node::CreateBytesClient(std::string_view service, std::string_view query_type,
                                             std::string_view reply_type, ClientOptions options) {
-  auto impl = internal::ClientImpl::Create(impl_, service, query_type, reply_type, options);
+  auto impl = internal::ClientImpl::Create(impl_->shared_from_this(), service, query_type,
+                                           reply_type, options);
   if (!impl.ok()) return impl.status();
   return BytesClient(std::move(impl).value());
 }
 
 Result<BytesClient> Node::CachedClient(std::string_view service, std::string_view query_type,
                                        std::string_view reply_type) {
-  return clients_->Get(impl_, service, query_type, reply_type);
+  return clients_->Get(impl_->shared_from_this(), service, query_type, reply_type);
 }
 
 Result<BytesServer> Node::ServeBytes(std::string_view service, std::string_view query_type,
                                      std::string_view reply_type, BytesServer::Handler handler,
                                      ServerOptions options) {
-  auto impl = internal::ServerImpl::Create(impl_, service, query_type, reply_type,
-                                           std::move(handler), options, true);
+  auto impl = internal::ServerImpl::Create(impl_->shared_from_this(), service, query_type,
+                                           reply_type, std::move(handler), options, true);
   if (!impl.ok()) return impl.status();
   return BytesServer(std::move(impl).value());
 }
@@ -60,8 +84,8 @@ Result<BytesServer> Node::ServeBytes(std::string_view service, std::string_view 
 Result<BytesServer> Node::CreateBytesServer(std::string_view service, std::string_view query_type,
                                             std::string_view reply_type,
                                             BytesServer::Handler handler, ServerOptions options) {
-  auto impl = internal::ServerImpl::Create(impl_, service, query_type, reply_type,
-                                           std::move(handler), options, false);
+  auto impl = internal::ServerImpl::Create(impl_->shared_from_this(), service, query_type,
+                                           reply_type, std::move(handler), options, false);
   if (!impl.ok()) return impl.status();
   return BytesServer(std::move(impl).value());
 }

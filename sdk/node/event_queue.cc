@@ -40,7 +40,7 @@ EventQueue::EventQueue(const void* node, EventHandler for_node)
 void EventQueue::Push(Event event, const Handler& own) {
   if (own == nullptr && !for_node_) return;
   const std::lock_guard lock(mutex_);
-  if (forgotten_) return;
+  if (forgotten_ || (own == nullptr && node_forgotten_)) return;
   if (waiting_.size() >= kWaitingMax) {
     left_out_.fetch_add(1, std::memory_order_relaxed);
     return;
@@ -57,7 +57,7 @@ void EventQueue::Deliver() {
     for (const EventHandler* handler :
          {next.own == nullptr ? nullptr : &next.own->call, &for_node_}) {
       const bool wanted = handler != nullptr && *handler && !forgotten_ &&
-                          (handler == &for_node_ || !next.own->forgotten);
+                          !(handler == &for_node_ ? node_forgotten_ : next.own->forgotten);
       if (!wanted) continue;
       calling_ = handler;
       lock.unlock();
@@ -77,8 +77,21 @@ void EventQueue::Call(const EventHandler& handler, const Event& event) {
   try {
     handler(event);
   } catch (...) {
-    CountFailure();
+    failed_.fetch_add(1, std::memory_order_relaxed);
   }
+}
+
+void EventQueue::CallForNode(const std::function<void()>& handler) {
+  const HandlerScope scope(node_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (forgotten_ || node_forgotten_) return;
+    calling_ = &for_node_;
+  }
+  Call([&](const Event&) { handler(); }, {});
+  const std::lock_guard lock(mutex_);
+  calling_ = nullptr;
+  delivered_.notify_all();
 }
 
 void EventQueue::Forget(const Handler& own) {
@@ -88,6 +101,13 @@ void EventQueue::Forget(const Handler& own) {
   // Handlers that waited for each other would do so for ever.
   if (HandlerScope::Inside(node_)) return;
   delivered_.wait(lock, [&] { return calling_ != &own->call; });
+}
+
+void EventQueue::ForgetNode() {
+  std::unique_lock lock(mutex_);
+  node_forgotten_ = true;
+  if (HandlerScope::Inside(node_)) return;
+  delivered_.wait(lock, [&] { return calling_ != &for_node_; });
 }
 
 void EventQueue::ForgetAll() {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -41,11 +42,12 @@ class EventQueue {
   // Does not call that handler any more; waits while it runs, unless called inside a handler or
   // callback of the node. What is pushed for it after this goes to the node's handler alone.
   void Forget(const Handler& own);
+  // The same for the node's handler, and that of CallForNode().
+  void ForgetNode();
   // The same for all handlers; what is pushed after this is dropped.
   void ForgetAll();
-
-  // Another handler of the node threw.
-  void CountFailure() { failed_.fetch_add(1, std::memory_order_relaxed); }
+  // Calls another handler of the node now. On the thread that delivers, not within Deliver().
+  void CallForNode(const std::function<void()>& handler);
 
   // Whether the node itself has a handler.
   bool heard_by_node() const { return static_cast<bool>(for_node_); }
@@ -67,7 +69,8 @@ class EventQueue {
   std::mutex mutex_;  // guards all below
   std::condition_variable delivered_;
   std::deque<Waiting> waiting_;
-  bool forgotten_ = false;  // all of them
+  bool forgotten_ = false;       // all of them
+  bool node_forgotten_ = false;  // the node's own
   const EventHandler* calling_ = nullptr;
 };
 

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "sdk/node/node_impl.h"
-#include "sdk/threads/handler_scope.h"
 
 namespace ivmq::internal {
 namespace {
@@ -151,12 +150,7 @@ void NodeImpl::OnDiscovery(const v1::DiscoveryEvent& event) {
     handler = watch_;
   }
   if (event.has_link()) return;  // not asked for
-  const HandlerScope scope(this);
-  try {
-    (*handler)(DiscoveryOf(event));
-  } catch (...) {
-    events_.CountFailure();
-  }
+  events_.CallForNode([&] { (*handler)(DiscoveryOf(event)); });
 }
 
 void NodeImpl::OnEnd(const Status& why, bool lost) {

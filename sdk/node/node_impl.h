@@ -39,6 +39,8 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   Status Watch(DiscoveryHandler handler);
   Result<std::string> DescribeType(std::string_view type_name);
   void Close();
+  // The last public Node is gone: its handlers are not called any more.
+  void ForgetHandlers() { events_.ForgetNode(); }
 
   uint64_t failed_handlers() const { return events_.failed_handlers(); }
   uint64_t left_out_events() const { return events_.left_out(); }

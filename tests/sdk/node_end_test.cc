@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
@@ -11,6 +12,7 @@
 
 #include "ivmq/ivmq.h"
 #include "tests/sdk/daemon.h"
+#include "tests/sdk/events.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"
 
@@ -38,6 +40,34 @@ TEST(NodeEndTest, SaysGoodbyeWhenTheLastOfItIsGone) {
   EXPECT_TRUE(publisher->Publish(AsBytes("x")).ok());
   publisher.reset();
   EXPECT_TRUE(said());
+}
+
+// Of what happens to them, publishers that outlive it tell their own handlers.
+TEST(NodeEndTest, CallsNoHandlerOfANodeThatIsGone) {
+  FakeControl control;
+  Events of_publisher;
+  std::atomic<int> calls = 0;
+  std::unique_ptr<BytesPublisher> publisher;
+  {
+    Node node = Node::Open({.name = "n",
+                            .socket_path = control.socket_path(),
+                            .on_event = [&](const Event&) { ++calls; }})
+                    .value();
+    ASSERT_TRUE(node.WatchDiscovery([&](const Node::Discovery&) { ++calls; }).ok());
+    publisher = std::make_unique<BytesPublisher>(
+        node.CreatePublisher("t", {.on_event = of_publisher.handler()}).value());
+    const Node copy = node;
+  }
+  v1::NodeEvent event;
+  event.mutable_discovery()->set_kind(v1::DiscoveryEvent::SNAPSHOT_DONE);
+  control.SendEvent(1, event);
+  Node other = Open(control, "other");
+  // The node's handler would hear of the first after the publisher's, and before the second.
+  { auto first = other.CreateSubscriber("t").value(); }
+  auto second = other.CreateSubscriber("t").value();
+  of_publisher.Await(Event::Kind::kGone);
+  EXPECT_TRUE(WaitUntil([&] { return of_publisher.Count(Event::Kind::kMatched) == 2; }));
+  EXPECT_EQ(calls, 0);
 }
 
 TEST(NodeEndTest, TouchesNoMemoryAfterItsGoodbye) {

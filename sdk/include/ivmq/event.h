@@ -45,9 +45,10 @@ IVMQ_API const char* EventName(Event::Kind kind);
 // Must not block, nor create publishers and subscribers (FAILED_PRECONDITION); may publish and
 // close. What it throws is caught and counted (Node::failed_handlers); what happens while 65,536
 // events wait is left out and counted (Node::left_out_events). Is not called any more once
-// Close or the destructor of whom it belongs to, or of the node, has returned. Inside a handler or
-// callback of the node these do not wait, because two that waited for each other would do so for
-// ever: then a call that is under way on another thread may go on, and is the last.
+// Close or the destructor of whom it belongs to (of a Node: that of its last copy), or Node::Close,
+// has returned; a publisher that outlives its Node goes on telling its own handler. Inside a
+// handler or callback of the node these do not wait, because two that waited for each other would
+// do so for ever: then a call that is under way on another thread may go on, and is the last.
 using EventHandler = std::function<void(const Event&)>;
 
 }  // namespace ivmq

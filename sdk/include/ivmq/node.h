@@ -167,10 +167,10 @@ class IVMQ_API Node {
     uint32_t servers = 0;      // of a service or node
   };
   // Tells all that exists, then kSnapshotDone; all along also what comes, changes and goes, until
-  // the node closes. The handler runs on the node's own thread: it must not block. Once a node:
-  // ALREADY_EXISTS. UNAVAILABLE: the daemon is gone; DEADLINE_EXCEEDED: it does not answer;
-  // CLOSED; FAILED_PRECONDITION: on the node's own thread, or after fork. After a failure the
-  // handler is not called, and it may be tried again.
+  // the node closes or its last copy is gone. The handler runs on the node's own thread: it must
+  // not block. Once a node: ALREADY_EXISTS. UNAVAILABLE: the daemon is gone; DEADLINE_EXCEEDED: it
+  // does not answer; CLOSED; FAILED_PRECONDITION: on the node's own thread, or after fork. After a
+  // failure the handler is not called, and it may be tried again.
   Status WatchDiscovery(std::function<void(const Discovery&)> handler);
 
   // What a type looks like, as a publisher or server of it has told: a serialized
