@@ -1,7 +1,9 @@
 #include "ivmq/node.h"
 
+#include <chrono>
 #include <utility>
 
+#include "sdk/node/convert.h"
 #include "sdk/node/node_impl.h"
 #include "sdk/pubsub/publisher_impl.h"
 #include "sdk/pubsub/subscriber_impl.h"
@@ -62,14 +64,18 @@ Result<BytesSubscriber> Node::CreateBytesSubscriber(std::string_view topic,
 Result<BytesClient> Node::CreateBytesClient(std::string_view service, std::string_view query_type,
                                             std::string_view reply_type, ClientOptions options) {
   auto impl = internal::ClientImpl::Create(impl_->shared_from_this(), service, query_type,
-                                           reply_type, options);
+                                           reply_type, options, std::chrono::nanoseconds::max());
   if (!impl.ok()) return impl.status();
   return BytesClient(std::move(impl).value());
 }
 
 Result<BytesClient> Node::CachedClient(std::string_view service, std::string_view query_type,
-                                       std::string_view reply_type) {
-  return clients_->Get(impl_->shared_from_this(), service, query_type, reply_type);
+                                       std::string_view reply_type,
+                                       std::chrono::nanoseconds* timeout) {
+  const auto deadline = internal::DeadlineAfter(*timeout);
+  auto client = clients_->Get(impl_->shared_from_this(), service, query_type, reply_type, *timeout);
+  *timeout = deadline - std::chrono::steady_clock::now();
+  return client;
 }
 
 Result<BytesServer> Node::ServeBytes(std::string_view service, std::string_view query_type,

@@ -185,9 +185,9 @@ void NodeImpl::Post(const v1::NodeRequest& request) {
 }
 
 Result<uint64_t> NodeImpl::Register(v1::NodeRequest* request, Endpoint* endpoint,
-                                    const Types* types) {
+                                    const Types* types, std::chrono::nanoseconds timeout) {
   if (forked()) return ForkedStatus();
-  const auto deadline = DeadlineAfter(timeout_);
+  const auto deadline = DeadlineAfter(std::min(timeout, timeout_));
   // Shared, for an answer that comes when nobody waits any more.
   const auto id = std::make_shared<uint64_t>(0);
   std::unique_lock lock(mutex_);

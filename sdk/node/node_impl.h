@@ -65,8 +65,10 @@ class NodeImpl : public std::enable_shared_from_this<NodeImpl>, private Session:
   };
   // Registers `endpoint` by `request`; the answer and the links that came before it reach the
   // endpoint in order. After a failure nothing refers to it. Null types: it has none to describe.
+  // Takes as long as the node's options allow, at most `timeout`.
   Result<uint64_t> Register(v1::NodeRequest* request, Endpoint* endpoint,
-                            const Types* types = nullptr);
+                            const Types* types = nullptr,
+                            std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max());
   void Post(const v1::NodeRequest& request);
   // That endpoint is about to leave: control will not know types from it any more. To be called
   // before it says so to control. Not with its mutex held.

@@ -11,7 +11,8 @@ namespace ivmq::internal {
 
 Result<BytesClient> ClientCache::Get(const std::shared_ptr<NodeImpl>& node,
                                      std::string_view service, std::string_view query_type,
-                                     std::string_view reply_type) {
+                                     std::string_view reply_type,
+                                     std::chrono::nanoseconds timeout) {
   Key key(service, query_type, reply_type);
   {
     const std::lock_guard lock(mutex_);
@@ -23,7 +24,7 @@ Result<BytesClient> ClientCache::Get(const std::shared_ptr<NodeImpl>& node,
   }
   // Registering takes its time, and others have other services to ask. Of two that meet here the
   // later one's client goes away again.
-  auto made = ClientImpl::Create(node, service, query_type, reply_type, {});
+  auto made = ClientImpl::Create(node, service, query_type, reply_type, {}, timeout);
   if (!made.ok()) return made.status();
   BytesClient client(std::move(made).value());
   std::optional<BytesClient> left;  // closes without the lock

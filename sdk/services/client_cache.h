@@ -1,6 +1,7 @@
 #ifndef IVMQ_SDK_SERVICES_CLIENT_CACHE_H_
 #define IVMQ_SDK_SERVICES_CLIENT_CACHE_H_
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -23,10 +24,11 @@ class ClientCache {
  public:
   static constexpr size_t kClientsMax = 128;
 
-  // That client, made at the first call. May close the one that has not been asked for the longest,
-  // once whoever has it is through.
+  // That client, made at the first call, in `timeout` at most. May close the one that has not been
+  // asked for the longest, once whoever has it is through.
   Result<BytesClient> Get(const std::shared_ptr<NodeImpl>& node, std::string_view service,
-                          std::string_view query_type, std::string_view reply_type);
+                          std::string_view query_type, std::string_view reply_type,
+                          std::chrono::nanoseconds timeout);
 
  private:
   using Key = std::tuple<std::string, std::string, std::string>;

@@ -41,12 +41,11 @@ class ClientImpl final : public Endpoint,
   using Take = BytesClient::Take;
   using Callback = BytesClient::Callback;
 
-  // Checks what is given, makes one and registers it. INVALID_ARGUMENT, and what control says.
-  static Result<std::shared_ptr<ClientImpl>> Create(const std::shared_ptr<NodeImpl>& node,
-                                                    std::string_view service,
-                                                    std::string_view query_type,
-                                                    std::string_view reply_type,
-                                                    const ClientOptions& options);
+  // Checks what is given, makes one and registers it, in `timeout` at most. INVALID_ARGUMENT, and
+  // what control says.
+  static Result<std::shared_ptr<ClientImpl>> Create(
+      const std::shared_ptr<NodeImpl>& node, std::string_view service, std::string_view query_type,
+      std::string_view reply_type, const ClientOptions& options, std::chrono::nanoseconds timeout);
   ~ClientImpl() override;
 
   // As BytesClient's.

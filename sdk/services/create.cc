@@ -1,6 +1,7 @@
 // How clients and servers come to be: made, and registered with control.
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -38,11 +39,9 @@ Status CheckNames(std::string_view service, std::string_view query_type,
 
 }  // namespace
 
-Result<std::shared_ptr<ClientImpl>> ClientImpl::Create(const std::shared_ptr<NodeImpl>& node,
-                                                       std::string_view service,
-                                                       std::string_view query_type,
-                                                       std::string_view reply_type,
-                                                       const ClientOptions& options) {
+Result<std::shared_ptr<ClientImpl>> ClientImpl::Create(
+    const std::shared_ptr<NodeImpl>& node, std::string_view service, std::string_view query_type,
+    std::string_view reply_type, const ClientOptions& options, std::chrono::nanoseconds timeout) {
   if (node->forked()) return ForkedStatus();
   if (Status status = CheckNames(service, query_type, reply_type); !status.ok()) return status;
   auto client = Make(node, service, options);
@@ -53,7 +52,8 @@ Result<std::shared_ptr<ClientImpl>> ClientImpl::Create(const std::shared_ptr<Nod
   registration->set_request_type(std::string(query_type));
   registration->set_reply_type(std::string(reply_type));
   registration->set_ring_bytes((*client)->ring_bytes());
-  if (const auto id = node->Register(&request, client->get()); !id.ok()) return id.status();
+  const auto id = node->Register(&request, client->get(), nullptr, timeout);
+  if (!id.ok()) return id.status();
   return client;
 }
 

@@ -50,6 +50,14 @@ TEST_F(ServingTest, RunGoesOnWhenNothingCameInOneOfItsWaits) {
   EXPECT_EQ(run.get().code(), Code::kTimeout);
 }
 
+TEST_F(ServingTest, TheFirstRequestTakesNoLongerThanItMay) {
+  auto options = Options("patient");
+  options.timeout = 24h;
+  Node patient = Node::Open(options).value();
+  control_.set_answers_registrations(false);
+  EXPECT_EQ(patient.Request<Bytes>("s", Bytes(1), 1ms).status().code(), Code::kDeadlineExceeded);
+}
+
 TEST_F(ServingTest, AStreamThatLacksATooLargePieceEndsWithThatFailure) {
   Node node = Node::Open(Options("server")).value();
   std::vector<Code> written;

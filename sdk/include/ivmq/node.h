@@ -11,6 +11,7 @@
 #include <ivmq/status.h>
 #include <ivmq/subscriber.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -92,12 +93,13 @@ class IVMQ_API Node {
                                                 SubscriberOptions options = {});
 
   // Asks a service, by a client that the node keeps for this service and these types from the first
-  // request on; it keeps the 128 that were asked last. Errors are those of CreateClient and of
-  // BytesClient::Call.
+  // request on; it keeps the 128 that were asked last. `timeout` is for all, the making of that
+  // client included. Errors are those of CreateClient and of BytesClient::Call.
   template <class Reply, class Query>
   Result<Reply> Request(std::string_view service, const Query& query,
                         std::chrono::nanoseconds timeout = kRequestTimeout) {
-    auto client = CachedClient(service, Codec<Query>::TypeName(), Codec<Reply>::TypeName());
+    auto client =
+        CachedClient(service, Codec<Query>::TypeName(), Codec<Reply>::TypeName(), &timeout);
     if (!client.ok()) return client.status();
     return Client<Query, Reply>(std::move(client).value()).Call(query, timeout);
   }
@@ -194,8 +196,9 @@ class IVMQ_API Node {
 
  private:
   explicit Node(std::shared_ptr<internal::NodeImpl> impl);
+  // Takes from *timeout what it took.
   Result<BytesClient> CachedClient(std::string_view service, std::string_view query_type,
-                                   std::string_view reply_type);
+                                   std::string_view reply_type, std::chrono::nanoseconds* timeout);
 
   std::shared_ptr<internal::NodeImpl> impl_;
   std::shared_ptr<internal::ClientCache> clients_;  // of Request

@@ -90,7 +90,8 @@ struct NodeOptions {
   // The daemon's node socket. Empty: $IVMQ_NODE_SOCKET, else /run/ivmq/node.sock, else
   // $XDG_RUNTIME_DIR/ivmq/node.sock (the latter first unless root); the first that exists.
   std::string socket_path = {};
-  // How long Open and every Create may take.
+  // How long Open and every Create may take; CreateSubscriber then waits for publishers, for
+  // SubscriberOptions::join_timeout at most.
   std::chrono::nanoseconds timeout = std::chrono::seconds(5);
   // Hears of everything: of the daemon, and of all publishers and subscribers of the node.
   EventHandler on_event = {};
