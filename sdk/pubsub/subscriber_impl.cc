@@ -293,7 +293,8 @@ int SubscriberImpl::fd() {
   // The callback thread has asked before the application had the subscriber, and may be inside.
   if (on_message_ && fd_in_use_) return waiter_->fd();
   const Call call(this);
-  if (call.entered() && !fd_in_use_) {
+  if (!fd_in_use_) {
+    if (!call.entered()) return -1;  // Nobody would arm it.
     fd_in_use_ = true;
     Rearm();
   }

@@ -125,13 +125,20 @@ Result<WaitSet> WaitSet::Create() {
 }
 
 Status WaitSet::Add(BytesSubscriber* subscriber, uint64_t key) {
+  if (impl_ == nullptr || subscriber->impl_ == nullptr) {
+    return {Code::kClosed, "this subscriber or set was moved from"};
+  }
   const int fd = subscriber->fd();
-  if (impl_ == nullptr || fd < 0) return {Code::kClosed, "this subscriber or set is closed"};
+  if (fd < 0) {
+    return {Code::kFailedPrecondition,
+            "this subscriber has no fd: inside a handler of it, while a message of it is borrowed, "
+            "or after fork"};
+  }
   return impl_->Add(fd, key);
 }
 Status WaitSet::Remove(BytesSubscriber* subscriber) {
   const int fd = subscriber->fd();
-  if (impl_ == nullptr || fd < 0) return {Code::kNotFound, "this subscriber or set is closed"};
+  if (impl_ == nullptr || fd < 0) return {Code::kNotFound, "this subscriber is not in the set"};
   return impl_->Remove(fd);
 }
 Result<std::span<const uint64_t>> WaitSet::Wait(std::chrono::nanoseconds timeout) {

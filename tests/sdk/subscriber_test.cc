@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "ivmq/ivmq.h"
@@ -292,6 +293,31 @@ TEST_F(SubscriberTest, HandsOutWhatIsLeftAfterAnEvictionThenSaysClosed) {
   EXPECT_EQ(closed.code(), Code::kClosed);
   EXPECT_THAT(closed.message(), HasSubstr("evicted"));
   EXPECT_EQ(own.Publish(AsBytes("x")).status().code(), Code::kClosed);
+}
+
+TEST_F(SubscriberTest, GivesOutNoDescriptorThatNobodyArms) {
+  Node node = Open("n");
+  auto publisher = node.CreatePublisher("t").value();
+  auto subscriber = node.CreateSubscriber("t").value();
+  WaitSet set = WaitSet::Create().value();
+  for (const char* text : {"polled", "borrowed", "last"}) {
+    ASSERT_TRUE(publisher.Publish(AsBytes(text)).ok());
+  }
+  const auto refused = [&] {
+    return subscriber.fd() == -1 && set.Add(&subscriber, 1).code() == Code::kFailedPrecondition;
+  };
+  EXPECT_TRUE(subscriber.Poll(1, [&](const BytesMessage&) { EXPECT_TRUE(refused()); }).ok());
+  {
+    const auto borrowed = subscriber.Borrow(kLong);
+    ASSERT_TRUE(borrowed.ok());
+    EXPECT_TRUE(refused());
+  }
+  ASSERT_TRUE(set.Add(&subscriber, 1).ok());
+  EXPECT_TRUE(Readable(subscriber.fd(), kLong));
+  EXPECT_TRUE(subscriber.Poll(1, [&](const BytesMessage&) { EXPECT_GE(subscriber.fd(), 0); }).ok());
+  auto taken = std::move(subscriber);
+  EXPECT_EQ(set.Add(&subscriber, 1).code(),
+            Code::kClosed);  // NOLINT(bugprone-use-after-move): on purpose
 }
 
 TEST_F(SubscriberTest, IsWokenByTheCloseOfItsNode) {

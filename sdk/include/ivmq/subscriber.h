@@ -93,7 +93,9 @@ class IVMQ_API BytesSubscriber {
 
   // Becomes readable when there may be messages: for an own poll, epoll or Asio. Level-triggered;
   // Poll or Receive until nothing is left makes it unreadable again. May be readable in vain.
-  // Owned by the subscriber: do not read, write or close it.
+  // Owned by the subscriber: do not read, write or close it. -1: moved from, or after fork; or
+  // asked for the first time inside a handler of this subscriber or while a message of it is
+  // borrowed.
   int fd();
   // Makes a Receive that waits, or the next one, return TIMEOUT at once. Any thread.
   void Interrupt();
@@ -112,6 +114,7 @@ class IVMQ_API BytesSubscriber {
 
  private:
   friend class Node;
+  friend class WaitSet;
   explicit BytesSubscriber(std::shared_ptr<internal::SubscriberImpl> impl);
   std::shared_ptr<internal::SubscriberImpl> impl_;  // shared with a message that is borrowed
 };

@@ -34,7 +34,13 @@ class IVMQ_API WaitSet {
   WaitSet& operator=(WaitSet&&) noexcept;
   ~WaitSet();
 
-  // `key`: what Wait calls it; several may have the same. ALREADY_EXISTS, CLOSED.
+  // `key`: what Wait calls it; several may have the same.
+  //   ALREADY_EXISTS       it is in the set
+  //   CLOSED               it or this set was moved from
+  //   FAILED_PRECONDITION  it has no fd(): inside a handler of it, while a message of it is
+  //   borrowed,
+  //                        or after fork
+  //   RESOURCE_EXHAUSTED   the system lets this user watch no more
   Status Add(BytesSubscriber* subscriber, uint64_t key);
   template <class T>
   Status Add(Subscriber<T>* subscriber, uint64_t key) {
