@@ -68,6 +68,11 @@ bool HasLetGo(const LinkSide& side) {
          side.left == SideEvent::kDied;
 }
 
+// What one that has left said while it was there is not its last word, unless it called it that.
+bool IsKnown(const LinkSide& side, bool answered) {
+  return side.counted || (answered && side.left == SideEvent::kAttached);
+}
+
 // All that is known of a link.
 struct Facts {
   bool publisher_left = false;    // nothing is published any more
@@ -97,9 +102,9 @@ Facts Gather(const Link& link, const LinkLook& first, const LinkLook& second) {
   facts.publisher_left = HasLetGo(link.publisher);
   facts.subscriber_left = HasLetGo(link.subscriber);
   facts.publisher_known =
-      link.publisher.counted || (was.publisher_answered() && is.publisher_answered());
+      IsKnown(link.publisher, was.publisher_answered() && is.publisher_answered());
   facts.subscriber_known =
-      link.subscriber.counted || (was.subscriber_answered() && is.subscriber_answered());
+      IsKnown(link.subscriber, was.subscriber_answered() && is.subscriber_answered());
   facts.published = Between(was.published(), is.published());
   facts.delivered = Between(was.delivered(), is.delivered());
   facts.full = Between(was.dropped_full(), is.dropped_full());

@@ -248,6 +248,9 @@ void LinkTable::OnSide(uint64_t link_id, bool publisher_side, SideEvent event) {
     side.left = event;
     // Its farewell may have crossed with the link: of what it never used nothing is uncounted.
     if (event == SideEvent::kClosed && state_before == SideState::kTold) side.counted = true;
+    // What it answered when it was last asked is old from now on.
+    if (!side.counted && publisher_side) link->counters.set_publisher_answered(false);
+    if (!side.counted && !publisher_side) link->counters.set_subscriber_answered(false);
   }
   // While its ring is still there.
   if (actions.over) {

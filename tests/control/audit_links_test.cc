@@ -5,6 +5,7 @@
 #include <cstring>
 #include <future>
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
 
@@ -34,16 +35,17 @@ class AuditLinksTest : public testing::Test {
   }
   ringbuf::RingView ring() { return ringbuf::RingAt(memory_, up_.ring_capacity()); }
   void Publish(int count) {
-    ringbuf::SpscProducer<> producer(ring());
-    for (int i = 0; i < count; ++i) ASSERT_EQ(producer.TryWrite({}), ringbuf::WriteResult::kOk);
-    producer.Publish();
+    if (!producer_) producer_.emplace(ring());
+    for (int i = 0; i < count; ++i) ASSERT_EQ(producer_->TryWrite({}), ringbuf::WriteResult::kOk);
+    producer_->Publish();
   }
   void Receive(int count) {
-    ringbuf::SpscConsumer<> consumer(ring(), {.publish_every_release = true});
+    if (!consumer_)
+      consumer_.emplace(ring(), ringbuf::ConsumerOptions{.publish_every_release = true});
     ringbuf::RecordView record;
     for (int i = 0; i < count; ++i) {
-      ASSERT_EQ(consumer.TryRead(&record), ringbuf::ReadResult::kOk);
-      consumer.Release();
+      ASSERT_EQ(consumer_->TryRead(&record), ringbuf::ReadResult::kOk);
+      consumer_->Release();
     }
   }
   v1::LinkCounters Counters(uint64_t published, uint64_t delivered) {
@@ -92,6 +94,8 @@ class AuditLinksTest : public testing::Test {
   TestNode subscriber_ = harness_.AttachNode();
   v1::LinkUp up_;
   std::byte* memory_ = nullptr;
+  std::optional<ringbuf::SpscProducer<>> producer_;
+  std::optional<ringbuf::SpscConsumer<>> consumer_;
 };
 
 TEST_F(AuditLinksTest, ALinkWithMessagesInFlightAddsUp) {
@@ -157,6 +161,35 @@ TEST_F(AuditLinksTest, KnowsWhatAKilledSubscriberLeft) {
   ExpectAmount(audit.counters().drops(0).count(), 70, 70);
   EXPECT_EQ(audit.counters().drops(0).first_sequence(), 30u);
   EXPECT_EQ(audit.counters().drops(0).last_sequence(), 99u);
+}
+
+TEST_F(AuditLinksTest, WhatAKilledPublisherWroteAfterItWasLastAskedIsCountedToo) {
+  Publish(10);
+  EXPECT_EQ(AuditBoth(10, 0).verdict(), Verdict::EXACT);
+  Publish(90);
+  harness_.NodeGone(publisher_, GoneProof::kExited);
+  EXPECT_TRUE(subscriber_.NextOf(Event::kLinkDown).has_link_down());
+  Receive(100);
+  subscriber_.LinkClosed(Counters(0, 100));
+  const v1::LinkAudit audit = Final();
+  EXPECT_EQ(audit.verdict(), Verdict::EXACT) << audit.DebugString();
+  EXPECT_TRUE(audit.published_recounted());
+  EXPECT_FALSE(audit.link().counters().publisher_answered());
+  ExpectAmount(audit.counters().published(), 100, 100);
+}
+
+TEST_F(AuditLinksTest, WhatAKilledSubscriberReadAfterItWasLastAskedIsCountedToo) {
+  Publish(100);
+  Receive(10);
+  EXPECT_EQ(AuditBoth(100, 10).verdict(), Verdict::EXACT);
+  Receive(50);
+  harness_.NodeGone(subscriber_, GoneProof::kExited);
+  EXPECT_TRUE(publisher_.NextOf(Event::kLinkDown).has_link_down());
+  publisher_.LinkClosed(Counters(100, 0));
+  const v1::LinkAudit audit = Final();
+  EXPECT_EQ(audit.verdict(), Verdict::EXACT) << audit.DebugString();
+  EXPECT_FALSE(audit.link().counters().subscriber_answered());
+  ExpectAmount(audit.counters().delivered(), 60, 60);
 }
 
 TEST_F(AuditLinksTest, ASubscriberThatClosesLeavesAnExactAccount) {

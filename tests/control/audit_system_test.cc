@@ -76,5 +76,38 @@ TEST_F(AuditSystemTest, KnowsToTheMessageWhatAKilledSubscriberHadReceived) {
   EXPECT_EQ(audit.counters().drops(0).first_sequence(), 601u);
 }
 
+TEST_F(AuditSystemTest, AccountsForWhatAKilledPublisherWroteAfterItWasLastAsked) {
+  test::Child subscriber = Start("sub");
+  ASSERT_EQ(subscriber.ReadLine(), "ready");
+  subscriber.Signal(SIGSTOP);
+  test::Child publisher = Start("asked-give");
+  ASSERT_EQ(publisher.ReadLine(), "sent 10");
+  EXPECT_EQ(admin_.Links().links(0).counters().published(), 10u);
+  ASSERT_EQ(publisher.ReadLine(), "sent 1000");
+  publisher.Signal(SIGKILL);
+  publisher.Wait();
+  subscriber.Signal(SIGCONT);
+  EXPECT_EQ(subscriber.ReadLine(), "received 1000");
+  const v1::LinkAudit audit = Final();
+  EXPECT_EQ(audit.verdict(), v1::LinkAudit::EXACT) << audit.DebugString();
+  EXPECT_EQ(audit.counters().published().least(), 1000u);
+}
+
+TEST_F(AuditSystemTest, KnowsWhatAKilledSubscriberReceivedAfterItWasLastAsked) {
+  test::Child subscriber = Start("asked-take", 601);
+  ASSERT_EQ(subscriber.ReadLine(), "ready");
+  test::Child publisher = Start("give");
+  ASSERT_EQ(publisher.ReadLine(), "sent 1000");
+  ASSERT_EQ(subscriber.ReadLine(), "received 10");
+  EXPECT_EQ(admin_.Links().links(0).counters().delivered(), 10u);
+  ASSERT_EQ(subscriber.ReadLine(), "received 601");
+  subscriber.Signal(SIGKILL);
+  ASSERT_EQ(publisher.ReadLine(), "closed");
+  const v1::LinkAudit audit = Final();
+  EXPECT_EQ(audit.verdict(), v1::LinkAudit::EXACT) << audit.DebugString();
+  EXPECT_EQ(audit.counters().delivered().least(), 601u);
+  EXPECT_EQ(audit.counters().drops(0).count().most(), 399u);
+}
+
 }  // namespace
 }  // namespace ivmq::control

@@ -4,12 +4,13 @@
 //
 // `sub` says "ready", reads COUNT numbered records and says "received COUNT"; `pub` waits for a
 // subscriber, writes them and says "sent COUNT". `take` and `give` do the same and stay: `take` to
-// be killed, `give` until the link is down, which it then closes. `boast` is a `give` that says in
-// the end that it wrote one more. `hold` registers both ends, says "ready" and waits to be killed;
-// `shut` does the same, but ends its connection to the daemon first. `visit` has COUNT processes
-// come one after the other, each of which registers both ends, gets the link between them and ends
-// without a word; then it says "visited COUNT". Exit code 1 and a sentence on stdout where
-// something fails.
+// be killed, `give` until the link is down, which it then closes. `asked-take` and `asked-give` say
+// so also after the first ten, and go on once they were asked for their counters. `boast` is a
+// `give` that says in the end that it wrote one more. `hold` registers both ends, says "ready" and
+// waits to be killed; `shut` does the same, but ends its connection to the daemon first. `visit`
+// has COUNT processes come one after the other, each of which registers both ends, gets the link
+// between them and ends without a word; then it says "visited COUNT". Exit code 1 and a sentence on
+// stdout where something fails.
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,8 +62,9 @@ transport::WakeAddress AddressOf(const v1::WakeAddress& wake) {
 
 class Process {
  public:
-  explicit Process(const std::string& socket)
-      : attached_(Must(transport::Attach(socket, Clock::now() + kPatience))),
+  Process(const std::string& socket, bool asked)
+      : asked_(asked),
+        attached_(Must(transport::Attach(socket, Clock::now() + kPatience))),
         node_(attached_.welcome.connection_id, std::move(attached_.channel)) {
     v1::NodeRequest hello;
     hello.mutable_hello()->set_protocol_version(2);
@@ -90,6 +92,10 @@ class Process {
         std::memcpy(&number, record.data, sizeof(number));
         if (number != expected++) Fail("out of order");
         reader.Release();
+        if (asked_ && expected == kBeforeAsked) {
+          Say("received " + std::to_string(expected));
+          Answer(up.link_id(), 0, expected);
+        }
         continue;
       }
       const auto result = waiter_->Wait(Clock::now() + kPatience, [&](Look look) {
@@ -121,6 +127,11 @@ class Process {
       const auto wrote = writer.TryWrite(std::as_bytes(std::span(&number, 1)));
       if (wrote == WriteResult::kOk) {
         ++number;
+        if (asked_ && number == kBeforeAsked) {
+          writer.Flush();
+          Say("sent " + std::to_string(number));
+          Answer(up.link_id(), number, 0);
+        }
         continue;
       }
       if (wrote != WriteResult::kFull) Fail("cannot write");
@@ -155,6 +166,20 @@ class Process {
   }
 
  private:
+  static constexpr uint64_t kBeforeAsked = 10;
+
+  // The next question for its counters.
+  void Answer(uint64_t link_id, uint64_t published, uint64_t delivered) {
+    const v1::NodeEvent asked = node_.NextOf(v1::NodeEvent::kCountersWanted);
+    if (!asked.has_counters_wanted()) Fail("nobody asked");
+    v1::NodeRequest answer;
+    answer.set_request_id(asked.request_id());
+    v1::LinkCounters* counters = answer.mutable_counters()->add_links();
+    counters->set_link_id(link_id);
+    counters->set_published(published);
+    counters->set_delivered(delivered);
+    node_.Tell(answer);
+  }
   void Register(const std::string& topic) {
     if (!node_.Publish(topic).has_publisher_registered()) Fail("not registered");
     if (!node_.Subscribe(topic).has_subscriber_registered()) Fail("not registered");
@@ -179,6 +204,7 @@ class Process {
     return link;
   }
 
+  const bool asked_;
   transport::Attached attached_;
   TestNode node_;
   std::shared_ptr<transport::NodeWake> wake_;
@@ -191,7 +217,7 @@ void HaveVisitors(const std::string& socket, const std::string& topic, uint64_t 
     const pid_t visitor = fork();
     if (visitor < 0) Fail("cannot fork");
     if (visitor == 0) {
-      Process(socket).Visit(topic);
+      Process(socket, false).Visit(topic);
       std::_Exit(0);
     }
     int status = 0;
@@ -204,13 +230,15 @@ int Run(int argc, char** argv) {
   if (argc != 5) {
     Fail("usage: system_test_node NODE_SOCKET sub|pub|take|give|boast|hold|shut|visit TOPIC COUNT");
   }
-  const std::string mode = argv[2];
+  std::string mode = argv[2];
+  const bool asked = mode.starts_with("asked-");
+  if (asked) mode.erase(0, std::strlen("asked-"));
   const uint64_t count = std::strtoull(argv[4], nullptr, 10);
   if (mode == "visit") {
     HaveVisitors(argv[1], argv[3], count);
     return 0;
   }
-  Process process(argv[1]);
+  Process process(argv[1], asked);
   if (mode == "sub" || mode == "take") process.Subscribe(argv[3], count, mode == "take");
   if (mode == "pub" || mode == "give") process.Publish(argv[3], count, mode == "give", count);
   if (mode == "boast") process.Publish(argv[3], count, true, count + 1);
