@@ -24,15 +24,14 @@ struct FrameHeader {
 };
 static_assert(sizeof(FrameHeader) == 8);
 
-// Fds that may wait for their frames: those of one half frame and of the piece that completes it.
-constexpr size_t kMaxWaitingFds = 2 * FrameChannel::kMaxFrameFds;
-
 bool IsGone(int error) { return error == EPIPE || error == ECONNRESET || error == ENOTCONN; }
 
 }  // namespace
 
-FrameChannel::FrameChannel(UniqueFd socket, size_t max_queued_bytes)
-    : socket_(std::move(socket)), max_queued_bytes_(max_queued_bytes) {}
+FrameChannel::FrameChannel(UniqueFd socket, size_t max_queued_bytes, uint32_t max_received_fds)
+    : socket_(std::move(socket)),
+      max_queued_bytes_(max_queued_bytes),
+      max_received_fds_(max_received_fds) {}
 FrameChannel::FrameChannel(FrameChannel&&) noexcept = default;
 FrameChannel& FrameChannel::operator=(FrameChannel&&) noexcept = default;
 
@@ -106,11 +105,11 @@ Result<bool> FrameChannel::TakeFrame(Frame* frame) {
   FrameHeader header{};
   if (there < sizeof(header)) return false;
   std::memcpy(&header, in_.data() + in_consumed_, sizeof(header));
-  if (header.payload_bytes > kMaxFrameBytes || header.fd_count > kMaxFrameFds) {
+  if (header.payload_bytes > kMaxFrameBytes || header.fd_count > max_received_fds_) {
     return Status(Code::kDataLoss, "malformed frame: " + std::to_string(header.payload_bytes) +
                                        " bytes and " + std::to_string(header.fd_count) +
                                        " fds; at most " + std::to_string(kMaxFrameBytes) + " and " +
-                                       std::to_string(kMaxFrameFds));
+                                       std::to_string(max_received_fds_));
   }
   if (there < sizeof(header) + header.payload_bytes) return false;
   if (in_fds_.size() < header.fd_count) {
@@ -140,8 +139,10 @@ Result<bool> FrameChannel::ReadSome() {
   }
   std::array<char, kReadBytes> piece;  // uninitialized; a channel keeps only what came
   std::vector<UniqueFd> fds;
-  const ReceivedWithFds received =
-      ReceiveWithFds(socket_.get(), std::as_writable_bytes(std::span(piece)), kMaxWaitingFds, &fds);
+  // Those of one half frame and of the piece that completes it. More the kernel closes.
+  const size_t max_waiting_fds = 2 * size_t{max_received_fds_};
+  const ReceivedWithFds received = ReceiveWithFds(
+      socket_.get(), std::as_writable_bytes(std::span(piece)), max_waiting_fds, &fds);
   if (received.bytes > 0) in_.append(piece.data(), static_cast<size_t>(received.bytes));
   if (received.bytes < 0 && received.error == EAGAIN) return false;
   if (received.bytes < 0 && !IsGone(received.error)) {
@@ -157,7 +158,7 @@ Result<bool> FrameChannel::ReadSome() {
                   "other side sent more than a frame takes");
   }
   for (UniqueFd& fd : fds) in_fds_.push_back(std::move(fd));
-  if (in_fds_.size() > kMaxWaitingFds) {
+  if (in_fds_.size() > max_waiting_fds) {
     return Status(Code::kDataLoss, "more fds came than frames announce");
   }
   return true;

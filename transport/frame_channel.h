@@ -28,6 +28,7 @@ class FrameChannel {
  public:
   static constexpr uint32_t kMaxFrameBytes = 1 << 20;
   static constexpr uint32_t kMaxFrameFds = 4;
+  static constexpr size_t kMaxQueuedBytes = 16 << 20;
 
   static constexpr std::chrono::milliseconds kRetry{5};
 
@@ -36,7 +37,9 @@ class FrameChannel {
     std::vector<UniqueFd> fds;
   };
 
-  explicit FrameChannel(UniqueFd socket, size_t max_queued_bytes = 16 << 20);
+  // Frames with more than `max_received_fds` break it; so do fds that come without a frame.
+  explicit FrameChannel(UniqueFd socket, size_t max_queued_bytes = kMaxQueuedBytes,
+                        uint32_t max_received_fds = kMaxFrameFds);
   FrameChannel(FrameChannel&&) noexcept;
   FrameChannel& operator=(FrameChannel&&) noexcept;
 
@@ -45,6 +48,8 @@ class FrameChannel {
   Status Send(std::string_view payload, std::span<const int> fds = {});
   Status Flush();
   size_t queued_bytes() const { return queued_bytes_; }
+  // What has come and is not taken, as it is no whole frame or nobody asked for it.
+  size_t received_bytes() const { return in_.size() - in_consumed_; }
   // The socket has no room.
   bool wants_write() const { return !out_.empty() && !must_retry_; }
   // The kernel has no room: too many fds of this user in flight, or no memory.
@@ -71,6 +76,7 @@ class FrameChannel {
   };
   UniqueFd socket_;
   size_t max_queued_bytes_;
+  uint32_t max_received_fds_;
   size_t queued_bytes_ = 0;
   bool must_retry_ = false;
   std::deque<Outgoing> out_;

@@ -17,7 +17,7 @@ FrameSession::FrameSession(transport::EventLoop* loop, Realm* realm, const Origi
                            transport::UniqueFd channel)
     : origin_(origin),
       session_(realm, this, origin),
-      channel_(std::move(channel), kMaxQueuedBytes),
+      channel_(std::move(channel), kMaxQueuedBytes, kMaxReceivedFds),
       lost_(loop),
       retry_(loop),
       more_(loop),
@@ -43,6 +43,8 @@ void FrameSession::ReadFrames() {
   for (int i = 0; i < kFramesPerTurn && !broken_; ++i) {
     FrameChannel::Frame frame;
     const Result<bool> got = channel_.Receive(&frame);
+    AccountForWaiting();
+    if (broken_) return;
     if (!got.ok()) {
       const bool orderly = got.status().code() == Code::kUnavailable;
       return Break(got.status().message(), orderly ? kGrace : std::chrono::milliseconds(0));
@@ -75,8 +77,12 @@ void FrameSession::Close() {
   AfterWrite();
 }
 
+void FrameSession::AccountForWaiting() {
+  account_.Set(channel_.queued_bytes() + channel_.received_bytes());
+}
+
 void FrameSession::AfterWrite() {
-  account_.Set(channel_.queued_bytes());
+  AccountForWaiting();
   if (broken_) return;
   if (channel_.must_retry()) {
     if (!retry_.is_set()) retry_.Set(FrameChannel::kRetry, [this] { Flush(); });

@@ -24,6 +24,7 @@ namespace ivmq::control {
 class FrameSession : public EventSink {
  public:
   static constexpr size_t kMaxQueuedBytes = 4 << 20;
+  static constexpr uint32_t kMaxReceivedFds = 0;  // no request has any
   static constexpr int kFramesPerTurn = 64;
   static constexpr std::chrono::milliseconds kGrace{1000};
 
@@ -42,6 +43,8 @@ class FrameSession : public EventSink {
   void OnReady(uint32_t events);
   void Flush();
   void ReadFrames();
+  // May end this session, or others.
+  void AccountForWaiting();
   void AfterWrite();
   // The channel is of no use any more. The node is lost after `grace`.
   void Break(const std::string& why, std::chrono::milliseconds grace);

@@ -13,7 +13,7 @@ void QueueBudget::Account::Open(QueueBudget* budget, uint32_t peer, End end) {
 
 void QueueBudget::Account::Set(size_t bytes) {
   QueueBudget* const budget = budget_;
-  if (budget == nullptr) return;
+  if (budget == nullptr || bytes == bytes_) return;
   budget->Change(this, bytes);
   while (budget->BytesOf(peer_) > budget->peer_bytes_) {
     budget->EndFullest(budget->machines_.at(peer_));

@@ -9,10 +9,11 @@
 
 namespace ivmq::control {
 
-// What waits in control's memory for the processes of one realm that do not read. Each session has
-// a limit of its own; this bounds their sum, for a machine and for the realm. Where it would be
-// exceeded, the session with most waiting ends, of the machine with most waiting: whoever reads has
-// next to nothing waiting, and so is not the one. One thread.
+// What waits in control's memory for the processes of one realm that do not read, and what those of
+// the host have sent of requests that they do not complete. Each session has a limit of its own;
+// this bounds their sum, for a machine and for the realm. Where it would be exceeded, the session
+// with most waiting ends, of the machine with most waiting: whoever reads, and sends whole
+// requests, has next to nothing waiting, and so is not the one. One thread.
 class QueueBudget {
  public:
   static constexpr size_t kPeerBytes = 32 << 20;

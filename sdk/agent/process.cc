@@ -28,7 +28,8 @@ Process::Process(transport::EventLoop* loop, transport::AttachServer::Client cli
       client_(std::move(client)),
       retry_timer_(loop),
       finish_timer_(loop) {
-  channel_.emplace(std::move(client_.channel));
+  // No request has file descriptors.
+  channel_.emplace(std::move(client_.channel), FrameChannel::kMaxQueuedBytes, 0U);
 }
 
 void Process::Connect(ControlClient* control, uint64_t session_nonce) {

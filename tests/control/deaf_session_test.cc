@@ -1,8 +1,12 @@
-// What processes that do not read cost control, which is their own place at most.
+// What processes that do not read, or never end what they say, cost control, which is their own
+// place at most.
 #include <google/protobuf/descriptor.pb.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <deque>
 #include <string>
 
@@ -14,7 +18,14 @@
 namespace ivmq::control {
 namespace {
 
-using DeafSessionTest = GuestFixture;
+class DeafSessionTest : public GuestFixture {
+ protected:
+  ssize_t Detached() {
+    const v1::ListNodesResponse nodes = admin_.Nodes();
+    return std::count_if(nodes.nodes().begin(), nodes.nodes().end(),
+                         [](const v1::Node& node) { return node.state() == v1::Node::DETACHED; });
+  }
+};
 
 // As large as a description may be.
 std::string LargeDescription() {
@@ -63,18 +74,40 @@ TEST_F(DeafSessionTest, AMachineOfManyThatDoNotReadLosesThemAndHurtsNobodyElse) 
   for (GuestNode& node : deaf) {
     for (int i = 0; i < 15; ++i) node.Write(DescribeLargeType());
   }
-  const auto detached = [this] {
-    const v1::ListNodesResponse nodes = admin_.Nodes();
-    return std::count_if(nodes.nodes().begin(), nodes.nodes().end(),
-                         [](const v1::Node& node) { return node.state() == v1::Node::DETACHED; });
-  };
   const size_t most_left = QueueBudget::kPeerBytes / (TypeBook::kMaxSetBytes - 64);
-  EXPECT_TRUE(WaitUntil([&] { return detached() >= ssize_t(kSessions - most_left); }))
-      << detached();
-  EXPECT_LT(detached(), ssize_t(kSessions));
+  EXPECT_TRUE(WaitUntil([&] { return Detached() >= ssize_t(kSessions - most_left); }))
+      << Detached();
+  EXPECT_LT(Detached(), ssize_t(kSessions));
   EXPECT_TRUE(other.Call(DescribeLargeType()).has_type_described());
   EXPECT_TRUE(publisher.Call(DescribeLargeType()).has_type_described());
   for (GuestNode& node : deaf) node.Cancel();
+}
+
+TEST_F(DeafSessionTest, ProcessesThatSendAllOfARequestButItsEndAreEndedOnceThereAreTooMany) {
+  constexpr uint32_t kBytes = transport::FrameChannel::kMaxFrameBytes;
+  constexpr size_t kSessions = 40;
+  static_assert(kSessions * kBytes > QueueBudget::kPeerBytes);
+  TestNode other = harness_.AttachNode();
+  other.Hello("other");
+  std::deque<TestNode> mute;
+  std::string most(sizeof(uint64_t) + kBytes - 1, 0);
+  std::memcpy(most.data(), &kBytes, sizeof(kBytes));
+  for (size_t i = 0; i < kSessions; ++i) {
+    TestNode& node = mute.emplace_back(harness_.AttachNode());
+    ASSERT_NE(node.Hello("mute"), 0u);
+    size_t sent = 0;
+    EXPECT_TRUE(WaitUntil([&] {
+      const ssize_t wrote = ::send(node.channel().fd(), most.data() + sent, most.size() - sent,
+                                   MSG_DONTWAIT | MSG_NOSIGNAL);
+      sent += wrote > 0 ? static_cast<size_t>(wrote) : 0;
+      return sent == most.size() || (wrote < 0 && errno != EAGAIN);
+    }));
+  }
+  const ssize_t most_left = QueueBudget::kPeerBytes / kBytes;
+  EXPECT_TRUE(WaitUntil([&] { return Detached() >= ssize_t(kSessions) - most_left; }))
+      << Detached();
+  EXPECT_LT(Detached(), ssize_t(kSessions));
+  EXPECT_TRUE(other.Publish("a").has_publisher_registered());
 }
 
 TEST_F(DeafSessionTest, DescriptionsThatAreNotReadAreToldOneAfterTheOtherAndAllInTheEnd) {

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <string>
 
 #include "tests/control/admin_client.h"
@@ -314,6 +316,12 @@ TEST_F(FrameSessionTest, SaysHowMuchMemoryIsMissingAndRegistersNothing) {
   EXPECT_THAT(answer.failure().message(), HasSubstr("16777728 bytes"));
   EXPECT_EQ(used(), before);
   EXPECT_EQ(admin_.Topics().topics(0).subscribers(), 0u);
+}
+
+TEST_F(FrameSessionTest, EndsWhoSendsFileDescriptors) {
+  TestNode node = Node("x");
+  ASSERT_TRUE(node.channel().Send("", std::array{STDERR_FILENO}).ok());
+  EXPECT_TRUE(node.AtEof());
 }
 
 TEST_F(FrameSessionTest, OnlyAgentsMaySpeakForOthers) {

@@ -184,6 +184,33 @@ TEST_F(FrameChannelTest, HoldsABoundedNumberOfFdsThatNoFrameAnnounces) {
   EXPECT_EQ(status.code(), Code::kDataLoss);
 }
 
+TEST_F(FrameChannelTest, TakesNoFdWhereItsOwnerWantsNone) {
+  for (const bool announced : {true, false}) {
+    auto [left, right] = Pair();
+    FrameChannel receiver(std::move(right), FrameChannel::kMaxQueuedBytes, 0);
+    const std::array<uint32_t, 2> header = {0, announced ? 1U : 0U};
+    const std::array<int, 1> one{STDERR_FILENO};
+    ASSERT_EQ(SendWithFds(left.get(), std::as_bytes(std::span(header)), one), 8);
+    FrameChannel::Frame frame;
+    EXPECT_EQ(receiver.Receive(&frame).status().code(), Code::kDataLoss) << announced;
+    EXPECT_TRUE(frame.fds.empty());
+  }
+}
+
+TEST_F(FrameChannelTest, SaysHowMuchOfAHalfFrameHasCome) {
+  auto [left, right] = Pair();
+  FrameChannel receiver(std::move(right));
+  WriteHeader(left.get(), 100, 0);
+  const std::string half(99, 'x');
+  ASSERT_EQ(::write(left.get(), half.data(), half.size()), 99);
+  FrameChannel::Frame frame;
+  EXPECT_FALSE(receiver.Receive(&frame).value());
+  EXPECT_EQ(receiver.received_bytes(), 8u + 99u);
+  ASSERT_EQ(::write(left.get(), "x", 1), 1);
+  EXPECT_TRUE(receiver.Receive(&frame).value());
+  EXPECT_EQ(receiver.received_bytes(), 0u);
+}
+
 // The kernel counts the fds in flight of a user, but for privileged ones: nobody's, in a process of
 // its own. Its exit code tells the step that failed.
 int StallAndGoOn() {
