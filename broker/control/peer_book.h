@@ -48,6 +48,15 @@ struct BuriedBoots {
   std::vector<MemoryLedger::Extent> memory;
 };
 
+// A hello that was good and got no stream, as there was no room: said once, and tried again when
+// memory was freed, or ever later.
+struct WaitingHello {
+  uint64_t number = 0;
+  uint64_t used_bytes = 0;  // of the arena, at the last try
+  std::chrono::seconds pause{0};
+  std::chrono::steady_clock::time_point next;
+};
+
 // One machine of a realm.
 struct Peer {
   uint32_t id = 0;
@@ -63,6 +72,7 @@ struct Peer {
   bool buried_alive = false;  // one of them spoke: what is said here proves nothing any more
   std::chrono::steady_clock::time_point accepted_at;
   uint64_t refused_hello = 0;  // the last that was refused: said once
+  std::optional<WaitingHello> waiting;
   uint64_t heartbeat = 0;
   std::chrono::steady_clock::time_point heartbeat_at;
   v1::Peer::State state = v1::Peer::CONNECTED;

@@ -11,6 +11,7 @@
 #include <new>
 #include <utility>
 
+#include "broker/control/burial.h"
 #include "broker/control/check.h"
 #include "broker/control/describe.h"
 #include "broker/control/status_convert.h"
@@ -180,7 +181,7 @@ void PeerWatch::ScanHellos() {
   // Nothing is granted to those, but what one of them says may still show that it lives.
   for (auto& [id, peer] : state_->put_out) {
     Hello hello;
-    if (ReadHello(peer, &hello)) HeedTheBuried(&peer, hello.boot_id);
+    if (ReadHello(peer, &hello)) HeedTheBuried(state_, &peer, hello.boot_id);
   }
 }
 
@@ -213,21 +214,38 @@ bool PeerWatch::ProvesReboot(const Peer& peer, const Hello& hello) {
 }
 
 void PeerWatch::OnHello(Peer* peer, const Hello& hello) {
-  HeedTheBuried(peer, hello.boot_id);
+  HeedTheBuried(state_, peer, hello.boot_id);
   if (!IsAcceptable(peer, hello)) return;
   if (!HasStream(*peer, hello)) {
-    EndAgents(peer, hello);
-    if (const absl::Status started = StartAgent(peer, hello); !started.ok()) {
-      LogWarning("realm \"{}\": peer {}: no stream for its agent: {}", state_->name, peer->id,
-                 started.ToString());
-      peer->accepted_at = Clock::now();  // tried again at the next tick
-      return;
-    }
+    const bool is_new = !peer->waiting || peer->waiting->number != hello.number;
+    if (!is_new && !IsWorthATry(*peer->waiting)) return;
+    if (is_new) EndAgents(peer, hello);
+    const absl::Status started = StartAgent(peer, hello);
+    if (!started.ok()) return LetWait(peer, hello, started);
   }
+  peer->waiting.reset();
   peer->agent->hello = hello.number;
   // release: pairs with the agent's acquire before it reads the places.
   EntryOf(*peer)->accepted_hello.store(hello.number, std::memory_order_release);
   RingAgent(*peer);
+}
+
+bool PeerWatch::IsWorthATry(const WaitingHello& waiting) const {
+  return state_->ledger.arena().used_bytes() < waiting.used_bytes || Clock::now() >= waiting.next;
+}
+
+void PeerWatch::LetWait(Peer* peer, const Hello& hello, const absl::Status& why) {
+  if (!peer->waiting || peer->waiting->number != hello.number) {
+    LogWarning(
+        "realm \"{}\": peer {}: no stream for its agent: {}; tried again when memory is free",
+        state_->name, peer->id, why.ToString());
+    peer->waiting.emplace().number = hello.number;
+  }
+  WaitingHello& waiting = *peer->waiting;
+  waiting.used_bytes = state_->ledger.arena().used_bytes();
+  waiting.pause = std::clamp(2 * waiting.pause, std::chrono::seconds(1), kMaxPause);
+  waiting.next = Clock::now() + waiting.pause;
+  peer->accepted_at = Clock::now();
 }
 
 bool PeerWatch::IsAcceptable(Peer* peer, const Hello& hello) {
@@ -260,7 +278,7 @@ void PeerWatch::EndAgents(Peer* peer, const Hello& hello) {
   if (peer->agent) StopStream(&*peer->agent);
   if (ProvesReboot(*peer, hello)) {
     LogInfo("realm \"{}\": peer {} has rebooted", state_->name, peer->id);
-    Bury(peer);
+    Bury(state_, peer);
     realm_->registry.LeaveAll(peer->id, SideEvent::kDied);
     FreeAgents(peer);
     return;
@@ -276,40 +294,6 @@ void PeerWatch::EndAgents(Peer* peer, const Hello& hello) {
   }
   realm_->registry.LeaveAll(peer->id, SideEvent::kLost);
   if (peer->agent) peer->earlier_agents.push_back(*std::exchange(peer->agent, std::nullopt));
-}
-
-void PeerWatch::Bury(Peer* peer) {
-  BuriedBoots buried;
-  const auto note = [&](uint64_t holder) {
-    const std::vector<MemoryLedger::Extent> held = state_->ledger.HeldBy(holder);
-    buried.memory.insert(buried.memory.end(), held.begin(), held.end());
-  };
-  const auto note_agent = [&](const Agent& agent) {
-    note(agent.holder);
-    buried.boots.push_back(agent.boot_id);
-  };
-  std::for_each(peer->earlier_agents.begin(), peer->earlier_agents.end(), note_agent);
-  if (peer->agent) note_agent(*peer->agent);
-  for (const auto& [id, node] : state_->directory.nodes()) {
-    if (node.peer_id == peer->id) note(id);
-  }
-  peer->buried.push_back(std::move(buried));
-  if (peer->buried.size() > kMaxBuried) peer->buried.erase(peer->buried.begin());
-}
-
-void PeerWatch::HeedTheBuried(Peer* peer, const BootId& boot_id) {
-  const auto found =
-      std::find_if(peer->buried.begin(), peer->buried.end(), [&](const auto& buried) {
-        return std::find(buried.boots.begin(), buried.boots.end(), boot_id) != buried.boots.end();
-      });
-  if (found == peer->buried.end()) return;
-  LogWarning(
-      "realm \"{}\": peer {}: boot {} was proven dead and speaks again; the memory that it "
-      "knew is not used again, nor is a reboot of this peer believed until its VM is gone",
-      state_->name, peer->id, BootIdText(boot_id));
-  for (const MemoryLedger::Extent& extent : found->memory) state_->ledger.Quarantine(extent);
-  peer->buried.erase(found);
-  peer->buried_alive = true;
 }
 
 absl::Status PeerWatch::StartAgent(Peer* peer, const Hello& hello) {

@@ -28,13 +28,13 @@ class PeerWatch {
   static constexpr std::chrono::seconds kSuspectAfter{3};
   // Between two accepted hellos of a peer, so that a mad agent cannot keep control busy.
   static constexpr std::chrono::milliseconds kAcceptInterval{100};
+  // Between two tries to find room for an agent's stream, at most.
+  static constexpr std::chrono::seconds kMaxPause{60};
   // Agents of a peer that were never proven dead, and streams of one agent that broke; each holds
   // its stream's memory.
   static constexpr size_t kMaxEarlierAgents = 64;
   // The stream of an agent whose VM was put out, for the last that its processes are told.
   static constexpr std::chrono::milliseconds kLastWords{500};
-  // Reboots of a peer that are remembered.
-  static constexpr size_t kMaxBuried = 16;
 
   struct Hooks {
     // A new stream: the near end of its socket, and whose it is.
@@ -81,10 +81,10 @@ class PeerWatch {
   // Whether it proves that every earlier boot of the peer is dead.
   static bool ProvesReboot(const Peer& peer, const Hello& hello);
   void OnHello(Peer* peer, const Hello& hello);
-  // A boot that was proven dead speaks: the memory that it knew is not handed out any more.
-  void HeedTheBuried(Peer* peer, const BootId& boot_id);
-  void Bury(Peer* peer);
   bool IsAcceptable(Peer* peer, const Hello& hello);
+  // A hello that got no stream.
+  bool IsWorthATry(const WaitingHello& waiting) const;
+  void LetWait(Peer* peer, const Hello& hello, const absl::Status& why);
   // What the peer's agents before this hello leave behind.
   void EndAgents(Peer* peer, const Hello& hello);
   absl::Status StartAgent(Peer* peer, const Hello& hello);
