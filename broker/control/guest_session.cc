@@ -3,6 +3,14 @@
 #include <fmt/core.h>
 
 namespace ivmq::control {
+namespace {
+
+absl::Status OfNoAgent() {
+  return absl::PermissionDeniedError(
+      "the session nonce is not that of this peer's agent; the agent must say hello anew");
+}
+
+}  // namespace
 
 const Agent* GuestSession::CurrentAgent() const {
   const auto peer = realm_->state.peers.find(key_.peer);
@@ -20,6 +28,8 @@ void GuestSession::Handle(const v1::NodeRequest& request) {
     status = OnAttached(request.attached());
   } else if (request.has_exited()) {
     status = OnExited(request.exited());
+  } else if (session_ && request.has_hello() && CurrentAgent() == nullptr) {
+    status = OfNoAgent();
   } else if (session_) {
     session_->Handle(request);
   } else {
@@ -34,8 +44,7 @@ absl::Status GuestSession::OnAttached(const v1::AttachedProcess& process) {
   if (session_) return absl::FailedPreconditionError("`attached` came twice");
   const Agent* agent = CurrentAgent();
   if (agent == nullptr || process.session_nonce() != agent->session_nonce) {
-    return absl::PermissionDeniedError(
-        "the session nonce is not that of this peer's agent; the agent must say hello anew");
+    return OfNoAgent();
   }
   if (process.vector() >= realm_->state.info.vectors) {
     return absl::InvalidArgumentError(fmt::format("vector {} of {}: there is no such vector",

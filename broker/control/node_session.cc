@@ -71,9 +71,10 @@ void NodeSession::Handle(const v1::NodeRequest& request) {
 bool NodeSession::RequireNode(uint64_t request_id) {
   const Node* node = realm_->state.directory.FindNode(node_id_);
   if (node != nullptr && node->online) return true;
-  Fail(request_id,
-       absl::FailedPreconditionError(has_left_ ? "this node has left; open a new one"
-                                               : "say hello first: this process is no node yet"));
+  Fail(request_id, absl::FailedPreconditionError(
+                       has_left_       ? "this node has left; open a new one"
+                       : node_id_ != 0 ? "the daemon has ended this node; open a new one"
+                                       : "say hello first: this process is no node yet"));
   return false;
 }
 

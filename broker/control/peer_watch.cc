@@ -128,7 +128,7 @@ void PeerWatch::PutOut(Peer peer) {
       "until its "
       "QEMU (pid {}) ends",
       state_->name, peer.id, peer.pid);
-  realm_->registry.LeaveAll(peer.id, peer.evicted ? SideEvent::kEvicted : SideEvent::kLost);
+  TellEvicted(peer);
   if (PeerEntry* entry = EntryOf(peer)) {
     entry->state.store(static_cast<uint32_t>(PeerState::kFree), std::memory_order_release);
     entry->peer_id.store(0, std::memory_order_release);
@@ -144,6 +144,25 @@ void PeerWatch::PutOut(Peer peer) {
     if (agent) StopStream(&*agent);
   });
   last_words_.emplace(id, std::move(timer));
+}
+
+// An operator's eviction has told those that were there then, and ended their sessions.
+void PeerWatch::TellEvicted(const Peer& peer) {
+  v1::NodeEvent event;
+  event.mutable_evicted()->set_reason(
+      peer.evicted ? "an operator removed this machine"
+                   : "the daemon put this machine out; the log of ivmqd says why");
+  std::vector<uint64_t> node_ids;
+  std::vector<EventSink*> sinks;
+  for (const auto& [id, node] : state_->directory.nodes()) {
+    if (node.peer_id != peer.id || node.sink == nullptr) continue;
+    node.sink->Send(event, {});
+    node_ids.push_back(id);
+    sinks.push_back(node.sink);
+  }
+  realm_->registry.LeaveAll(peer.id, peer.evicted ? SideEvent::kEvicted : SideEvent::kLost);
+  for (const uint64_t id : node_ids) realm_->survey.OnLeft(id);
+  for (EventSink* const sink : sinks) sink->Close();
 }
 
 void PeerWatch::Free(Peer* peer) {

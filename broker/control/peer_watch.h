@@ -92,6 +92,8 @@ class PeerWatch {
   void StopStream(Agent* agent);
   void OnStreamClosed(uint32_t peer, uint64_t holder, const transport::Status& status);
   void PutOut(Peer peer);
+  // Its nodes are told, and leave.
+  void TellEvicted(const Peer& peer);
   // All of it is proven dead.
   void Free(Peer* peer);
   void FreeAgents(Peer* peer);

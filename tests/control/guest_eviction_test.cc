@@ -67,6 +67,25 @@ TEST_F(GuestEvictionTest, ShowsAnEvictedVmUntilItsQemuEnds) {
   context.TryCancel();
 }
 
+// The keeper does so by itself with a VM that breaks the ivshmem protocol.
+TEST_F(GuestEvictionTest, ProcessesOfAVmThatIsPutOutAreToldSo) {
+  Start();
+  GuestNode node(&*agent_, 7, "x");
+  GuestNode stranger(&*agent_);  // said no hello before
+  stranger.Attach(8);
+  TestNode host = harness_.AttachNode();
+  host.Hello("host");
+  host.Subscribe("a");
+  node.Call(PublisherOf("a"));
+  EXPECT_TRUE(host.NextOf(Event::kLinkUp).has_link_up());
+  PutOut();
+  EXPECT_THAT(node.NextOf(Event::kEvicted).evicted().reason(), HasSubstr("put this machine out"));
+  EXPECT_TRUE(node.Finish().ok());
+  EXPECT_EQ(host.NextOf(Event::kLinkDown).link_down().reason(), v1::LinkDown::LOST);
+  EXPECT_EQ(stranger.Hello("late"), 0u);
+  EXPECT_EQ(admin_.Nodes().nodes_size(), 2);
+}
+
 TEST_F(GuestEvictionTest, WhatAnEvictedVmKnewIsUsedAgainOnceTheVmIsGone) {
   const uint64_t before = used();
   Start();
