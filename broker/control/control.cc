@@ -241,6 +241,9 @@ absl::Status Control::EvictPeer(const std::string& realm_name, uint32_t peer_id)
   if (peer_id == 0) {
     return absl::InvalidArgumentError("peer 0 is this host; evict its nodes instead");
   }
+  if (realm_name.empty() && selected->size() > 1) {
+    return absl::InvalidArgumentError("there are several realms: name the one that is meant");
+  }
   for (Realm* realm : *selected) {
     if (const auto out = realm->state.put_out.find(peer_id); out != realm->state.put_out.end()) {
       return absl::FailedPreconditionError(
@@ -249,9 +252,6 @@ absl::Status Control::EvictPeer(const std::string& realm_name, uint32_t peer_id)
     }
     const auto peer = realm->state.peers.find(peer_id);
     if (peer == realm->state.peers.end()) continue;
-    if (realm_name.empty() && selected->size() > 1) {
-      return absl::InvalidArgumentError("there are several realms: name the one that is meant");
-    }
     peer->second.evicted = true;
     std::vector<uint64_t> node_ids;
     for (const auto& [id, node] : realm->state.directory.nodes()) {
