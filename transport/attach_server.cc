@@ -53,8 +53,14 @@ AttachMessage NewMessage(AttachKind kind) {
 
 Status SendMessage(int socket, const AttachMessage& message, std::span<const int> fds) {
   const ssize_t sent = SendWithFds(socket, std::as_bytes(std::span(&message, 1)), fds);
-  if (sent < 0) return ErrnoStatus(errno, "cannot send to a client");
-  return Status();
+  if (sent >= 0) return Status();
+  if (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM) {
+    // Until others have received what is theirs: the client tries again until its deadline.
+    return Status(Code::kUnavailable,
+                  "the daemon cannot send file descriptors: too many of its user are on their way, "
+                  "to processes that are stopped, or there is no memory");
+  }
+  return ErrnoStatus(errno, "cannot send to a client");
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "tests/transport/local_realm.h"
 #include "tests/transport/test_daemon.h"
 #include "transport/attach_client.h"
+#include "transport/fd_passing.h"
 #include "transport/frame_channel.h"
 
 namespace ivmq::transport {
@@ -67,6 +68,42 @@ TEST_F(AttachTest, GivesAProcessRegionVectorAndChannel) {
   FrameChannel::Frame frame;
   ASSERT_TRUE(ours.ReceiveUntil(Soon(), &frame).ok());
   EXPECT_EQ(frame.payload, "hello");
+}
+
+// The kernel counts the fds in flight of a user, but for privileged ones: nobody's, in a process of
+// its own. Its exit code tells the step that failed.
+int AttachWhenFdsArrived(const std::shared_ptr<MemfdDevice>& host,
+                         const AttachServer::Options& options) {
+  const rlimit few{64, 64};
+  if (::setrlimit(RLIMIT_NOFILE, &few) != 0 || ::setgid(65533) != 0 || ::setuid(65533) != 0) {
+    return 1;
+  }
+  TestDaemon daemon(host, options);
+  std::array<int, 2> filler{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, filler.data()) != 0) return 2;
+  const std::array<int, 1> one{STDERR_FILENO};
+  const std::array<std::byte, 1> byte{};
+  int in_flight = 0;
+  while (SendWithFds(filler[0], byte, one) == 1) {
+    if (++in_flight > 1000) return 3;
+  }
+  if (errno != ETOOMANYREFS) return 4;
+  const Result<UniqueFd> early = ConnectUnix(daemon.path(), UnixSocketType::kSeqpacket, Soon());
+  if (!early.ok()) return 5;
+  pollfd answered{early.value().get(), POLLIN, 0};
+  AttachMessage answer{};
+  if (::poll(&answered, 1, 60'000) != 1) return 5;
+  if (::recv(early.value().get(), &answer, sizeof(answer), 0) != sizeof(answer)) return 5;
+  if (answer.kind != AttachKind::kRefused) return 6;
+  if (answer.code != static_cast<uint32_t>(Code::kUnavailable)) return 6;
+  ::close(filler[0]);
+  ::close(filler[1]);
+  return Attach(daemon.path(), Soon()).ok() ? 0 : 7;
+}
+
+TEST_F(AttachTest, AProcessThatComesWhileTooManyFdsAreInFlightMayTryAgain) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
+  EXPECT_EXIT(::_exit(AttachWhenFdsArrived(host_, Options())), testing::ExitedWithCode(0), "");
 }
 
 TEST_F(AttachTest, ReportsTheEndOfAProcessAsProof) {
