@@ -45,6 +45,7 @@ Endpoint* Directory::AddEndpoint(Endpoint endpoint) {
     }
   }
   if (Node* node = FindNode(added->node_id)) node->endpoints.insert(added->id);
+  CountBytes(*added, true);
   return added;
 }
 
@@ -60,7 +61,36 @@ void Directory::RemoveEndpoint(uint64_t id) {
     topics_.at(endpoint.topic).typed.erase({!endpoint.publishes, id});
   }
   if (Node* node = FindNode(endpoint.node_id)) node->endpoints.erase(id);
+  CountBytes(endpoint, false);
   DropIfEmpty(endpoint);
+}
+
+uint64_t Directory::BookBytesOf(const Endpoint& endpoint) {
+  // Of a tree, with what the allocator adds, beside what it holds.
+  constexpr uint64_t kTreeNode = 48;
+  // The endpoint, its name, and its ID at its node, its name, its type and in the trie.
+  constexpr uint64_t kTrees = 6;
+  uint64_t bytes = sizeof(Endpoint) + sizeof(Topic) + kTrees * kTreeNode;
+  // Its own copy and those of the books of names and of types.
+  bytes += 2 * endpoint.topic.size() + 3 * (endpoint.type_name.size() + endpoint.reply_type.size());
+  if (!endpoint.of_service) {
+    const auto dots = std::count(endpoint.topic.begin(), endpoint.topic.end(), '.');
+    bytes += (1 + static_cast<uint64_t>(dots)) * TopicTrie::kLevelBytes;
+  }
+  return bytes;
+}
+
+uint64_t Directory::BookBytesOfPeer(uint32_t peer_id) const {
+  const auto found = book_bytes_.find(peer_id);
+  return found == book_bytes_.end() ? 0 : found->second;
+}
+
+void Directory::CountBytes(const Endpoint& endpoint, bool begins) {
+  const Node* node = FindNode(endpoint.node_id);
+  if (node == nullptr) return;
+  uint64_t& bytes = book_bytes_[node->peer_id];
+  bytes = begins ? bytes + BookBytesOf(endpoint) : bytes - BookBytesOf(endpoint);
+  if (bytes == 0) book_bytes_.erase(node->peer_id);
 }
 
 std::set<uint64_t>& Directory::PlaceOf(const Endpoint& endpoint) {

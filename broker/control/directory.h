@@ -130,6 +130,12 @@ class Directory {
   // meets, by ID. The endpoint need not be registered.
   std::vector<uint64_t> FindMatches(const Endpoint& endpoint) const;
 
+  // What an endpoint takes of control's memory: an estimate, as if it were the only one of its
+  // name.
+  static uint64_t BookBytesOf(const Endpoint& endpoint);
+  // The same of all endpoints of a machine.
+  uint64_t BookBytesOfPeer(uint32_t peer_id) const;
+
   const Topic* FindTopic(std::string_view name) const;
   struct Extent {
     uint32_t publishers = 0;   // of the topic, or linked with subscribers by the filter
@@ -150,6 +156,7 @@ class Directory {
  private:
   std::set<uint64_t>& PlaceOf(const Endpoint& endpoint);
   void DropIfEmpty(const Endpoint& endpoint);
+  void CountBytes(const Endpoint& endpoint, bool begins);
   // The link begins, or ends, to have two registered endpoints; nothing where it has not.
   void Count(const Link& link, bool begins);
 
@@ -160,6 +167,7 @@ class Directory {
   std::map<std::string, Service, std::less<>> services_;
   TopicTrie publishers_;
   TopicTrie subscribers_;
+  std::map<uint32_t, uint64_t> book_bytes_;  // by peer; none are left out
 };
 
 }  // namespace ivmq::control

@@ -149,7 +149,6 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
   if (!described.ok()) return described;
   Node* node = state_->directory.FindNode(wish.node_id);
   IVMQ_CHECK(node != nullptr && node->online);
-  if (absl::Status status = CheckRoom(*node); !status.ok()) return status;
   Endpoint newcomer;
   newcomer.node_id = wish.node_id;
   newcomer.publishes = wish.publishes;
@@ -157,6 +156,7 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
   newcomer.type_name = std::move(wish.type_name);
   newcomer.qos = std::move(wish.qos);
   newcomer.is_filter = HasWildcard(newcomer.topic);
+  if (absl::Status status = CheckRoom(*node, newcomer); !status.ok()) return status;
 
   std::vector<Match> matches = FindMatches(newcomer);
   if (absl::Status status = CheckMatches(newcomer, matches); !status.ok()) return status;
@@ -183,12 +183,21 @@ absl::StatusOr<NodeRegistry::Registered> NodeRegistry::Register(NewEndpoint wish
   return Registered{added->id, static_cast<uint32_t>(links->size())};
 }
 
-absl::Status NodeRegistry::CheckRoom(const Node& node) {
-  if (node.endpoints.size() < kMaxEndpointsPerNode) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      fmt::format("node {} has {} publishers, subscribers, clients and servers, at most {} are "
-                  "allowed",
-                  Quoted(node.name), node.endpoints.size(), kMaxEndpointsPerNode));
+absl::Status NodeRegistry::CheckRoom(const Node& node, const Endpoint& newcomer) const {
+  if (node.endpoints.size() >= kMaxEndpointsPerNode) {
+    return absl::ResourceExhaustedError(
+        fmt::format("node {} has {} publishers, subscribers, clients and servers, at most {} are "
+                    "allowed",
+                    Quoted(node.name), node.endpoints.size(), kMaxEndpointsPerNode));
+  }
+  const uint64_t used = state_->directory.BookBytesOfPeer(node.peer_id);
+  const uint64_t asked = Directory::BookBytesOf(newcomer);
+  if (used + asked <= max_book_bytes_) return absl::OkStatus();
+  return absl::ResourceExhaustedError(fmt::format(
+      "the publishers, subscribers, clients and servers of peer {} take {} bytes of the "
+      "daemon's memory and this one asks for {}, at most {} are allowed; close some, or "
+      "use shorter names of fewer tokens",
+      node.peer_id, used, asked, max_book_bytes_));
 }
 
 // The filter that let the newcomer's topic pass, or the topic that its filter let pass, has

@@ -33,8 +33,12 @@ struct Origin {
 class NodeRegistry {
  public:
   static constexpr size_t kMaxEndpointsPerNode = 4096;
+  // Of control's memory, that the endpoints of a machine take: some 150,000 with names of three
+  // tokens.
+  static constexpr uint64_t kMaxBookBytesPerPeer = 256 << 20;
 
-  explicit NodeRegistry(RealmState* state) : state_(state), links_(state) {}
+  explicit NodeRegistry(RealmState* state, uint64_t max_book_bytes = kMaxBookBytesPerPeer)
+      : state_(state), max_book_bytes_(max_book_bytes), links_(state) {}
 
   struct NewNode {
     Origin origin;
@@ -77,8 +81,9 @@ class NodeRegistry {
   // NOT_FOUND if it is not one of the node's.
   absl::Status Unregister(uint64_t node_id, uint64_t endpoint_id);
 
-  // RESOURCE_EXHAUSTED for a node that has as many endpoints as are allowed.
-  static absl::Status CheckRoom(const Node& node);
+  // RESOURCE_EXHAUSTED for a node that has as many endpoints as are allowed, or a machine whose
+  // endpoints take as much memory as is allowed.
+  absl::Status CheckRoom(const Node& node, const Endpoint& newcomer) const;
 
   LinkTable* links() { return &links_; }
 
@@ -103,6 +108,7 @@ class NodeRegistry {
                                                     std::vector<Match>* matches);
 
   RealmState* const state_;
+  const uint64_t max_book_bytes_;
   LinkTable links_;
 };
 

@@ -22,7 +22,6 @@ absl::StatusOr<ServiceRegistry::Registered> ServiceRegistry::Register(NewEndpoin
   if (!described.ok()) return described;
   Node* node = state_->directory.FindNode(wish.node_id);
   IVMQ_CHECK(node != nullptr && node->online);
-  if (absl::Status status = NodeRegistry::CheckRoom(*node); !status.ok()) return status;
   Endpoint newcomer;
   newcomer.node_id = wish.node_id;
   newcomer.of_service = true;
@@ -31,6 +30,7 @@ absl::StatusOr<ServiceRegistry::Registered> ServiceRegistry::Register(NewEndpoin
   newcomer.type_name = std::move(wish.request_type);
   newcomer.reply_type = std::move(wish.reply_type);
   newcomer.qos = std::move(qos);
+  if (absl::Status status = nodes_->CheckRoom(*node, newcomer); !status.ok()) return status;
 
   std::vector<Misfit> misfits;
   const std::vector<uint64_t> others = Sort(newcomer, &misfits);

@@ -18,6 +18,9 @@ namespace ivmq::control {
 // search costs it says itself: the levels that it looked at. One thread.
 class TopicTrie {
  public:
+  // What a level takes, with what the allocator adds.
+  static constexpr uint64_t kLevelBytes = 192;
+
   void Insert(std::string_view text, uint64_t id);
   void Erase(std::string_view text, uint64_t id);
 
