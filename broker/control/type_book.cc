@@ -150,7 +150,9 @@ absl::StatusOr<std::shared_ptr<const std::string>> TypeBook::Find(std::string_vi
       type.had_no_room
           ? fmt::format("type {} was described, but {} of {} bytes for descriptions were in use",
                         Quoted(name), used_bytes_, total_bytes_)
-          : fmt::format("nobody who publishes or serves type {} described it", Quoted(name)));
+          : fmt::format("nobody who publishes or serves type {} described it; what takes more than "
+                        "{} bytes to describe is not",
+                        Quoted(name), kMaxSetBytes));
 }
 
 }  // namespace ivmq::control

@@ -111,7 +111,14 @@ Result<std::string> PayloadTypes::FromJson(const std::string& name, const std::s
 std::string PayloadTypes::DescriptorsOf(const std::string& name) {
   if (name.empty()) return {};
   const Type* const type = Find(name, 0);
-  return type->message == nullptr ? std::string() : type->book->SetOf(name);
+  if (type->message == nullptr) return {};
+  std::string set = type->book->SetOf(name);
+  if (set.size() <= kMaxDescriptorBytes) return set;
+  Complain(
+      fmt::format("type '{}' takes {} bytes to describe, a realm keeps at most {}: others will "
+                  "see bytes, unless they have --descriptors FILE",
+                  name, set.size(), kMaxDescriptorBytes));
+  return {};
 }
 
 }  // namespace ivmq::command

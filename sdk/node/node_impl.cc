@@ -18,7 +18,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kDescriptorBytesMax = 262144;
 constexpr auto kClosePatience = std::chrono::seconds(1);
 
 Status NoDaemonStatus(const std::vector<std::string>& paths) {
@@ -132,7 +131,7 @@ NodeImpl::~NodeImpl() {
 
 // Once a node is enough: control keeps it as long as anybody publishes or serves the type.
 bool NodeImpl::IsToDescribe(const Types& types) const {
-  if (types.descriptors.empty() || types.descriptors.size() > kDescriptorBytesMax) return false;
+  if (types.descriptors.empty()) return false;
   return std::any_of(types.names.begin(), types.names.end(), [this](std::string_view type) {
     return !type.empty() && described_.find(type) == described_.end();
   });
@@ -187,6 +186,11 @@ void NodeImpl::Post(const v1::NodeRequest& request) {
 Result<uint64_t> NodeImpl::Register(v1::NodeRequest* request, Endpoint* endpoint,
                                     const Types* types, std::chrono::nanoseconds timeout) {
   if (forked()) return ForkedStatus();
+  if (types != nullptr && types->descriptors.size() > kMaxDescriptorBytes) {
+    return Status(Code::kInvalidArgument,
+                  "a file descriptor set of " + std::to_string(types->descriptors.size()) +
+                      " bytes: at most " + std::to_string(kMaxDescriptorBytes) + " are allowed");
+  }
   const auto deadline = DeadlineAfter(std::min(timeout, timeout_));
   // Shared, for an answer that comes when nobody waits any more.
   const auto id = std::make_shared<uint64_t>(0);

@@ -49,7 +49,9 @@ class IVMQ_API Node {
       return CreateBytesPublisher(topic, {}, std::move(options));
     } else {
       if constexpr (requires { Codec<T>::Descriptors(); }) {
-        if (options.descriptors.empty()) options.descriptors = Codec<T>::Descriptors();
+        if (options.descriptors.empty()) {
+          options.descriptors = internal::KeptDescriptors(Codec<T>::Descriptors());
+        }
       }
       auto bytes = CreateBytesPublisher(topic, Codec<T>::TypeName(), std::move(options));
       return bytes.ok() ? Result<Publisher<T>>(Publisher<T>(std::move(bytes).value()))

@@ -97,6 +97,9 @@ struct NodeOptions {
   EventHandler on_event = {};
 };
 
+// The largest description of types that a realm keeps.
+inline constexpr size_t kMaxDescriptorBytes = 262144;
+
 struct PublisherOptions {
   // Block, Fail, DropNewest or KeepLast.
   Reliability reliability = Block(std::chrono::seconds(1));
@@ -111,8 +114,10 @@ struct PublisherOptions {
   Wait wait = Wait::kAdaptive;
   // Every message says when it was published: 24 bytes and a look at the clock each.
   bool timestamps = false;
-  // Serialized google.protobuf.FileDescriptorSet with the type and all it needs, at most 256 KiB,
-  // for tools that print messages. Filled in by CreatePublisher<T> where the codec knows it.
+  // Serialized google.protobuf.FileDescriptorSet with the type and all it needs, for tools that
+  // print messages: at most kMaxDescriptorBytes, else INVALID_ARGUMENT. Filled in by
+  // CreatePublisher<T> where the codec knows it and it is not larger; tools then say that nobody
+  // has described the type, and print bytes.
   std::string descriptors = {};
   // Hears of its links.
   EventHandler on_event = {};

@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -44,7 +45,7 @@ struct ServerOptions {
   // How a thread in Run or RunOnce waits.
   Wait wait = Wait::kAdaptive;
   // As PublisherOptions::descriptors, of requests and replies. Filled in by Serve and CreateServer
-  // where the codecs of both know them.
+  // where the codecs of both know them, each file once.
   std::string descriptors = {};
   // Hears of its clients.
   EventHandler on_event = {};
@@ -175,6 +176,15 @@ Status ReplyWith(BytesServerCall& call, const Result<Reply>& reply) {
   return reply.ok() ? ReplyWith(call, reply.value()) : reply.status();
 }
 
+// Of two serialized sets one that has each file of both once; where one of them cannot be taken
+// apart, one behind the other, which is a set as well. Any thread.
+IVMQ_API std::string MergeDescriptorSets(std::string first, std::string_view second);
+
+// What a codec says of its own accord is no mistake of the caller's: too large, it is left out.
+inline std::string KeptDescriptors(std::string set) {
+  return set.size() <= kMaxDescriptorBytes ? std::move(set) : std::string();
+}
+
 // What T looks like; nothing where it has a name, but its codec does not say.
 template <class T>
 std::optional<std::string> DescriptorsOf() {
@@ -190,9 +200,7 @@ ServerOptions WithDescriptors(ServerOptions options) {
   auto query = DescriptorsOf<Query>();
   const auto reply = DescriptorsOf<Reply>();
   if (!query || !reply) return options;
-  options.descriptors = std::move(*query);
-  // One set behind the other is a set again.
-  if (*reply != options.descriptors) options.descriptors += *reply;
+  options.descriptors = KeptDescriptors(MergeDescriptorSets(std::move(*query), *reply));
   return options;
 }
 
