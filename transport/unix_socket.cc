@@ -225,6 +225,11 @@ uint64_t ProcessStartTime(pid_t pid) {
 }
 
 Result<UniqueFd> OpenProcess(const PeerProcess& process) {
+  if (process.pid <= 0) {
+    return Status(Code::kFailedPrecondition,
+                  "the process at the other end cannot be watched: it is in a PID namespace that "
+                  "this daemon does not see; both have to share one");
+  }
   const std::string name = "process " + std::to_string(process.pid);
   // glibc 2.36 declares pidfd_open() without C linkage.
   UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));

@@ -30,8 +30,9 @@ absl::StatusOr<const Node*> NodeRegistry::AddNode(NewNode wish) {
   const auto there = static_cast<size_t>(std::count_if(
       nodes.begin(), nodes.end(), [&](const auto& n) { return n.second.peer_id == peer_id; }));
   if (there >= transport::kMaxNodesPerPeer) {
-    return absl::ResourceExhaustedError(fmt::format("peer {} has {} nodes, at most {} are allowed",
-                                                    peer_id, there, transport::kMaxNodesPerPeer));
+    return absl::ResourceExhaustedError(fmt::format(
+        "peer {} has {} nodes, at most {} are allowed; `ivmq nodes` lists them. End some", peer_id,
+        there, transport::kMaxNodesPerPeer));
   }
   const uint64_t id = state_->ids->Next();
   const absl::StatusOr<uint64_t> wake =

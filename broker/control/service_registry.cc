@@ -10,7 +10,7 @@
 namespace ivmq::control {
 
 absl::StatusOr<ServiceRegistry::Registered> ServiceRegistry::Register(NewEndpoint wish) {
-  if (absl::Status status = ValidateTopic(wish.service); !status.ok()) return status;
+  if (absl::Status status = ValidateService(wish.service); !status.ok()) return status;
   for (const std::string* type : {&wish.request_type, &wish.reply_type}) {
     if (absl::Status status = ValidateTypeName(*type); !status.ok()) return status;
   }

@@ -33,13 +33,24 @@ absl::Status ForEachToken(std::string_view name, Visit visit) {
   }
 }
 
-constexpr const char* kTopicRule =
+// What a name is of, and what is allowed.
+struct Rule {
+  const char* what;
+  const char* text;
+};
+
+constexpr Rule kTopicRule = {
+    "topic",
     "a topic is 1 to 255 bytes of printable UTF-8: tokens separated by single dots, without "
-    "wildcards, as in \"camera.front\"";
-constexpr const char* kFilterRule =
+    "wildcards, as in \"camera.front\""};
+constexpr Rule kServiceRule = {
+    "service",
+    "the name of a service is 1 to 255 bytes of printable UTF-8: tokens separated by single dots, "
+    "without wildcards, as in \"camera.settings\""};
+constexpr Rule kFilterRule = {
+    "topic",
     "a topic or filter is 1 to 255 bytes of printable UTF-8: tokens separated by single dots, "
-    "where "
-    "a token may be `*` (any one) and the last `>` (one or more), as in \"camera.*\"";
+    "where a token may be `*` (any one) and the last `>` (one or more), as in \"camera.*\""};
 
 // Of what every token must be: not empty, and printable. Empty if it is.
 std::string WrongWithToken(std::string_view token, size_t number) {
@@ -50,17 +61,27 @@ std::string WrongWithToken(std::string_view token, size_t number) {
 
 // `wrong(token, number)` says what is wrong with a token, if anything.
 template <class Wrong>
-absl::Status ValidateTokens(std::string_view text, const char* rule, Wrong wrong) {
-  if (text.empty()) return absl::InvalidArgumentError(fmt::format("the topic is empty; {}", rule));
+absl::Status ValidateTokens(std::string_view text, const Rule& rule, Wrong wrong) {
+  if (text.empty()) {
+    return absl::InvalidArgumentError(fmt::format("the {} is empty; {}", rule.what, rule.text));
+  }
   if (text.size() > kMaxTopicBytes) {
     return absl::InvalidArgumentError(
-        fmt::format("topic {} has {} bytes; {}", Quoted(text), text.size(), rule));
+        fmt::format("{} {} has {} bytes; {}", rule.what, Quoted(text), text.size(), rule.text));
   }
   return ForEachToken(text, [&](std::string_view token, size_t number) {
     std::string problem = WrongWithToken(token, number);
     if (problem.empty()) problem = wrong(token, number);
     if (problem.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError(fmt::format("topic {}: {}; {}", Quoted(text), problem, rule));
+    return absl::InvalidArgumentError(
+        fmt::format("{} {}: {}; {}", rule.what, Quoted(text), problem, rule.text));
+  });
+}
+
+absl::Status ValidateConcrete(std::string_view name, const Rule& rule) {
+  return ValidateTokens(name, rule, [](std::string_view token, size_t number) {
+    return HasWildcard(token) ? fmt::format("token {}, {}, has a wildcard", number, Quoted(token))
+                              : std::string();
   });
 }
 
@@ -90,11 +111,10 @@ std::string Quoted(std::string_view text) {
   return quoted;
 }
 
-absl::Status ValidateTopic(std::string_view topic) {
-  return ValidateTokens(topic, kTopicRule, [](std::string_view token, size_t number) {
-    return HasWildcard(token) ? fmt::format("token {}, {}, has a wildcard", number, Quoted(token))
-                              : std::string();
-  });
+absl::Status ValidateTopic(std::string_view topic) { return ValidateConcrete(topic, kTopicRule); }
+
+absl::Status ValidateService(std::string_view service) {
+  return ValidateConcrete(service, kServiceRule);
 }
 
 absl::Status ValidateFilter(std::string_view filter) {

@@ -18,6 +18,8 @@ inline constexpr size_t kMaxNodeNameBytes = 63;
 // A concrete topic: tokens by dots, none of them empty or with a wildcard (`*`, `>`), 1 to 255
 // bytes of printable UTF-8. INVALID_ARGUMENT names the token, its place and what is allowed.
 absl::Status ValidateTopic(std::string_view topic);
+// The name of a service: the same.
+absl::Status ValidateService(std::string_view service);
 // A topic, or a filter: a token `*` stands for any one token, a last token `>` for one or more. As
 // in NATS, but a wildcard among other characters of a token is refused: no topic has such a token,
 // so a filter with one would wait for nothing.

@@ -151,9 +151,9 @@ Status Session::Call(v1::NodeRequest* request, Clock::time_point deadline, OnAns
 Result<std::shared_ptr<Session::PendingCall>> Session::Begin(v1::NodeRequest* request,
                                                              OnAnswer on_answer) {
   if (on_own_thread()) {
-    return Status(
-        Code::kFailedPrecondition,
-        "called on the node's own thread (in a discovery handler): its answer comes there");
+    return Status(Code::kFailedPrecondition,
+                  "called on the node's own thread (in a discovery or event handler): its answer "
+                  "comes there");
   }
   auto call = std::make_shared<PendingCall>();
   call->on_answer = std::move(on_answer);

@@ -59,13 +59,12 @@ Result<Published> PublisherImpl::WriteInPlace(size_t bytes, const BytesPublisher
   if (FirstWithoutRoom(bytes) != nullptr) [[unlikely]] {
     if (Status status = WaitForRoom(bytes); !status.ok()) return status;
   }
-  Status abandoned(Code::kAborted, "given up");
   if (!BuildsInPlace()) {
     if (links_.empty() && !history_.keeps()) return Finish({}, flush);
     // Built apart from the region: a subscriber could change it between two copies.
     if (scratch_.empty()) scratch_.resize(max_message_bytes());
     const std::span<std::byte> message(scratch_.data(), bytes);
-    if (!fill(message)) return abandoned;
+    if (!fill(message)) return AbandonedStatus();
     return WriteRecord(message, 0, flush);
   }
   std::byte* payload = nullptr;
@@ -74,7 +73,7 @@ Result<Published> PublisherImpl::WriteInPlace(size_t bytes, const BytesPublisher
     return Finish({}, flush);
   }
   // If `fill` throws or gives up, the claim has never been made.
-  if (!fill({payload, bytes})) return abandoned;
+  if (!fill({payload, bytes})) return AbandonedStatus();
   links_[0]->writer.Commit();
   return Finish({.links = 1}, flush);
 }
@@ -86,6 +85,10 @@ Status PublisherImpl::RefusedStatus(const Call& call, size_t bytes) const {
           "a message of " + std::to_string(bytes) + " bytes on topic '" + topic_ + "': at most " +
               std::to_string(max_message_bytes()) +
               " are allowed; set PublisherOptions::max_message_bytes for more"};
+}
+
+Status PublisherImpl::AbandonedStatus() const {
+  return {Code::kAborted, "topic '" + topic_ + "': the message was given up while it was built"};
 }
 
 Status PublisherImpl::WaitForRoom(size_t bytes) {

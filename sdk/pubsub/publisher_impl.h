@@ -96,6 +96,7 @@ class PublisherImpl final : public Endpoint {
   }
   // Why it does not.
   Status RefusedStatus(const Call& call, size_t bytes) const;
+  Status AbandonedStatus() const;
   // Room for a record of that size on every reliable link, or FULL, or CLOSED.
   Status WaitForRoom(size_t bytes);
   // Null if all reliable links have it. Takes links out whose other side wrote nonsense.

@@ -40,7 +40,9 @@ Result<size_t> PublisherImpl::BuildNotes(size_t message_bytes, const PublishOpti
   if (bytes + message_bytes > max_message_bytes()) {
     return Status(Code::kInvalidArgument,
                   "a message of " + std::to_string(message_bytes) + " bytes on topic '" + topic_ +
-                      "' and what goes with it: at most " + std::to_string(max_message_bytes()) +
+                      "' and the " + std::to_string(bytes) +
+                      " that go with it (attributes, trace context, time): at most " +
+                      std::to_string(max_message_bytes()) +
                       " in all are allowed; set PublisherOptions::max_message_bytes for more");
   }
   if (scratch_.empty()) scratch_.resize(max_message_bytes());
@@ -76,7 +78,7 @@ Result<Published> PublisherImpl::WriteNotedInPlace(size_t bytes, const BytesPubl
   const auto notes = BuildNotes(bytes, options);
   if (!notes.ok()) return notes.status();
   const std::span<std::byte> record = std::span(scratch_).first(*notes + bytes);
-  if (!fill(record.subspan(*notes))) return Status(Code::kAborted, "given up");
+  if (!fill(record.subspan(*notes))) return AbandonedStatus();
   return WriteRecord(record, *notes == 0 ? 0 : ringbuf::kFlagExtension, flush);
 }
 

@@ -64,9 +64,13 @@ bool ClientImpl::OnReply(Server* server, const ReplyHead& head, std::span<const 
   }
   ++counted_.replies;
   const bool stream = request->kind == Request::Kind::kStream;
-  Finish(request, stream ? Status()
-                         : Status(Code::kFailedPrecondition,
-                                  "service '" + service_ + "' streams its replies: CallStream"));
+  // Who streams and has nothing to say looks the same from here.
+  Finish(request,
+         stream ? Status()
+                : Status(Code::kFailedPrecondition,
+                         "service '" + service_ +
+                             "' gave no reply: its handler returned OK without one, or streams its "
+                             "replies (CallStream) and had none"));
   return true;
 }
 

@@ -18,6 +18,7 @@ namespace {
 using broker::GoneProof;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 using Event = v1::NodeEvent;
 
 constexpr int kInvalidArgument = 3;
@@ -185,6 +186,8 @@ TEST_F(ServiceRegistryTest, RefusesWhatNoServiceCanBe) {
   for (const char* name : {"", "a..b", "a.*", ">"}) {
     EXPECT_EQ(node.Call(ClientOf(name)).failure().code(), kInvalidArgument) << name;
     EXPECT_EQ(node.Call(ServerOf(name)).failure().code(), kInvalidArgument) << name;
+    EXPECT_THAT(node.Call(ServerOf(name)).failure().message(),
+                AllOf(HasSubstr("service"), Not(HasSubstr("topic"))));
   }
   EXPECT_EQ(node.Call(ClientOf("a", {"no type", ""})).failure().code(), kInvalidArgument);
   EXPECT_EQ(node.Call(ServerOf("a", {"", "no type"})).failure().code(), kInvalidArgument);

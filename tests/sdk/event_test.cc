@@ -25,6 +25,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using Kind = Event::Kind;
+using ::testing::HasSubstr;
 
 constexpr auto kLong = 60s;
 
@@ -38,6 +39,21 @@ class EventTest : public ::testing::Test {
   }
   FakeControl control_;
 };
+
+TEST_F(EventTest, AHandlerThatAsksTheDaemonIsToldWhyItCannot) {
+  std::promise<Status> said;
+  Node* own = nullptr;
+  Node node = Open("n", [&](const Event& event) {
+    if (event.kind == Kind::kMatched) said.set_value(own->DescribeType("a.T").status());
+  });
+  own = &node;
+  auto publisher = node.CreatePublisher("t").value();
+  Node other = Open("s");
+  auto subscriber = other.CreateSubscriber("t").value();
+  const Status refused = said.get_future().get();
+  EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
+  EXPECT_THAT(refused.message(), HasSubstr("event handler"));
+}
 
 TEST_F(EventTest, TellsBothSidesOfALinkThatComesAndGoes) {
   Events of_node;

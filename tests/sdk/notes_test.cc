@@ -85,8 +85,11 @@ TEST_F(NotesTest, RefusesWhatIsTooMuchAndSaysWhatIsAllowed) {
   for (const char* wrong : {"00", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"}) {
     EXPECT_EQ(publish({}, wrong, 1).code(), Code::kInvalidArgument);
   }
-  EXPECT_EQ(publish({{"k", "v"}}, {}, publisher.max_message_bytes()).code(),
-            Code::kInvalidArgument);
+  const Status too_much = publish({{"k", "v"}}, {}, publisher.max_message_bytes());
+  EXPECT_EQ(too_much.code(), Code::kInvalidArgument);
+  EXPECT_THAT(too_much.message(),
+              HasSubstr("a message of 8192 bytes on topic 't' and the 24 that"));
+  EXPECT_THAT(too_much.message(), HasSubstr("at most 8192 in all"));
   EXPECT_TRUE(publish({}, {}, publisher.max_message_bytes()).ok());
 }
 

@@ -280,8 +280,12 @@ TEST_F(PublisherTest, LeavesNoTraceOfAMessageThatWasGivenUp) {
   std::vector<BytesSubscriber> subscribers;
   for (int links = 1; links <= 2; ++links) {
     subscribers.push_back(node.CreateSubscriber("t").value());
-    EXPECT_EQ(publisher.PublishInPlace(10, [](auto) { return false; }).status().code(),
-              Code::kAborted);
+    for (const Status& abandoned :
+         {publisher.PublishInPlace(10, [](auto) { return false; }).status(),
+          publisher.PublishInPlace(10, [](auto) { return false; }, {}).status()}) {
+      EXPECT_EQ(abandoned.code(), Code::kAborted);
+      EXPECT_THAT(abandoned.message(), HasSubstr("topic 't': the message was given up"));
+    }
     EXPECT_THROW(static_cast<void>(publisher.PublishInPlace(
                      10, [](auto) -> bool { throw std::runtime_error("no"); })),
                  std::runtime_error);

@@ -420,6 +420,14 @@ TEST_F(ServerTest, MayBeClosedAndDroppedInItsOwnHandler) {
   dropped.get_future().wait();
 }
 
+TEST_F(ServerTest, AClientThatGetsNoReplyIsToldSo) {
+  const auto silent = [](BytesServerCall&) { return Status(); };
+  const Server server = node_.ServeBytes("s", {}, {}, silent).value();
+  const Status none = client_node_.CreateClient("s").value().Call({}, kLong).status();
+  EXPECT_EQ(none.code(), Code::kFailedPrecondition);
+  EXPECT_THAT(none.message(), HasSubstr("service 's' gave no reply"));
+}
+
 TEST_F(ServerTest, RefusesWhatCannotBe) {
   EXPECT_EQ((node_.Serve<Bytes, Bytes>("s", [](const Bytes& b) { return b; }, {.ring_bytes = 7}))
                 .status()

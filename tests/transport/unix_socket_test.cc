@@ -185,7 +185,8 @@ TEST(OpenProcessTest, ShowsTheEndOfThatVeryProcess) {
   ASSERT_EQ(::waitpid(child, &how, 0), child);
   EXPECT_EQ(OpenProcess(process).status().code(), Code::kNotFound);
   PeerProcess nobody;  // as the kernel names one of another PID namespace
-  EXPECT_FALSE(OpenProcess(nobody).ok());
+  EXPECT_EQ(OpenProcess(nobody).status().code(), Code::kFailedPrecondition);
+  EXPECT_NE(OpenProcess(nobody).status().message().find("PID namespace"), std::string::npos);
 }
 
 }  // namespace

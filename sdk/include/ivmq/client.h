@@ -29,7 +29,7 @@ struct ClientOptions {
   // Data bytes of the rings to and from each server, as PublisherOptions::ring_bytes. The largest
   // query and the largest reply are an eighth of it, less a head of 24 and 16 bytes.
   size_t ring_bytes = 0;
-  // Requests open at once; one more is RESOURCE_EXHAUSTED.
+  // Requests open at once, 1 to 1,048,576; one more is RESOURCE_EXHAUSTED.
   uint32_t max_open = 65536;
   Wait wait = Wait::kAdaptive;
   // Runs the callbacks of CallAsync, one after the other. Without one they run on the one thread
@@ -117,7 +117,7 @@ class IVMQ_API BytesClient {
   //   ABORTED            the server went away with the request in hand
   //   DATA_LOSS          the server wrote nonsense
   //   INVALID_ARGUMENT   larger than max_query_bytes(); both sizes are named
-  //   FAILED_PRECONDITION  the service streams its replies; or used after fork
+  //   FAILED_PRECONDITION  the service streams its replies, or gave none; or used after fork
   //   RESOURCE_EXHAUSTED too many requests are open
   //   CLOSED             closed, or the node was evicted
   // and whatever the server's handler returned, with its text.

@@ -82,7 +82,7 @@ class IVMQ_API BytesPublisher {
   //   INVALID_ARGUMENT   larger than max_message_bytes(); both sizes are named
   //   FAILED_PRECONDITION  used after fork, inside `fill`, or by two threads at once (debug builds)
   //   CLOSED             closed, or the node was evicted
-  //   ABORTED            only PublishInPlace and WriteInPlace: `fill` gave the message up
+  //   ABORTED            `fill` gave the message up, or the codec of a Publisher<T> did
   Result<Published> Publish(std::span<const std::byte> message);
   // With attributes and a trace context, which count as part of the message's size.
   Result<Published> Publish(std::span<const std::byte> message, const PublishOptions& options);

@@ -115,7 +115,8 @@ class IVMQ_API BytesServerCall : public ServerContext {
 class IVMQ_API BytesServer {
  public:
   // Answers with `call`, or returns what the client shall get instead. What it throws the client
-  // gets as INTERNAL.
+  // gets as INTERNAL; OK without a Reply or Write ends a stream of none, and is FAILED_PRECONDITION
+  // to who asked for one reply.
   using Handler = std::function<Status(BytesServerCall& call)>;
 
   explicit BytesServer(std::shared_ptr<internal::ServerImpl> impl);
