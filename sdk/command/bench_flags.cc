@@ -11,6 +11,7 @@
 #include "sdk/command/bench_message.h"
 #include "sdk/command/help_texts.h"
 #include "sdk/command/number_check.h"
+#include "sdk/services/request_wire.h"
 
 namespace ivmq::command {
 namespace {
@@ -59,7 +60,7 @@ void AddServe(CLI::App* bench, CommandLine* line) {
 }
 
 uint64_t SizeMax(Subcommand subcommand) {
-  return subcommand == Subcommand::kBenchRequest ? kBenchBytesMax - kBenchRequestHead
+  return subcommand == Subcommand::kBenchRequest ? kBenchBytesMax - internal::kRequestHeadBytes
                                                  : kBenchBytesMax;
 }
 

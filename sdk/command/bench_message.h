@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "sdk/command/ring_size.h"
+
 namespace ivmq::command {
 
 // Messages of `ivmq bench`. The first eight bytes are the sequence (its lower half) and a checksum
@@ -16,10 +18,7 @@ namespace ivmq::command {
 //      4     4  checksum
 //      8        eight bytes each: a number that the sequence begins, then always kStep more
 inline constexpr size_t kBenchBytesMin = 8;
-inline constexpr size_t kBenchBytesMax = 2 << 20;  // an eighth of the largest ring
-
-// What a request has in front of it, and a reply less of.
-inline constexpr size_t kBenchRequestHead = 24;
+inline constexpr size_t kBenchBytesMax = kMessageBytesMax;
 
 // REQUIRES: kBenchBytesMin or more.
 void FillBenchMessage(uint64_t sequence, std::span<std::byte> out);

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <bit>
 #include <optional>
 #include <utility>
 
@@ -7,12 +6,11 @@
 #include "sdk/command/bench_pace.h"
 #include "sdk/command/bench_protocol.h"
 #include "sdk/command/bench_round_trips.h"
+#include "sdk/command/ring_size.h"
+#include "sdk/services/request_wire.h"
 
 namespace ivmq::command {
 namespace {
-
-constexpr size_t kRingPerRequest = 8;  // it takes an eighth of its ring at most
-constexpr size_t kRingBytesMin = 64 << 10;
 
 // Asks the server one request after the other. With a rate the time of each counts from when it was
 // due, so that those which wait for one before them are late as well.
@@ -29,8 +27,8 @@ class RequestLoad final : public RoundTripLoad {
 
   Status Join(std::chrono::nanoseconds timeout) override {
     ClientOptions options;
-    const size_t bytes = std::max<size_t>(options_.size_bytes, kBenchEndBytes) + kBenchRequestHead;
-    options.ring_bytes = std::max(std::bit_ceil(bytes * kRingPerRequest), kRingBytesMin);
+    options.ring_bytes = RingBytesFor(std::max<size_t>(options_.size_bytes, kBenchEndBytes),
+                                      internal::kRequestHeadBytes);
     options.wait = options_.wait;
     auto client = node_->CreateBytesClient(service_, {}, {}, options);
     if (!client.ok()) return client.status();

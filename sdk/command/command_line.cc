@@ -17,6 +17,7 @@
 #include "sdk/command/help_texts.h"
 #include "sdk/command/number_check.h"
 #include "sdk/command/output.h"
+#include "sdk/command/ring_size.h"
 #include "transport/region.h"
 
 namespace ivmq::command {
@@ -26,8 +27,8 @@ constexpr double kSecondsMax = 1e9;  // fits a count of nanoseconds
 constexpr double kRateMinHz = 0.001;
 constexpr double kRateMaxHz = 1e9;
 constexpr double kEverySecondsMin = 0.01;
-constexpr uint64_t kSizeMaxBytes = 2 << 20;  // an eighth of the largest ring
-constexpr uint32_t kMessagesMax = 65536;     // of a history, or kept
+constexpr uint64_t kSizeMaxBytes = kMessageBytesMax;
+constexpr uint32_t kMessagesMax = 65536;  // of a history, or kept
 
 std::string CommandsOf(const CLI::App& app) {
   std::string names;

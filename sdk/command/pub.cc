@@ -4,7 +4,6 @@
 #include <ivmq/ivmq.h>
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <condition_variable>
 #include <limits>
@@ -17,6 +16,7 @@
 #include "sdk/command/payload_source.h"
 #include "sdk/command/payload_types.h"
 #include "sdk/command/realm_view.h"
+#include "sdk/command/ring_size.h"
 
 namespace ivmq::command {
 namespace {
@@ -24,12 +24,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kWaitStep{100};
-constexpr size_t kRingPerMessage = 8;  // a message takes an eighth of its ring at most
-constexpr size_t kRingBytesMin = 64 << 10;
-constexpr size_t kRingBytesOfLines = 1 << 20;
-constexpr size_t kRingBytesMax = 16 << 20;
-constexpr size_t kMessageBytesMax = kRingBytesMax / kRingPerMessage;
-constexpr size_t kTimeBytes = 24;  // what a timestamp adds to a message
+constexpr size_t kLineBytes = 128 << 10;  // of messages whose size is not known yet
+constexpr size_t kTimeBytes = 24;         // what a timestamp adds to a message
 
 // A sleep that Ctrl-C ends.
 class Pause {
@@ -50,13 +46,6 @@ class Pause {
   std::condition_variable changed_;
   bool ended_ = false;
 };
-
-// A ring that takes the message; where its size is not known yet, one of 128 KiB.
-size_t RingBytesFor(const PayloadSource& source, bool timestamps) {
-  if (!source.size()) return kRingBytesOfLines;
-  const size_t bytes = std::min(*source.size(), kMessageBytesMax) + (timestamps ? kTimeBytes : 0);
-  return std::clamp(std::bit_ceil(bytes * kRingPerMessage), kRingBytesMin, kRingBytesMax);
-}
 
 // Waits in steps, so that Ctrl-C is heard.
 Status WaitForSubscribers(const PubOptions& options, BytesPublisher* publisher,
@@ -172,7 +161,8 @@ int RunPub(const CommandLine& line) {
   if (!source.ok()) return Fail(source.status());
   PublisherOptions offer;
   offer.reliability = Block(options.timeout);
-  offer.ring_bytes = RingBytesFor(source.value(), options.timestamps);
+  offer.ring_bytes = RingBytesFor(source->size().value_or(kLineBytes),
+                                  options.timestamps && source->size() ? kTimeBytes : 0);
   offer.history = History(options.history);
   offer.timestamps = options.timestamps;
   if (options.payload.json || !options.payload.descriptors.empty()) {

@@ -3,8 +3,6 @@
 #include <fmt/core.h>
 #include <ivmq/ivmq.h>
 
-#include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
@@ -17,18 +15,15 @@
 #include "sdk/command/output.h"
 #include "sdk/command/payload_text.h"
 #include "sdk/command/payload_types.h"
+#include "sdk/command/ring_size.h"
 #include "sdk/command/shell_command.h"
+#include "sdk/services/request_wire.h"
 
 namespace ivmq::command {
 namespace {
 
 constexpr std::chrono::seconds kLookEvery{1};
-constexpr size_t kReplyBytesMax = 2 << 20;  // an eighth of the largest ring
-constexpr size_t kRingPerReply = 8;         // a reply takes an eighth of its ring at most
-constexpr size_t kHeadBytes = 16;
-constexpr size_t kRingBytesMin = 64 << 10;
 constexpr size_t kRingBytesOfCommands = 1 << 20;  // each client has one
-constexpr size_t kRingBytesMax = 16 << 20;
 
 std::span<const std::byte> BytesOf(const std::string& text) {
   return std::as_bytes(std::span(text));
@@ -53,8 +48,7 @@ class Responder {
 
   size_t ring_bytes() const {
     if (!options_.command.empty()) return kRingBytesOfCommands;
-    const size_t bytes = std::min(constant_.value_or("").size(), kReplyBytesMax) + kHeadBytes;
-    return std::clamp(std::bit_ceil(bytes * kRingPerReply), kRingBytesMin, kRingBytesMax);
+    return RingBytesFor(constant_.value_or("").size(), internal::kReplyHeadBytes);
   }
 
   Status Answer(BytesServerCall& call) {
@@ -96,7 +90,8 @@ class Responder {
   Result<std::string> Run(const BytesServerCall& call, const ReceivedPayload& query) const {
     ShellCommand command;
     command.command = options_.command;
-    command.output_bytes_max = kRingBytesOfCommands / kRingPerReply - kHeadBytes;
+    command.output_bytes_max =
+        ringbuf::MaxMessage(kRingBytesOfCommands) - internal::kReplyHeadBytes;
     command.environment = {"IVMQ_SERVICE=" + options_.service, "IVMQ_CLIENT=" + call.client()};
     return RunShellCommand(command, query.json ? BytesOf(*query.json) : query.bytes,
                            [&] { return call.cancelled() || interrupt_->happened(); });

@@ -3,8 +3,6 @@
 #include <fmt/core.h>
 #include <ivmq/ivmq.h>
 
-#include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <span>
@@ -16,23 +14,14 @@
 #include "sdk/command/payload_text.h"
 #include "sdk/command/payload_types.h"
 #include "sdk/command/realm_view.h"
+#include "sdk/command/ring_size.h"
+#include "sdk/services/request_wire.h"
 
 namespace ivmq::command {
 namespace {
 
 constexpr std::chrono::milliseconds kLookEvery{100};
-constexpr size_t kRingPerRequest = 8;  // it takes an eighth of its ring at most
-constexpr size_t kHeadBytes = 24;
-constexpr size_t kRingBytesMin = 64 << 10;
-constexpr size_t kRingBytesMax = 16 << 20;
 constexpr size_t kLineBytes = 100 << 10;  // of requests whose size is not known yet
-
-// Rings that take a request of this size.
-size_t RingBytesFor(size_t bytes) {
-  const size_t bounded = std::min(bytes, kRingBytesMax / kRingPerRequest);
-  return std::clamp(std::bit_ceil((bounded + kHeadBytes) * kRingPerRequest), kRingBytesMin,
-                    kRingBytesMax);
-}
 
 // What the request is encoded as.
 Result<std::string> TypeFor(const RequestOptions& options, const RealmView::Service& service) {
@@ -128,7 +117,7 @@ int RunRequest(const CommandLine& line) {
       [&](const std::string& json) { return types.FromJson(type.value(), json); });
   if (!source.ok()) return Fail(source.status());
   ClientOptions own;
-  own.ring_bytes = RingBytesFor(source->size().value_or(kLineBytes));
+  own.ring_bytes = RingBytesFor(source->size().value_or(kLineBytes), internal::kRequestHeadBytes);
   auto client = node->CreateBytesClient(options.service, type.value(), service.reply_type, own);
   if (!client.ok()) return Fail(client.status());
   Replies replies(line, service.reply_type, &types);
