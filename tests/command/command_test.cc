@@ -336,34 +336,6 @@ TEST_F(CommandTest, WatchEndsOnASignalAlsoWhereNobodyTakesItsConnection) {
   }
 }
 
-TEST_F(CommandTest, WatchNamesRealmsWhereThereAreSeveral) {
-  const std::string& folder = daemon_.directory();
-  const auto path = [&folder](const char* name) { return folder + "/several-" + name; };
-  std::ofstream(path("toml")) << "admin-socket = \"" << path("admin") << "\"\n"
-                              << "[[realm]]\nname = \"red\"\nsize = \"16MiB\"\nvm-socket = \""
-                              << path("red-vm") << "\"\nnode-socket = \"" << path("red-node")
-                              << "\"\n[[realm]]\nname = \"blue\"\nsize = \"16MiB\"\nvm-socket = \""
-                              << path("blue-vm") << "\"\nnode-socket = \"" << path("blue-node")
-                              << "\"\n";
-  const Child daemon({"ivmqd", "--config", path("toml")});
-  ASSERT_TRUE(WaitUntil([&] {
-    return RunIvmq({"--admin-socket", path("admin"), "realms"}).exit_code == 0;
-  }));
-  const auto host_of = [&](const std::vector<std::string>& flags) {
-    std::vector<std::string> arguments{IvmqPath(), "--admin-socket", path("admin"), "watch"};
-    arguments.insert(arguments.end(), flags.begin(), flags.end());
-    Child watch(arguments);
-    std::string lines = watch.ReadLine() + "\n" + watch.ReadLine();
-    watch.Signal(SIGTERM);
-    EXPECT_EQ(watch.Wait(), 0);
-    return lines;
-  };
-  const std::string both = host_of({"--peers"});
-  EXPECT_THAT(both, HasSubstr(" + realm red: peer 0: "));
-  EXPECT_THAT(both, HasSubstr(" + realm blue: peer 0: "));
-  EXPECT_THAT(host_of({"--peers", "--realm", "red"}), HasSubstr(" + peer 0: "));
-}
-
 TEST_F(CommandTest, EvictsANode) {
   Node node = Open("victim");
   const Finished evict = Run({"evict", "node", std::to_string(node.id())});

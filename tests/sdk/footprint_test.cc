@@ -44,7 +44,7 @@ TEST(FootprintTest, HasTwoThreadsHoweverManyCallbacks) {
   Daemon daemon;
   Child busy({"sdk_test_peer", "serve", daemon.node_socket(), "t"});
   ASSERT_EQ(busy.ReadLine(), "ready");
-  const int threads = ActivityOf(busy.pid()).threads;
+  [[maybe_unused]] const int threads = ActivityOf(busy.pid()).threads;
 #if !defined(__SANITIZE_THREAD__)
   EXPECT_LE(threads, 1 + 2);
 #endif
