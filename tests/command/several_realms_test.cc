@@ -59,8 +59,8 @@ TEST_F(SeveralRealmsTest, WatchNamesThem) {
 
 TEST_F(SeveralRealmsTest, AMachineIsEvictedOnlyFromTheOneThatIsNamed) {
   const Finished of_none = Run({"evict", "peer", "7"});
-  EXPECT_EQ(of_none.exit_code, 1);
-  EXPECT_THAT(of_none.err, HasSubstr("several realms: name the one"));
+  EXPECT_EQ(of_none.exit_code, 2);
+  EXPECT_THAT(of_none.err, HasSubstr("say which with --realm"));
   EXPECT_THAT(Run({"evict", "peer", "7", "--realm", "blue"}).err, HasSubstr("there is no peer 7"));
 }
 

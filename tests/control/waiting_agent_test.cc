@@ -35,24 +35,13 @@ class WaitingAgentTest : public GuestFixture {
     const uint64_t before = header->heartbeat.load();
     EXPECT_TRUE(WaitUntil([&] { return header->heartbeat.load() >= before + ticks; }));
   }
-  static size_t CountOf(const std::string& what, const std::string& text) {
-    size_t count = 0;
-    for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) {
-      ++count;
-    }
-    return count;
-  }
 };
 
-TEST_F(WaitingAgentTest, IsSpokenOfOnceAndHasItsStreamWhenMemoryIsFree) {
+TEST_F(WaitingAgentTest, HasItsStreamWhenMemoryIsFree) {
   Start();
   const TestNode glutton = Fill();
-  testing::internal::CaptureStderr();
   const uint64_t hello = SayHelloAnew();
   AwaitTicks(5);
-  const std::string log = testing::internal::GetCapturedStderr();
-  EXPECT_EQ(CountOf("no stream for its agent", log), 1u) << log;
-  EXPECT_EQ(CountOf("its agent is back", log), 1u) << log;
   EXPECT_NE(agent_->entry()->accepted_hello.load(), hello);
   harness_.NodeGone(glutton, GoneProof::kExited);
   EXPECT_TRUE(WaitUntil([&] { return agent_->entry()->accepted_hello.load() == hello; }));

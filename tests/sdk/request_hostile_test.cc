@@ -79,7 +79,7 @@ TEST_F(RequestHostileTest, AClientThatTakesNothingHoldsTheHandlersThreadForSoLon
   const Status status = failed.get_future().get();
   EXPECT_EQ(status.code(), Code::kDeadlineExceeded);
   EXPECT_THAT(status.message(), ::testing::HasSubstr("write_timeout"));
-  EXPECT_EQ(failed_again.get_future().get().code(), Code::kCancelled);
+  EXPECT_EQ(failed_again.get_future().get().message(), status.message()) << "it says it again";
   EXPECT_TRUE(client.Call({}, kLong).ok()) << "it is the node's only thread for handlers";
   for (int i = 0; i < 64; ++i) ASSERT_TRUE(reader.Next(kLong).ok());
   EXPECT_EQ(reader.Next(kLong).status().code(), Code::kDeadlineExceeded);
