@@ -224,7 +224,7 @@ TEST_P(BenchLinkTest, FailsWhereMessagesAreLostOrDamaged) {
   for (const bool damaged : {true, false}) {
     const std::string server = damaged ? "damaged" : "lost";
     Child serve = Start({"bench", "serve", "--name", server});
-    Child run = Start(Words({"--duration", "1.5", "--json", "--rate", "100", "--server", server}));
+    Child run = Start(Words({"--duration", "1000", "--json", "--rate", "100", "--server", server}));
     Node node = Open("stranger");
     auto publisher = node.CreatePublisher(RunTopic(server)).value();
     ASSERT_TRUE(publisher.WaitForSubscribers(1, kPatience).ok());
@@ -232,6 +232,8 @@ TEST_P(BenchLinkTest, FailsWhereMessagesAreLostOrDamaged) {
     FillBenchMessage(1'000'000, message);
     if (damaged) message[63] ^= std::byte{1};
     ASSERT_TRUE(publisher.Publish(message).ok());
+    while (NumberOf(ParseJson<Struct>(run.ReadLine()), server) < 1) continue;  // till ctest's time
+    run.Signal(SIGINT);
     std::string last;
     for (std::string line = run.ReadLine(); !line.empty(); line = run.ReadLine()) last = line;
     EXPECT_GE(NumberOf(ParseJson<Struct>(last), server), 1) << last;
