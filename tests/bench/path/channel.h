@@ -188,6 +188,7 @@ std::optional<double> FanOutNs(const Contender& contender, const std::string& pl
 std::vector<Contender> Requesters();
 
 // Each in a file of its own, and nothing where its library was not there.
+void AddRing(std::vector<Contender>* to);  // no rival: what the path is measured by
 void AddIvmq(std::vector<Contender>* to);
 void AddSockets(std::vector<Contender>* to);
 void AddZeromq(std::vector<Contender>* to);

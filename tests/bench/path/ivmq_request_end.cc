@@ -10,6 +10,8 @@
 namespace ivmq::bench {
 namespace {
 
+constexpr int kRequests = 10'000;  // see kMessages of ivmq_end.cc
+
 template <Wait kWait>
 class IvmqRequester : public Requester {
  public:
@@ -69,8 +71,8 @@ Contender ContenderWaiting(std::string name, int trips) {
 }  // namespace
 
 void AddIvmqRequest(std::vector<Contender>* to) {
-  to->push_back(ContenderWaiting<Wait::kSpin>("ivmq", 2000));
-  to->push_back(ContenderWaiting<Wait::kAdaptive>("ivmq_adaptive", 2000));
+  to->push_back(ContenderWaiting<Wait::kSpin>("ivmq", kRequests));
+  to->push_back(ContenderWaiting<Wait::kAdaptive>("ivmq_adaptive", kRequests));
   to->push_back(ContenderWaiting<Wait::kBlock>("ivmq_block", 500));
 }
 

@@ -174,6 +174,7 @@ int Main(const Arguments& given) {
 
 std::vector<Contender> Contenders() {
   std::vector<Contender> all;
+  AddRing(&all);
   AddIvmq(&all);
 #ifdef IVMQ_BENCH_ICEORYX
   AddIceoryx(&all);

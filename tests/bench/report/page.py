@@ -79,8 +79,9 @@ def sdk_part(cells, drawn):
     trips = contenders_of(cells, "path/round_trip/")
     return ("## The whole path of the SDK\n\nA broker, nodes of two processes, matched reliable links of 64 KiB. "
             "`ivmq` spins and sends in batches of 32, `ivmq_each` makes every message visible at once, "
-            "`ivmq_adaptive` and `ivmq_block` wait as their names say; `typed` are protobuf messages. The others "
-            "as their users would have them, the quickest way that loses nothing.\n\n" +
+            "`ivmq_adaptive` and `ivmq_block` wait as their names say; `typed` are protobuf messages; `ring` and "
+            "`ring_each` are the bare ring, without broker and nodes. The others as their users would have them, "
+            "the quickest way that loses nothing.\n\n" +
             plots(drawn, "path_throughput", "throughput of the SDK") + "Messages a second by size:\n\n" +
             by_size(cells, "path/message/", message, rate_cell) + "\nRound trips, one after the other:\n\n" +
             by_size(cells, "path/round_trip/", trips, with_spread) +

@@ -20,7 +20,7 @@ def summary(run, cells, drawn, folder):
         return "–" if median is None else show(median)
 
     rows = [[contender] + [figure(kind, show, contender, p) for kind, show in shows for p in placements]
-            for contender in contenders_of(cells, "path/message/") if not contender.startswith("typed")]
+            for contender in contenders_of(cells, "path/message/") if not contender.startswith(("typed", "ring"))]
     names = {"message": "messages", "round_trip": "round trip"}
     head = [f"{SIZE} B"] + [f"{names[kind]}, {p}" for kind, _ in shows for p in placements]
     text = table(head, rows)

@@ -59,11 +59,11 @@ def ring_targets(cells, placement):
 
 def sdk_targets(cells, placement):
     yield at_most("SDK round trip, 64 B, over the bare ring's", placement, 1.3,
-                  cells.ratio("path/round_trip/ivmq/64", "ring/round_trip/ring/64", placement), " ×")
+                  cells.ratio("path/round_trip/ivmq/64", "path/round_trip/ring/64", placement), " ×")
     yield at_least("SDK throughput, 64 B in batches, over the bare ring's", placement, 0.6,
-                   cells.ratio("ring/message/ring_batch32/64", "path/message/ivmq/64", placement), " ×")
+                   cells.ratio("path/message/ring/64", "path/message/ivmq/64", placement), " ×")
     yield at_least("SDK throughput, 64 B with a flush each, over the bare ring's", placement, 0.45,
-                   cells.ratio("ring/message/ring_each/64", "path/message/ivmq_each/64", placement), " ×")
+                   cells.ratio("path/message/ring_each/64", "path/message/ivmq_each/64", placement), " ×")
     protobuf = cells.median("path/serialise_and_parse/protobuf/64", placement)
     for kind, bytes_name, typed_name, times in (
             ("round trip", "round_trip/ivmq", "round_trip/typed", 2),
