@@ -86,16 +86,17 @@ class alignas(kCacheLineBytes) SpscProducer {
     // Pairs with the acquire in SpscConsumer::TryRead() and Arm().
     Atomics::PublishHeader(data_, published_ & mask_, withheld_header_);
     const uint64_t before = published_;
+    const bool large = position_ - before >= kLargeRecordBytes * (records_ - published_records_);
     published_ = position_;
     published_records_ = records_;
     if (published_records_ - hinted_records_ >= kBatchRecords ||
-        published_ - hinted_ >= batch_bytes_) {
+        published_ - hinted_ >= (large ? capacity_ / 2 : batch_bytes_)) {
       MirrorCounters();
       // A look at the consumer's line, which is no more than a hint: now and then, as it costs a
       // transfer.
       kept_up_ = Atomics::LoadRelaxed(descriptor_->head) == before;
     }
-    OwnAhead();
+    if (!large) OwnAhead();
   }
 
   // Claim, copy and Commit() in one. Staged until Publish().
@@ -162,7 +163,8 @@ class alignas(kCacheLineBytes) SpscProducer {
   }
 
   // Brings the words that operators read (tail, records_published) up to date; they are otherwise
-  // up to 32 records or 8 KiB late. Cheap, but not free: for when a publisher turns idle.
+  // up to 32 records or 8 KiB late, in half the ring where records are large. Cheap, but not free:
+  // for when a publisher turns idle.
   void MirrorCounters() {
     Atomics::StoreRelaxed(descriptor_->records_published, published_records_);
     // Pairs with the acquire in SpscConsumer: who sees this tail sees the headers below it.
@@ -201,6 +203,10 @@ class alignas(kCacheLineBytes) SpscProducer {
   // where the cores share no cache. And which part of it is taken again at each publication.
   static constexpr uint64_t kOwnBytes = 2560;
   static constexpr uint64_t kOwnAgainBytes = 2 * kCacheLineBytes;
+  // From this mean size of what is published at once, the copying of a record takes longer than any
+  // of its lines, and to ask for lines and to store the hint only disturb it: a sixth of the
+  // throughput.
+  static constexpr uint64_t kLargeRecordBytes = 4096;
 
   // Where a record would lie. `record` is not position_ if padding comes first.
   struct Place {
