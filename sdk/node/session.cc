@@ -57,6 +57,7 @@ struct Session::PendingCall {
   bool abandoned = false;
   Status status;
   OnAnswer on_answer;
+  std::condition_variable changed;  // of its own: an answer wakes no other of a thousand callers
 };
 
 Session::Session(transport::UniqueFd channel, int connection)
@@ -172,13 +173,13 @@ Result<std::shared_ptr<Session::PendingCall>> Session::Begin(v1::NodeRequest* re
 
 Status Session::Await(const std::shared_ptr<PendingCall>& call, Clock::time_point deadline) {
   std::unique_lock lock(calls_mutex_);
-  calls_changed_.wait_until(lock, deadline,
-                            [&] { return call->state != PendingCall::State::kWaiting; });
+  call->changed.wait_until(lock, deadline,
+                           [&] { return call->state != PendingCall::State::kWaiting; });
   if (call->state == PendingCall::State::kWaiting) {
     call->abandoned = true;
     return {Code::kDeadlineExceeded, "the daemon did not answer in time"};
   }
-  calls_changed_.wait(lock, [&] { return call->state == PendingCall::State::kDone; });
+  call->changed.wait(lock, [&] { return call->state == PendingCall::State::kDone; });
   return call->status;
 }
 
@@ -207,7 +208,7 @@ void Session::Stop() {
 bool Session::WaitEnded(Clock::time_point deadline) {
   if (on_own_thread()) return false;
   std::unique_lock lock(calls_mutex_);
-  return calls_changed_.wait_until(lock, deadline, [this] { return thread_ended_; });
+  return thread_ended_changed_.wait_until(lock, deadline, [this] { return thread_ended_; });
 }
 
 void Session::Run() {
@@ -231,7 +232,7 @@ void Session::Run() {
   if (lost) Linger();
   const std::lock_guard lock(calls_mutex_);
   thread_ended_ = true;
-  calls_changed_.notify_all();
+  thread_ended_changed_.notify_all();
 }
 
 void Session::Linger() {
@@ -328,7 +329,7 @@ bool Session::Answer(const v1::NodeEvent& event) {
   if (call->on_answer) call->on_answer(event, call->abandoned);
   const std::lock_guard lock(calls_mutex_);
   call->state = PendingCall::State::kDone;
-  calls_changed_.notify_all();
+  call->changed.notify_all();
   return true;
 }
 
@@ -359,9 +360,9 @@ void Session::End(const Status& why, bool lost) {
   for (auto& [id, call] : calls_) {
     call->status = why;
     call->state = PendingCall::State::kDone;
+    call->changed.notify_all();
   }
   calls_.clear();
-  calls_changed_.notify_all();
 }
 
 }  // namespace ivmq::internal

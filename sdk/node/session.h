@@ -127,12 +127,12 @@ class Session {
   std::string encoded_;              // guarded by channel_mutex_; kept for its capacity
 
   std::mutex calls_mutex_;
-  std::condition_variable calls_changed_;
   uint64_t last_request_id_ = 0;                            // guarded by calls_mutex_
   std::map<uint64_t, std::shared_ptr<PendingCall>> calls_;  // guarded by calls_mutex_
   bool ended_ = false;                                      // guarded by calls_mutex_
   Status ended_why_;                                        // guarded by calls_mutex_
   bool thread_ended_ = true;                                // guarded by calls_mutex_
+  std::condition_variable thread_ended_changed_;
 
   std::atomic<bool> connected_{false};
   std::atomic<bool> stop_{false};
