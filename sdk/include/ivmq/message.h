@@ -4,6 +4,7 @@
 #include <ivmq/export.h>
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -105,6 +106,12 @@ template <class T>
 class Message {
  public:
   Message(T value, MessageInfo info) : value_(std::move(value)), info_(info) {}
+  // `decode` sets the value, in its place: moving one may cost as much as parsing it.
+  template <class Decode>
+  requires std::invocable<Decode, T*> Message(const MessageInfo& info, Decode&& decode)
+      : value_{}, info_(info) {
+    std::forward<Decode>(decode)(&value_);
+  }
 
   const T& value() const& { return value_; }
   T&& value() && { return std::move(value_); }

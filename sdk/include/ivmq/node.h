@@ -80,9 +80,11 @@ class IVMQ_API Node {
                                          std::function<void(const Message<T>&)> on_message,
                                          SubscriberOptions options = {}) {
     options.on_message = [handler = std::move(on_message)](const BytesMessage& message) {
-      T value{};
-      if (!Codec<T>::Decode(message.bytes, &value)) throw internal::NotDecodable();
-      handler(Message<T>(std::move(value), message.info));
+      bool decoded = false;
+      const Message<T> typed(message.info,
+                             [&](T* value) { decoded = Codec<T>::Decode(message.bytes, value); });
+      if (!decoded) throw internal::NotDecodable();
+      handler(typed);
     };
     return CreateSubscriber<T>(topic, options);
   }

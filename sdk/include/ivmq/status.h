@@ -69,6 +69,10 @@ class [[nodiscard]] Result {
   Result(T value) : state_(std::in_place_index<1>, std::move(value)) {}
   Result(Status status) : state_(std::in_place_index<0>, std::move(status)) {}
   // NOLINTEND(google-explicit-constructor)
+  // A value made of `arguments` where it stays: for what is not cheap to move.
+  template <class... Arguments>
+  explicit Result(std::in_place_t /*in_place*/, Arguments&&... arguments)
+      : state_(std::in_place_index<1>, std::forward<Arguments>(arguments)...) {}
 
   bool ok() const { return state_.index() == 1; }
   explicit operator bool() const { return ok(); }

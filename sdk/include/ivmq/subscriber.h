@@ -129,16 +129,16 @@ class Subscriber {
   Result<Message<T>> Receive(std::chrono::nanoseconds timeout) {
     auto got = bytes_.Receive(timeout);
     if (!got.ok()) return got.status();
-    T value{};
-    if (!Codec<T>::Decode(got->bytes, &value)) return Undecodable(got->bytes.size());
-    return Message<T>(std::move(value), got->info);
+    return Decoded(*got);
   }
   // As BytesSubscriber::Poll; messages that are not a T are counted and passed over.
   Result<size_t> Poll(size_t limit, const std::function<void(const Message<T>&)>& handler) {
     return bytes_.Poll(limit, [&](const BytesMessage& message) {
-      T value{};
-      if (Codec<T>::Decode(message.bytes, &value)) {
-        handler(Message<T>(std::move(value), message.info));
+      bool decoded = false;
+      const Message<T> typed(message.info,
+                             [&](T* value) { decoded = Codec<T>::Decode(message.bytes, value); });
+      if (decoded) {
+        handler(typed);
       } else {
         bytes_.CountUndecodable();
       }
@@ -154,6 +154,13 @@ class Subscriber {
   BytesSubscriber& bytes() { return bytes_; }
 
  private:
+  Result<Message<T>> Decoded(const BytesMessage& message) {
+    bool decoded = false;
+    Result<Message<T>> result(std::in_place, message.info,
+                              [&](T* value) { decoded = Codec<T>::Decode(message.bytes, value); });
+    if (!decoded) result = Undecodable(message.bytes.size());
+    return result;
+  }
   Status Undecodable(size_t bytes) {
     bytes_.CountUndecodable();
     return Status(Code::kDataLoss, "a message of " + std::to_string(bytes) + " bytes on topic '" +
