@@ -48,8 +48,8 @@ struct BuriedBoots {
   std::vector<MemoryLedger::Extent> memory;
 };
 
-// A hello that was good and got no stream, as there was no room: said once, and tried again when
-// memory was freed, or ever later.
+// A hello that was good and got no stream, as there was no room or no descriptor: said once, and
+// tried again when memory was freed, or ever later.
 struct WaitingHello {
   uint64_t number = 0;
   uint64_t used_bytes = 0;  // of the arena, at the last try

@@ -211,12 +211,13 @@ bool PeerWatch::ReadHello(const Peer& peer, Hello* hello) const {
   hello->number = entry->hello.load(std::memory_order_acquire);
   const uint64_t known = peer.agent ? peer.agent->hello : 0;
   if (hello->number == known || hello->number == 0) return false;
-  hello->boot_id = {entry->boot_id[0].load(std::memory_order_relaxed),
-                    entry->boot_id[1].load(std::memory_order_relaxed)};
-  hello->nonce = entry->nonce.load(std::memory_order_relaxed);
-  hello->echoed_nonce = entry->echoed_nonce.load(std::memory_order_relaxed);
-  hello->interrupts = entry->interrupts.load(std::memory_order_relaxed) != 0;
-  // acquire: none of these is loaded after the number that is looked at again.
+  // acquire: the number is looked at again after each of these. That they belong to the next one
+  // cannot be seen as long as that is not stored: then it comes, and is read for itself.
+  hello->boot_id = {entry->boot_id[0].load(std::memory_order_acquire),
+                    entry->boot_id[1].load(std::memory_order_acquire)};
+  hello->nonce = entry->nonce.load(std::memory_order_acquire);
+  hello->echoed_nonce = entry->echoed_nonce.load(std::memory_order_acquire);
+  hello->interrupts = entry->interrupts.load(std::memory_order_acquire) != 0;
   hello->layout_version = entry->layout_version.load(std::memory_order_acquire);
   return entry->hello.load(std::memory_order_relaxed) == hello->number;
 }
@@ -255,9 +256,8 @@ bool PeerWatch::IsWorthATry(const WaitingHello& waiting) const {
 
 void PeerWatch::LetWait(Peer* peer, const Hello& hello, const absl::Status& why) {
   if (!peer->waiting || peer->waiting->number != hello.number) {
-    LogWarning(
-        "realm \"{}\": peer {}: no stream for its agent: {}; tried again when memory is free",
-        state_->name, peer->id, why.ToString());
+    LogWarning("realm \"{}\": peer {}: no stream for its agent: {}; tried again until there is one",
+               state_->name, peer->id, why.ToString());
     peer->waiting.emplace().number = hello.number;
   }
   WaitingHello& waiting = *peer->waiting;

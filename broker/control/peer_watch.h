@@ -29,7 +29,7 @@ class PeerWatch {
   // Between two accepted hellos of a peer, so that a mad agent cannot keep control busy.
   static constexpr std::chrono::milliseconds kAcceptInterval{100};
   // Between two tries to find room for an agent's stream, at most.
-  static constexpr std::chrono::seconds kMaxPause{60};
+  static constexpr std::chrono::seconds kMaxPause{10};
   // Agents of a peer that were never proven dead, and streams of one agent that broke; each holds
   // its stream's memory.
   static constexpr size_t kMaxEarlierAgents = 64;

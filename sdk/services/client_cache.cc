@@ -29,15 +29,19 @@ Result<BytesClient> ClientCache::Get(const std::shared_ptr<NodeImpl>& node,
   BytesClient client(std::move(made).value());
   std::optional<BytesClient> left;  // closes without the lock
   const std::lock_guard lock(mutex_);
-  if (clients_.size() >= kClientsMax && clients_.count(key) == 0) {
+  if (const auto found = clients_.find(key); found != clients_.end()) {
+    left = std::move(client);
+    found->second.used = ++calls_;
+    return found->second.client;
+  }
+  if (clients_.size() >= kClientsMax) {
     const auto oldest = std::min_element(
         clients_.begin(), clients_.end(),
         [](const auto& one, const auto& other) { return one.second.used < other.second.used; });
     left = std::move(oldest->second.client);
     clients_.erase(oldest);
   }
-  return clients_.try_emplace(std::move(key), Cached{std::move(client), ++calls_})
-      .first->second.client;
+  return clients_.emplace(std::move(key), Cached{std::move(client), ++calls_}).first->second.client;
 }
 
 }  // namespace ivmq::internal
