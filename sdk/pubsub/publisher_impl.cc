@@ -14,6 +14,13 @@ namespace ivmq::internal {
 using transport::Look;
 using transport::WriteResult;
 
+inline Published PublisherImpl::WrittenToOne(transport::LinkWriter* writer, bool flush) {
+  messages_.Add(1);
+  written_.Add(1);
+  if (flush) writer->Flush();
+  return Published{.links = 1};
+}
+
 Result<Published> PublisherImpl::Write(std::span<const std::byte> message, bool flush) {
   if (timestamps_) return WriteNoted(message, {}, flush);
   if (forked()) return ForkedStatus();
@@ -28,12 +35,8 @@ Result<Published> PublisherImpl::WriteRecord(std::span<const std::byte> record, 
   // Written to one link or not at all: no need to look for room beforehand.
   if (BuildsInPlace()) [[likely]] {
     transport::LinkWriter& writer = links_.front()->writer;
-    if (writer.TryWrite(record, flags) == WriteResult::kOk) [[likely]] {
-      messages_.Add(1);
-      written_.Add(1);
-      if (flush) writer.Flush();
-      return Published{.links = 1};
-    }
+    if (writer.TryWrite(record, flags) == WriteResult::kOk) [[likely]]
+      return WrittenToOne(&writer, flush);
   }
   return WriteToAll(record, flags, flush);
 }
@@ -56,6 +59,21 @@ Result<Published> PublisherImpl::WriteInPlace(size_t bytes, const BytesPublisher
   const Call call(this);
   if (!Admits(call, bytes)) [[unlikely]]
     return RefusedStatus(call, bytes);
+  if (BuildsInPlace()) [[likely]] {
+    transport::LinkWriter& writer = links_.front()->writer;
+    std::byte* payload = nullptr;
+    if (writer.TryClaim(bytes, 0, &payload) == WriteResult::kOk) [[likely]] {
+      // If `fill` throws or gives up, the claim has never been made.
+      if (!fill({payload, bytes})) return AbandonedStatus();
+      writer.Commit();
+      return WrittenToOne(&writer, flush);
+    }
+  }
+  return WriteInPlaceSlowly(bytes, fill, flush);
+}
+
+Result<Published> PublisherImpl::WriteInPlaceSlowly(size_t bytes, const BytesPublisher::Fill& fill,
+                                                    bool flush) {
   if (FirstWithoutRoom(bytes) != nullptr) [[unlikely]] {
     if (Status status = WaitForRoom(bytes); !status.ok()) return status;
   }
@@ -72,10 +90,9 @@ Result<Published> PublisherImpl::WriteInPlace(size_t bytes, const BytesPublisher
     Quarantine(0);
     return Finish({}, flush);
   }
-  // If `fill` throws or gives up, the claim has never been made.
   if (!fill({payload, bytes})) return AbandonedStatus();
   links_[0]->writer.Commit();
-  return Finish({.links = 1}, flush);
+  return WrittenToOne(&links_[0]->writer, flush);
 }
 
 Status PublisherImpl::RefusedStatus(const Call& call, size_t bytes) const {

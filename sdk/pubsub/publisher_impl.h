@@ -121,6 +121,10 @@ class PublisherImpl final : public Endpoint {
   // What has been done when `written` links have it already.
   Published OfferToLossy(std::span<const std::byte> record, uint8_t flags, uint32_t written);
   Published Finish(Published published, bool flush);
+  // To the only link, which BuildsInPlace().
+  Published WrittenToOne(transport::LinkWriter* writer, bool flush);
+  // Where there is more than one link, or no room, or a history.
+  Result<Published> WriteInPlaceSlowly(size_t bytes, const BytesPublisher::Fill& fill, bool flush);
   void FlushAll();
   // Whether a message can be built where it will be read.
   bool BuildsInPlace() const {
