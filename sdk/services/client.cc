@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sdk/services/client_impl.h"
+#include "sdk/services/copies.h"
 
 namespace ivmq {
 namespace {
@@ -60,7 +61,8 @@ void BytesReplyReader::Cancel() {
   if (client_ != nullptr) client_->Cancel(id_);
 }
 
-BytesClient::BytesClient(std::shared_ptr<internal::ClientImpl> impl) : impl_(std::move(impl)) {}
+BytesClient::BytesClient(std::shared_ptr<internal::ClientImpl> impl)
+    : impl_(internal::ClosedWithLastCopy(std::move(impl))) {}
 BytesClient::BytesClient(const BytesClient&) = default;
 BytesClient& BytesClient::operator=(const BytesClient&) = default;
 BytesClient::BytesClient(BytesClient&&) noexcept = default;

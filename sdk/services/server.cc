@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "sdk/services/copies.h"
 #include "sdk/services/server_impl.h"
 
 namespace ivmq {
@@ -38,7 +39,8 @@ Status BytesServerCall::Write(std::span<const std::byte> piece) {
   return Write(piece.size(), CopyOf(piece));
 }
 
-BytesServer::BytesServer(std::shared_ptr<internal::ServerImpl> impl) : impl_(std::move(impl)) {}
+BytesServer::BytesServer(std::shared_ptr<internal::ServerImpl> impl)
+    : impl_(internal::ClosedWithLastCopy(std::move(impl))) {}
 BytesServer::BytesServer(const BytesServer&) = default;
 BytesServer& BytesServer::operator=(const BytesServer&) = default;
 BytesServer::BytesServer(BytesServer&&) noexcept = default;

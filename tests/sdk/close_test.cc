@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "ivmq/ivmq.h"
 #include "tests/sdk/fake_control.h"
@@ -40,6 +42,7 @@ class CloseTest : public ::testing::Test {
   EventHandler WhenGone(Close close) {
     return [this, close](const Event& event) {
       if (event.kind != Event::Kind::kGone) return;
+      made_.Await();
       in_handler_.Happen();
       in_callback_.Await();
       close();
@@ -55,6 +58,7 @@ class CloseTest : public ::testing::Test {
   }
 
   FakeControl control_;
+  Once made_;  // what the handlers close: that they may see it
   Once in_handler_;
   Once in_callback_;
   Once handler_closed_;
@@ -67,6 +71,7 @@ TEST_F(CloseTest, OfAClientEndsInAHandlerAndInACallbackAtOnce) {
   auto server = other_.CreateBytesServer("s", "", "", [](BytesServerCall&) { return Status(); });
   std::optional<BytesClient> client;
   client = node_.CreateClient("s", {.on_event = WhenGone([&] { client->Close(); })}).value();
+  made_.Happen();
   ASSERT_TRUE(client->WaitForServers(1, kLong).ok());
   Code code = Code::kOk;
   ASSERT_TRUE(client
@@ -90,6 +95,7 @@ TEST_F(CloseTest, OfANodeEndsInACallbackWhileAHandlerClosesTheSubscriber) {
               "t", {.on_event = WhenGone([&] { subscriber->Close(); }),
                     .on_message = [&](const BytesMessage&) { InCallback([&] { node_.Close(); }); }})
           .value());
+  made_.Happen();
   ASSERT_TRUE(publisher.Publish(AsBytes("x")).ok());
   in_callback_.Await();
   publisher.Close();
@@ -110,6 +116,7 @@ TEST_F(CloseTest, InAHandlerLeavesACallbackItsSession) {
                                                        });
                                                      }})
                          .value());
+  made_.Happen();
   ASSERT_TRUE(publisher.Publish(AsBytes("x")).ok());
   in_callback_.Await();
   publisher.Close();
@@ -151,6 +158,45 @@ TEST_F(CloseTest, OfTwoServersEndsInHandlersOfEachOther) {
   ASSERT_TRUE(handler_closed_.Happened() && callback_closed_.Happened());
 }
 
+// Whoever lets the last copy go may destroy next what the handlers use.
+TEST_F(CloseTest, OfTheLastCopyOfAServerWaitsForItsHandler) {
+  std::atomic<bool> over = false;
+  std::optional<BytesServer> server = node_
+                                          .Serve<Bytes, Bytes>("s",
+                                                               [&](const Bytes& query) {
+                                                                 in_handler_.Happen();
+                                                                 std::this_thread::sleep_for(50ms);
+                                                                 over = true;
+                                                                 return query;
+                                                               })
+                                          .value();
+  auto client = other_.CreateClient("s").value();
+  ASSERT_TRUE(client.WaitForServers(1, kLong).ok());
+  ASSERT_TRUE(client.CallAsync(AsBytes("x"), kLong, [](const Result<Bytes>&) {}).ok());
+  in_handler_.Await();
+  server.reset();
+  EXPECT_TRUE(over);
+}
+
+TEST_F(CloseTest, OfTheLastCopyOfAClientWaitsForItsCallback) {
+  std::atomic<bool> over = false;
+  const auto server =
+      other_.Serve<Bytes, Bytes>("s", [](const Bytes& query) { return query; }).value();
+  std::optional<BytesClient> client = node_.CreateClient("s").value();
+  ASSERT_TRUE(client->WaitForServers(1, kLong).ok());
+  ASSERT_TRUE(client
+                  ->CallAsync(AsBytes("x"), kLong,
+                              [&](const Result<Bytes>&) {
+                                in_callback_.Happen();
+                                std::this_thread::sleep_for(50ms);
+                                over = true;
+                              })
+                  .ok());
+  in_callback_.Await();
+  client.reset();
+  EXPECT_TRUE(over);
+}
+
 // What the closed client has not called back is called back by whoever is at it.
 TEST_F(CloseTest, InAHandlerLeavesTheRestToTheCallbackThatRuns) {
   auto server = other_.CreateBytesServer(
@@ -159,6 +205,7 @@ TEST_F(CloseTest, InAHandlerLeavesTheRestToTheCallbackThatRuns) {
   auto client = node_.CreateClient("s").value();
   auto subscriber =
       node_.CreateSubscriber("t", {.on_event = WhenGone([&] { client.Close(); })}).value();
+  made_.Happen();
   ASSERT_TRUE(client.WaitForServers(1, kLong).ok());
   std::promise<Code> last;
   ASSERT_TRUE(

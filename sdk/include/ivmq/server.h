@@ -110,8 +110,8 @@ class IVMQ_API BytesServerCall : public ServerContext {
 
 // Serves a service, as bytes; Node::Serve and Node::CreateServer add the types.
 //
-// Any thread. Copyable: copies are the same server, which is closed when the last one is gone.
-// Clients that have a request in its hands then get ABORTED at once.
+// Any thread. Copyable: copies are the same server, which is closed (see Close) when the last one
+// goes. Clients that have a request in its hands then get ABORTED at once.
 class IVMQ_API BytesServer {
  public:
   // Answers with `call`, or returns what the client shall get instead. What it throws the client
