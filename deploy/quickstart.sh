@@ -27,6 +27,10 @@ while (($#)); do
 done
 [[ $messages =~ ^[1-9][0-9]*$ ]] || { echo "quickstart: --messages: '$messages' is not a number from 1" >&2; exit 2; }
 
+# Also while packages are installed and all is built, where the shell heeds no signal of its own.
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
 if [[ -t 1 ]]; then bold=$'\e[1m' plain=$'\e[0m'; else bold='' plain=''; fi
 step_number=0
 # step WHAT COMMAND...: says what is done, and afterwards how long it took.

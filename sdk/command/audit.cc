@@ -99,6 +99,7 @@ int RunAudit(const CommandLine& line) {
     return not_audited(transport::Status(transport::Code::kNotFound,
                                          fmt::format("no link of topic '{}'", line.topic)));
   }
+  if (response.value().links().empty() && !line.json) PrintLine("there are no links");
   int exit_code = kDone;
   for (const v1::LinkAudit& audit : response.value().links()) {
     if (line.json) {

@@ -115,7 +115,9 @@ class Timer final : public Sink {
     if (total_.times.count() > 0 || total_.messages() == 0) return kDone;
     Complain(
         "no message said when it was published: set timestamps of its publisher, as "
-        "`ivmq pub --timestamps` does");
+        "`ivmq pub --timestamps` does, and publish for a second or more where a guest has just "
+        "begun: "
+        "it has no time before it has compared its clock with the host's");
     return kFailed;
   }
 

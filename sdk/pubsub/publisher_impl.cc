@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "ringbuf/ring_layout.h"
 #include "sdk/node/convert.h"
 #include "sdk/node/node_impl.h"
 #include "sdk/threads/handler_scope.h"
@@ -98,10 +99,15 @@ Result<Published> PublisherImpl::WriteInPlaceSlowly(size_t bytes, const BytesPub
 Status PublisherImpl::RefusedStatus(const Call& call, size_t bytes) const {
   if (!call.entered()) return ReenteredStatus();
   if (ended_ != EndReason::kNotEnded) return EndedStatus(ended_, topic_);
-  return {Code::kInvalidArgument,
-          "a message of " + std::to_string(bytes) + " bytes on topic '" + topic_ + "': at most " +
-              std::to_string(max_message_bytes()) +
-              " are allowed; set PublisherOptions::max_message_bytes for more"};
+  return {Code::kInvalidArgument, "a message of " + std::to_string(bytes) + " bytes on topic '" +
+                                      topic_ + "': at most " + std::to_string(max_message_bytes()) +
+                                      " are allowed" + HowMoreText()};
+}
+
+std::string PublisherImpl::HowMoreText() const {
+  return max_message_bytes() < ringbuf::MaxMessage(ringbuf::kMaxCapacity)
+             ? "; set PublisherOptions::max_message_bytes for more"
+             : ", an eighth of the largest ring";
 }
 
 Status PublisherImpl::AbandonedStatus() const {

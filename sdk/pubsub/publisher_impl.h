@@ -108,6 +108,8 @@ class PublisherImpl final : public Endpoint {
   Link* FirstLagging();
   // What the subscribers that left since the last call had not taken.
   Status TakeLeftBehind();
+  // Ends the text about a message that is too large.
+  std::string HowMoreText() const;
   Status UndrainedStatus(std::chrono::nanoseconds timeout);
   // The extension of the next message, at the beginning of scratch_. Bytes of it.
   Result<size_t> BuildNotes(size_t message_bytes, const PublishOptions& options);

@@ -42,8 +42,7 @@ Result<size_t> PublisherImpl::BuildNotes(size_t message_bytes, const PublishOpti
                   "a message of " + std::to_string(message_bytes) + " bytes on topic '" + topic_ +
                       "' and the " + std::to_string(bytes) +
                       " that go with it (attributes, trace context, time): at most " +
-                      std::to_string(max_message_bytes()) +
-                      " in all are allowed; set PublisherOptions::max_message_bytes for more");
+                      std::to_string(max_message_bytes()) + " in all are allowed" + HowMoreText());
   }
   if (scratch_.empty()) scratch_.resize(max_message_bytes());
   if (bytes > 0) transport::EncodeExtension(extension, std::span(scratch_).first(bytes));
