@@ -96,7 +96,8 @@ class IVMQ_API BytesReplyReader {
 //
 // Any thread, and several at once: one of the threads that wait reads for all. Each request goes to
 // the server with the fewest of ours open. Copyable: copies are the same client, which is closed
-// (see Close) when the last one goes; a stream that is read counts as one. Outliving its Node is fine; after Node::Close every call says CLOSED.
+// (see Close) when the last one goes; a stream that is read counts as one. Outliving its Node is
+// fine; after Node::Close every call says CLOSED.
 class IVMQ_API BytesClient {
  public:
   // Fills `out`, exactly the size that was asked for; false abandons the request.
