@@ -52,7 +52,7 @@ class ServerTest : public ::testing::Test {
     return node_.Serve<StringValue, StringValue>("s", std::move(handler), std::move(options))
         .value();
   }
-  StringClient MakeClient(ClientOptions options = {}) {
+  StringClient MakeClient(const ClientOptions& options = {}) {
     return client_node_.CreateClient<StringValue, StringValue>("s", options).value();
   }
   static void Begin(StringClient* client, const std::string& text, int count = 1) {
@@ -157,8 +157,8 @@ TEST_F(ServerTest, RunsOnSeveralThreadsOfTheCaller) {
                                                               return query;
                                                             })
                     .value();
-  std::vector<std::thread> serving;
-  for (int i = 0; i < 3; ++i) serving.emplace_back([&] { static_cast<void>(server.Run()); });
+  std::vector<std::thread> serving(3);
+  for (std::thread& one : serving) one = std::thread([&] { static_cast<void>(server.Run()); });
   auto client = MakeClient();
   std::atomic<int> answered = 0;
   for (int i = 0; i < 500; ++i) {
@@ -346,6 +346,7 @@ TEST_F(ServerTest, AOneThreadedServerReadsCreditBehindWaitingRequests) {
   auto client = MakeClient();
   auto many = client.CallStream(Value("many"), kLong).value();
   std::vector<ReplyReader<StringValue>> others;
+  others.reserve(40);
   for (int i = 0; i < 40; ++i) others.push_back(client.CallStream(Value("one"), kLong).value());
   for (int i = 0; i < kPieces; ++i) ASSERT_TRUE(many.Next(kLong).value().has_value());
   EXPECT_FALSE(many.Next(kLong).value().has_value());
