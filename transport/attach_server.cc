@@ -28,6 +28,8 @@ constexpr uint64_t kProcessBit = uint64_t{1} << 63;
 
 // A dying process closes its sockets a moment before its end can be seen.
 constexpr std::chrono::milliseconds kExitTakes{100};
+// From the end of a connection until it is forgotten, unless something of it stays in use.
+constexpr std::chrono::seconds kForgettingTakes{1};
 
 constexpr int kEventsPerProcess = 64;
 constexpr int kAcceptsPerProcess = 64;
@@ -120,10 +122,11 @@ int AttachServer::fd() const { return epoll_.get(); }
 void AttachServer::Process() {
   std::array<epoll_event, kEventsPerProcess> events{};
   const int count = ::epoll_wait(epoll_.get(), events.data(), kEventsPerProcess, 0);
+  bool newcomers = false;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<size_t>(i)];
     if (event.data.u64 == kListenerTag) {
-      AcceptSome();
+      newcomers = true;
     } else if (event.data.u64 == kTimerTag) {
       ResumeAccepting();
     } else if (event.data.u64 == kPatienceTag) {
@@ -134,10 +137,16 @@ void AttachServer::Process() {
       OnClientEvent(event.data.u64, event.events);
     }
   }
+  if (newcomers) AcceptSome(count < kEventsPerProcess);
 }
 
-void AttachServer::AcceptSome() {
+void AttachServer::AcceptSome(bool heard_all) {
   for (int i = 0; i < kAcceptsPerProcess; ++i) {
+    if (clients_.size() >= options_.max_clients) {
+      // Of those that left before the first of these came, we know then.
+      if (i > 0 || !heard_all) return;
+      if (MayHaveRoomSoon()) return PauseAccepting();
+    }
     // First the fds that a newcomer needs: one that is accepted is served.
     if (!spare_channel_.ours) {
       Result<ChannelEnds> ends = NewChannelEnds();
@@ -158,6 +167,11 @@ void AttachServer::AcceptSome() {
     if (errno != EAGAIN) PauseAccepting();
     return;
   }
+}
+
+bool AttachServer::MayHaveRoomSoon() const {
+  return open_ < clients_.size() &&
+         std::chrono::steady_clock::now() - last_release_ < kForgettingTakes;
 }
 
 void AttachServer::PauseAccepting() {
@@ -184,13 +198,7 @@ void AttachServer::ResumeAccepting() {
 
 void AttachServer::Greet(UniqueFd socket) {
   if (!refusal_.ok()) return SendRefusal(socket.get(), refusal_);
-  if (clients_.size() >= options_.max_clients) {
-    return SendRefusal(socket.get(), Status(Code::kResourceExhausted,
-                                            "this machine has " + std::to_string(clients_.size()) +
-                                                " nodes attached, at most " +
-                                                std::to_string(options_.max_clients) +
-                                                " are allowed; `ivmq nodes` lists them. End some"));
-  }
+  if (clients_.size() >= options_.max_clients) return SendRefusal(socket.get(), FullStatus());
   const Result<PeerProcess> process = PeerOf(socket.get());
   if (!process.ok()) return SendRefusal(socket.get(), process.status());
   spare_fd_.Reset();
@@ -241,6 +249,15 @@ void AttachServer::SendRefusal(int socket, const Status& reason) const {
   [[maybe_unused]] const Status sent = SendMessage(socket, refusal, {});
 }
 
+Status AttachServer::FullStatus() const {
+  std::string text = "this machine has " + std::to_string(clients_.size()) + " nodes attached, ";
+  if (const size_t closed = clients_.size() - open_; closed > 0) {
+    text += std::to_string(closed) + " of them closed by processes that still run, ";
+  }
+  return {Code::kResourceExhausted, text + "at most " + std::to_string(options_.max_clients) +
+                                        " are allowed; `ivmq nodes` lists them. End some"};
+}
+
 void AttachServer::OnClientEvent(uint64_t connection_id, uint32_t events) {
   const auto found = clients_.find(connection_id);
   // Gone by the hand of a callback earlier in this batch.
@@ -285,6 +302,7 @@ bool AttachServer::Release(Connection* connection) {
   connection->socket.Reset();
   --load_[connection->vector - options_.first_vector];
   --open_;
+  last_release_ = std::chrono::steady_clock::now();
   // An fd is free again: no need to wait for the timer.
   if (!accepting_) ResumeAccepting();
   return true;
@@ -304,6 +322,7 @@ void AttachServer::Forget(uint64_t connection_id) {
   if (found == clients_.end()) return;
   Release(&found->second);
   clients_.erase(found);
+  if (!accepting_) ResumeAccepting();
 }
 
 uint32_t AttachServer::LeastLoadedVector() const {

@@ -57,7 +57,8 @@ class AttachServer {
     // The vectors that clients listen on, each given to the fewest; both included.
     uint32_t first_vector = 0;
     uint32_t last_vector = 0;
-    // More, not forgotten yet, are refused: RESOURCE_EXHAUSTED.
+    // Open or not forgotten yet. More are refused, RESOURCE_EXHAUSTED; right after some have
+    // closed they wait up to a second, as those are about to be forgotten.
     size_t max_clients = kMaxNodesPerPeer;
     uint64_t first_connection_id = 1;  // the next of a server that this one goes on for
     // How the death of a client's process is seen: an fd that is readable from then on.
@@ -107,11 +108,15 @@ class AttachServer {
                Callbacks callbacks);
   Status Start();
   static Result<ChannelEnds> NewChannelEnds();
-  void AcceptSome();
+  // `heard_all`: nothing that happened before the newcomers came is still to be told.
+  void AcceptSome(bool heard_all);
+  // Where there are as many as may be: some of them have just closed.
+  bool MayHaveRoomSoon() const;
   void PauseAccepting();
   void ResumeAccepting();
   void Greet(UniqueFd socket);
   Status SendWelcome(int socket, uint64_t connection_id, uint32_t vector, int channel) const;
+  Status FullStatus() const;
   void SendRefusal(int socket, const Status& reason) const;
   void OnClientEvent(uint64_t connection_id, uint32_t events);
   void OnProcessEnd(uint64_t connection_id);
@@ -135,6 +140,7 @@ class AttachServer {
   uint64_t next_connection_id_;
   std::unordered_map<uint64_t, Connection> clients_;
   size_t open_ = 0;
+  std::chrono::steady_clock::time_point last_release_;
   std::deque<Leaving> leaving_;
   std::vector<uint32_t> load_;  // clients of first_vector, first_vector + 1, ...
 };

@@ -263,6 +263,28 @@ TEST_F(AttachTest, RefusesMoreClientsThanItsLimit) {
   EXPECT_TRUE(Attach(daemon.path(), Soon()).ok());
 }
 
+// However fast they come: what has closed counts until it is forgotten, and that takes 100 ms.
+TEST_F(AttachTest, NewcomersWaitForThoseThatHaveJustClosed) {
+  AttachServer::Options options = Options();
+  options.max_clients = 2;
+  TestDaemon daemon(host_, options);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(Attach(daemon.path(), Soon()).status().message(), "") << i;
+}
+
+TEST_F(AttachTest, SaysThatClosedConnectionsOfProcessesThatRunCount) {
+  AttachServer::Options options = Options();
+  options.max_clients = 2;
+  TestDaemon daemon(host_, options);
+  daemon.forget_closed = false;
+  const Attached first = LocalRealm::Must(Attach(daemon.path(), Soon()));
+  { const Attached second = LocalRealm::Must(Attach(daemon.path(), Soon())); }
+  const auto asked = steady_clock::now();
+  const Status refused = Attach(daemon.path(), Soon()).status();
+  EXPECT_EQ(refused.code(), Code::kResourceExhausted);
+  EXPECT_THAT(refused.message(), HasSubstr("1 of them closed by processes that still run"));
+  EXPECT_GE(steady_clock::now() - asked, milliseconds(500)) << "it might have been forgotten";
+}
+
 TEST_F(AttachTest, SurvivesTheOpenFileLimitWithoutSpinning) {
   TestDaemon daemon(host_, Options());
   const Attached before = LocalRealm::Must(Attach(daemon.path(), Soon()));
