@@ -2,6 +2,7 @@
 #ifndef IVMQ_RINGBUF_SPSC_PRODUCER_H_
 #define IVMQ_RINGBUF_SPSC_PRODUCER_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -86,17 +87,19 @@ class alignas(kCacheLineBytes) SpscProducer {
     // Pairs with the acquire in SpscConsumer::TryRead() and Arm().
     Atomics::PublishHeader(data_, published_ & mask_, withheld_header_);
     const uint64_t before = published_;
-    const bool large = position_ - before >= kLargeRecordBytes * (records_ - published_records_);
+    const uint64_t bytes = position_ - before;
+    const uint64_t records = records_ - published_records_;
     published_ = position_;
     published_records_ = records_;
     if (published_records_ - hinted_records_ >= kBatchRecords ||
-        published_ - hinted_ >= (large ? capacity_ / 2 : batch_bytes_)) {
+        published_ - hinted_ >=
+            (bytes < kRarelyHintedBytes * records ? batch_bytes_ : capacity_ / 2)) {
       MirrorCounters();
       // A look at the consumer's line, which is no more than a hint: now and then, as it costs a
       // transfer.
       kept_up_ = Atomics::LoadRelaxed(descriptor_->head) == before;
     }
-    if (!large) OwnAhead();
+    if (bytes < kNotOwnedBytes * records) OwnAhead();
   }
 
   // Claim, copy and Commit() in one. Staged until Publish().
@@ -107,9 +110,7 @@ class alignas(kCacheLineBytes) SpscProducer {
       return NoRoom();
     const uint64_t header = HeaderFor(payload.size(), flags, &place);
     Atomics::StoreHeader(data_, place.end & mask_, 0);
-    if (!payload.empty()) {
-      std::memcpy(Atomics::At(data_, place.payload_offset), payload.data(), payload.size());
-    }
+    CopyIn(payload, place.payload_offset);
     Stage(place.record, place.end, header);
     return WriteResult::kOk;
   }
@@ -203,10 +204,10 @@ class alignas(kCacheLineBytes) SpscProducer {
   // where the cores share no cache. And which part of it is taken again at each publication.
   static constexpr uint64_t kOwnBytes = 2560;
   static constexpr uint64_t kOwnAgainBytes = 2 * kCacheLineBytes;
-  // From this mean size of what is published at once, the copying of a record takes longer than any
-  // of its lines, and to ask for lines and to store the hint only disturb it: a sixth of the
-  // throughput.
-  static constexpr uint64_t kLargeRecordBytes = 4096;
+  // From these mean sizes of what is published at once, the copying of a record takes longer than
+  // any of its lines: to store the hint for each only disturbs it, and then to ask for lines.
+  static constexpr uint64_t kRarelyHintedBytes = 4096;
+  static constexpr uint64_t kNotOwnedBytes = 8192;
 
   // Where a record would lie. `record` is not position_ if padding comes first.
   struct Place {
@@ -227,13 +228,32 @@ class alignas(kCacheLineBytes) SpscProducer {
     return {next_lap, next_lap + internal::EndOffset(payload_at_start, length), payload_at_start};
   }
 
+  // Whether the next record is the first of a batch, for a consumer that has read all before it: it
+  // is waited for.
+  bool TravelsAlone() const { return kept_up_ && position_ == published_; }
+
+  void CopyIn(std::span<const std::byte> payload, uint64_t offset) {
+    if (payload.empty()) return;
+    const uint64_t in_first_line = kCacheLineBytes - offset % kCacheLineBytes;
+    if (!TravelsAlone() || payload.size() <= in_first_line) {
+      std::memcpy(Atomics::At(data_, offset), payload.data(), payload.size());
+      return;
+    }
+    // The line with the header last and at once. Whoever polls it takes it away as soon as it
+    // changes, and the header would have to wait for it a second time: a quarter of a round trip.
+    std::memcpy(Atomics::At(data_, offset + in_first_line), payload.data() + in_first_line,
+                payload.size() - in_first_line);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // x86-64 stores in the order of the code
+    std::memcpy(Atomics::At(data_, offset), payload.data(), in_first_line);
+  }
+
   // The header of a record that goes to `place`. Moves its end to where the next record will start
   // on a cache line, if that helps and there is room. Only for the first of a batch: a record that
   // travels alone is waited for, and more in a batch cost less if they lie close.
   uint64_t HeaderFor(size_t payload_bytes, uint8_t flags, Place* place) {
     const uint64_t header =
         internal::MakeHeader(payload_bytes, flags & static_cast<uint8_t>(~kFlagPadding));
-    if (!kept_up_ || position_ != published_) return header;
+    if (!TravelsAlone()) return header;
     const uint64_t end = AlignUp(place->end, PairBytes(capacity_));
     if (end > limit_ && !Refresh(end)) return header;
     place->end = end;
@@ -262,6 +282,8 @@ class alignas(kCacheLineBytes) SpscProducer {
     ++records_;
     if (records_ - published_records_ >= kBatchRecords || position_ - published_ >= batch_bytes_) {
       Publish();
+    } else if (owned_ < end + kOwnBytes / 2 && end - record < kNotOwnedBytes) {
+      OwnFrom(AlignUp(end + kHeaderBytes, kCacheLineBytes));
     }
   }
 
@@ -272,10 +294,14 @@ class alignas(kCacheLineBytes) SpscProducer {
   void OwnAhead() {
     const uint64_t first = AlignUp(position_ + kHeaderBytes, kCacheLineBytes);
     const uint64_t near = Limited(first + kOwnAgainBytes);
-    const uint64_t far = Limited(first + kOwnBytes);
     for (uint64_t line = first; line < near; line += kCacheLineBytes) Own(line);
     if (owned_ < near) owned_ = near;
-    for (; owned_ < far; owned_ += kCacheLineBytes) Own(owned_);
+    OwnFrom(first);
+  }
+  void OwnFrom(uint64_t first) {
+    if (owned_ < first) owned_ = first;
+    const uint64_t end = Limited(first + kOwnBytes);
+    for (; owned_ < end; owned_ += kCacheLineBytes) Own(owned_);
   }
   uint64_t Limited(uint64_t position) const { return position < limit_ ? position : limit_; }
   void Own(uint64_t position) { Atomics::PrefetchForWrite(data_, position & mask_); }
