@@ -34,12 +34,6 @@ Control::Control(transport::EventLoop* loop, UniqueFd keeper_socket)
             LogInfo("stopping: {}", why);
             loop_->Stop();
           }) {
-  absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start({loop, this, &realms_});
-  if (grpc.ok()) {
-    grpc_ = *std::move(grpc);
-  } else {
-    Fail(std::string(grpc.status().message()));
-  }
   Tick();
 }
 
@@ -52,6 +46,19 @@ void Control::Fail(const std::string& why) {
   failure_ = why;
   LogError("{}", why);
   loop_->Stop();
+}
+
+// From its first use on, gRPC's own threads wake up twice a second, for nothing.
+GrpcServer* Control::Grpc() {
+  if (grpc_ == nullptr) {
+    absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start({loop_, this, &realms_});
+    if (grpc.ok()) {
+      grpc_ = *std::move(grpc);
+    } else {
+      Fail(std::string(grpc.status().message()));
+    }
+  }
+  return grpc_.get();
 }
 
 void Control::Tick() {
@@ -128,7 +135,7 @@ void Control::OpenRealm(uint32_t index) {
   if (!realm.ok()) return keeper_.SendRefused(index, std::string(realm.status().message()));
   PeerWatch::Hooks hooks;
   hooks.on_stream = [this](UniqueFd socket, const AgentKey& key) {
-    if (grpc_ != nullptr) grpc_->AddAgent(std::move(socket), key);
+    if (GrpcServer* const grpc = Grpc()) grpc->AddAgent(std::move(socket), key);
   };
   hooks.on_no_slot = [this, index](uint32_t peer) { keeper_.SendEvictPeer(index, peer); };
   absl::StatusOr<std::unique_ptr<PeerWatch>> watch =
@@ -178,7 +185,7 @@ void Control::OnNodeGone(const KeeperEvent& event) {
 
 void Control::OnAdminConnected(const KeeperEvent& event, Fds fds) {
   if (fds.size() != 1) return WarnOfFileLimit(fmt::format("an operator (process {})", event.pid));
-  if (grpc_ != nullptr) grpc_->AddAdmin(std::move(fds.front()));
+  if (GrpcServer* const grpc = Grpc()) grpc->AddAdmin(std::move(fds.front()));
 }
 
 void Control::OnRefused(const KeeperEvent& event) {
