@@ -64,7 +64,8 @@ std::optional<double> RunOnTwoCores(const Side& first, const Side& second,
                                     Apart apart = Apart::kProcesses,
                                     Preempted preempted = Preempted::kIsDropped);
 
-// The time for a line written by one core to be seen by the other, and one back, in nanoseconds.
+// The time for a line written by one core to be seen by the other, and one back, in nanoseconds:
+// the mean of many lines.
 std::optional<double> CacheLineRoundTripNs();
 
 // How long a fixed run of additions takes on the slower of the two cores, in nanoseconds each.
@@ -72,7 +73,7 @@ std::optional<double> AdditionNs();
 
 // One accepted sample of `measure`; nothing if none was in 25 attempts for each of them or in four
 // seconds. Up to 85
-// ns a cache-line round trip the two are threads of one core, from 300 ns on they are far apart.
+// ns a cache-line round trip the two are threads of one core, from 200 ns on they are far apart.
 // Takes the first sample whose cores were shared with nobody, or else the least disturbed of
 // `patience`, or of a tenth of a second.
 std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure,

@@ -2,11 +2,10 @@
 // new node takes to its first message. Each sample has a broker of its own.
 //
 //   cost_bench [--rounds N] [--seconds S]
-//   cost_bench publish-once SOCKET      the new node, for itself
+// The new node is cost_node.
 #include <chrono>
 #include <cstdio>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -34,22 +33,11 @@ double MsSince(Clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
 }
 
-// A user's program: one message, then it waits for others that do not come, until it is killed.
-[[noreturn]] void PublishOnce(const char* socket) {
-  Node node = Must(Node::Open({.name = "new", .socket_path = socket}));
-  auto publisher = Must(node.CreatePublisher(kTopic));
-  Must(publisher.WaitForSubscribers(1, kLong));
-  const uint64_t one = 1;
-  Must(publisher.Publish(std::as_bytes(std::span(&one, 1))));
-  auto subscriber = Must(node.CreateSubscriber("cost.never"));
-  for (;;) static_cast<void>(subscriber.Receive(std::chrono::hours(1)));
-}
-
 void FirstMessage(const test::Daemon& daemon) {
   Node node = Must(Node::Open({.name = "old", .socket_path = daemon.node_socket()}));
   auto subscriber = Must(node.CreateSubscriber(kTopic));
   const auto begin = Clock::now();
-  const test::Child child({"cost_bench", "publish-once", daemon.node_socket()});
+  const test::Child child({"cost_node", daemon.node_socket()});
   const auto got = Must(subscriber.Receive(kLong));
   const double took = MsSince(begin);
   Require(got.bytes.size() == sizeof(uint64_t), "first message");
@@ -76,6 +64,14 @@ void FirstMessage(const test::Daemon& daemon) {
               "ms a second");
   WriteFigure("cost", "keeper/idle_cpu_ms", a_second(keeper_before.cpu_ns, keeper.cpu_ns) / 1e6,
               "ms a second");
+  // From the first operator or agent on, gRPC's own threads run in control.
+  test::Child({"ivmq", "--admin-socket", daemon.admin_socket(), "peers"}).Wait();
+  std::this_thread::sleep_for(kSettling);
+  const auto asked_before = test::ActivityOf(daemon.control_pid());
+  std::this_thread::sleep_for(kWatched);
+  const auto asked = test::ActivityOf(daemon.control_pid());
+  WriteFigure("cost", "wake_ups/asked_control", a_second(asked_before.sleeps, asked.sleeps),
+              "a second");
   std::printf("node: first message %.1f ms, %.1f MB, %d threads\n", took, resident, after.threads);
 }
 
@@ -141,6 +137,5 @@ int Main(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   using namespace ivmq::bench;
-  if (argc == 3 && std::string_view(argv[1]) == "publish-once") PublishOnce(argv[2]);
   return RunMain(argc, argv, Main);
 }

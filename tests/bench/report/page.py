@@ -28,7 +28,7 @@ def head(run, cells):
 {notes}
 Written by `./tests/bench.sh`, which does all of it again on your machine. Every figure is a median, with
 quartiles in parentheses. A sample has the round trip of a cache line between the two cores measured before
-and after it: *near* is below 300 ns, *far* is not, and what changed in between is thrown away. A cell with
+and after it: *near* is below 200 ns, *far* is not, and what changed in between is thrown away. A cell with
 fewer than {MIN_SAMPLES} samples is not measured ("–"), and what is not measured is not met. Payloads are
 written and read by both sides, and every message is checked to be the one that was due.
 
