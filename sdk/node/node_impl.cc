@@ -23,9 +23,11 @@ constexpr auto kClosePatience = std::chrono::seconds(1);
 Status NoDaemonStatus(const std::vector<std::string>& paths) {
   std::string tried;
   for (const std::string& path : paths) tried += (tried.empty() ? "" : ", ") + path;
-  return {Code::kUnavailable, "no daemon at " + tried +
-                                  ": start ivmqd (on a host) or ivmq-agent (in a guest), or set "
-                                  "IVMQ_NODE_SOCKET"};
+  return {Code::kUnavailable,
+          "no daemon at " + tried +
+              ": start ivmqd (on a host) or ivmq-agent (in a guest), or name its "
+              "socket (IVMQ_NODE_SOCKET, NodeOptions::socket_path, ivmq "
+              "--node-socket)"};
 }
 
 // The first socket that exists and is listened on.

@@ -204,6 +204,7 @@ template <size_t kBytes>
 void AddRoundTrip(Cases* cases) {
   const std::string size = "/" + std::to_string(kBytes);
   cases->Add("round_trip/ring" + size, [] { return RoundTripNs<RingEach<kBytes>>(kTrips); });
+  cases->Add("round_trip/line_limit" + size, [] { return RoundTripNs<LineLimit<kBytes>>(kTrips); });
   cases->Add("round_trip/boost_spsc" + size, [] { return RoundTripNs<BoostSpsc<kBytes>>(kTrips); });
 #ifdef IVMQ_BENCH_MOODYCAMEL
   cases->Add("round_trip/moodycamel" + size,
@@ -239,7 +240,7 @@ int main(int argc, char** argv) {
   if (arguments.quick) {  // only what targets are set for
     std::erase_if(all, [](const Case& one) {
       return one.name.starts_with("round_trip/")
-                 ? one.name != "round_trip/ring/64"
+                 ? one.name != "round_trip/ring/64" && one.name != "round_trip/line_limit/64"
                  : one.name.find("ring_each/") != std::string::npos &&
                        one.name != "message/ring_each/64";
     });

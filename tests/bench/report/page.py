@@ -68,7 +68,8 @@ def ring_part(cells, drawn):
     prefix = "ring/message/"
     return ("## Ring\n\nTwo processes, one copy in and one out. `ring_batch32` makes up to 32 messages visible "
             "together, `ring_each` every one at once. `copy_limit` is the same bytes through a plain array, "
-            "index exchanged every 8 KiB.\n\n" + plots(drawn, "ring_throughput", "throughput of the ring") +
+            "index exchanged every 8 KiB; `line_limit` moves a message and its number, in the lines that they fill, "
+            "and does nothing else.\n\n" + plots(drawn, "ring_throughput", "throughput of the ring") +
             "Messages a second by size:\n\n" +
             by_size(cells, prefix, contenders_of(cells, prefix), rate_cell) + "\nRound trips:\n\n" +
             by_size(cells, "ring/round_trip/", contenders_of(cells, "ring/round_trip/"), with_spread) + "\n")
