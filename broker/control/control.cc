@@ -1,6 +1,7 @@
 #include "broker/control/control.h"
 
 #include <fmt/core.h>
+#include <sys/eventfd.h>
 
 #include <chrono>
 #include <utility>
@@ -14,6 +15,18 @@ namespace {
 void WarnOfFileLimit(const std::string& whom) {
   LogWarning("{} is turned away: no file descriptors left; raise LimitNOFILE (ulimit -n) of ivmqd",
              whom);
+}
+
+// What gRPC opens when it starts, amply.
+constexpr int kGrpcDescriptors = 24;
+
+bool HasDescriptorsFor(int count) {
+  std::vector<transport::UniqueFd> tried;
+  for (int i = 0; i < count; ++i) {
+    tried.emplace_back(eventfd(0, EFD_CLOEXEC));
+    if (!tried.back()) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -50,13 +63,17 @@ void Control::Fail(const std::string& why) {
 
 // From its first use on, gRPC's own threads wake up twice a second, for nothing.
 GrpcServer* Control::Grpc() {
-  if (grpc_ == nullptr) {
-    absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start({loop_, this, &realms_});
-    if (grpc.ok()) {
-      grpc_ = *std::move(grpc);
-    } else {
-      Fail(std::string(grpc.status().message()));
-    }
+  if (grpc_ != nullptr) return grpc_.get();
+  // gRPC ends the process where it finds none for itself.
+  if (!HasDescriptorsFor(kGrpcDescriptors)) {
+    WarnOfFileLimit("the first operator or agent");
+    return nullptr;
+  }
+  absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start({loop_, this, &realms_});
+  if (grpc.ok()) {
+    grpc_ = *std::move(grpc);
+  } else {
+    LogError("an operator or agent is turned away: {}", std::string(grpc.status().message()));
   }
   return grpc_.get();
 }

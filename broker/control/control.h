@@ -51,7 +51,8 @@ class Control : public AdminBackend {
   void OnRefused(const broker::KeeperEvent& event);
   void OnAdminConnected(const broker::KeeperEvent& event, Fds fds);
   void Fail(const std::string& why);
-  // Started for the first operator or agent that connects. Null: it does not start.
+  // Started for the first operator or agent that connects. Null: it does not start, which costs
+  // whoever came no more than its connection.
   GrpcServer* Grpc();
   void Tick();
   void EvictNodeOf(Realm* realm, uint64_t node_id, const std::string& why);
