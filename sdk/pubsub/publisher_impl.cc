@@ -2,7 +2,6 @@
 
 #include "sdk/pubsub/publisher_impl.h"
 
-#include <array>
 #include <cstring>
 #include <utility>
 
@@ -15,13 +14,6 @@ namespace ivmq::internal {
 
 using transport::Look;
 using transport::WriteResult;
-
-namespace {
-// Up to here a message that is to be seen at once is built apart and copied. In place it would be
-// written piece by piece into the very line that its reader keeps looking at, and waited for again
-// after each look.
-constexpr size_t kBuiltApart = 512;
-}  // namespace
 
 inline Published PublisherImpl::WrittenToOne(transport::LinkWriter* writer, bool flush) {
   messages_.Add(1);
@@ -71,8 +63,7 @@ Result<Published> PublisherImpl::WriteInPlace(size_t bytes, const BytesPublisher
   if (BuildsInPlace()) [[likely]] {
     transport::LinkWriter& writer = links_.front()->writer;
     if (flush && bytes <= kBuiltApart && writer.HasRoom(bytes)) {
-      std::array<std::byte, kBuiltApart> apart;
-      const std::span<std::byte> message(apart.data(), bytes);
+      const std::span<std::byte> message(small_.data(), bytes);
       if (!fill(message)) return AbandonedStatus();
       return WriteRecord(message, 0, flush);
     }

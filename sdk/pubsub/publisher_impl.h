@@ -1,6 +1,7 @@
 #ifndef IVMQ_SDK_PUBSUB_PUBLISHER_IMPL_H_
 #define IVMQ_SDK_PUBSUB_PUBLISHER_IMPL_H_
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -68,6 +69,11 @@ class PublisherImpl final : public Endpoint {
  private:
   using Link = OutboundLink;
   static constexpr uint64_t kNamedLeftBehind = 8;
+  // Up to here a message that is to be seen at once is built apart and copied. In place it would be
+  // written piece by piece into the very line that its reader keeps looking at, and waited for
+  // again after each look.
+  static constexpr size_t kBuiltApart = 512;
+  static constexpr size_t kAlignedTo = 64;
 
   // Checks the options and makes one that is not registered yet. INVALID_ARGUMENT.
   static Result<std::unique_ptr<PublisherImpl>> Make(std::shared_ptr<NodeImpl> node,
@@ -147,7 +153,9 @@ class PublisherImpl final : public Endpoint {
   std::vector<std::unique_ptr<Link>> links_;   // the reliable ones first
   size_t reliable_links_ = 0;
   MessageHistory history_;
-  std::vector<std::byte> scratch_;          // a message that is built once for several links
+  std::vector<std::byte> scratch_;  // a message that is built once for several links
+  // A short message for one link. Ours alone: what a fill leaves out must not be another's.
+  alignas(kAlignedTo) std::array<std::byte, kBuiltApart> small_{};
   std::vector<std::byte> telling_scratch_;  // the same with what was dropped before it
   EndReason ended_ = EndReason::kNotEnded;
 

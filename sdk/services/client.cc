@@ -93,7 +93,8 @@ Result<PendingCall> BytesClient::CallAsync(size_t query_bytes, const Fill& fill,
   if (impl_ == nullptr) return MovedFromStatus();
   const auto id = impl_->CallAsync(query_bytes, fill, timeout, std::move(callback));
   if (!id.ok()) return id.status();
-  return PendingCall(impl_, id.value());
+  // Not this copy: who cancels must not be the one with whom the last copy goes.
+  return PendingCall(impl_->weak_from_this(), id.value());
 }
 Result<BytesReplyReader> BytesClient::CallStream(std::span<const std::byte> query,
                                                  std::chrono::nanoseconds timeout) {

@@ -173,6 +173,24 @@ TEST_F(PublisherTest, GoesOnWhenTheFullLinkGoesAway) {
   killer.join();
 }
 
+TEST_F(PublisherTest, ShortMessagesThatAreNotWrittenShowNothingOfTheProcess) {
+  Node node = Open("n");
+  auto publisher = node.CreatePublisher("t").value();
+  auto subscriber = node.CreateSubscriber("t").value();
+  for (const size_t bytes : {1, 24, 512}) {
+    ASSERT_TRUE(publisher
+                    .PublishInPlace(bytes,
+                                    [](std::span<std::byte> out) {
+                                      EXPECT_EQ(reinterpret_cast<uintptr_t>(out.data()) % 8, 0u);
+                                      return true;
+                                    })
+                    .ok());
+    const auto got = subscriber.Receive(1s);
+    ASSERT_TRUE(got.ok()) << got.status().ToString();
+    EXPECT_THAT(got->bytes, testing::AllOf(testing::SizeIs(bytes), testing::Each(std::byte{0})));
+  }
+}
+
 TEST_F(PublisherTest, RefusesASecondThreadAtOnceAndNamesBothWhereTheBuildKnows) {
 #ifndef NDEBUG
   constexpr bool kNamed = true;

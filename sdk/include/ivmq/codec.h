@@ -13,7 +13,8 @@ namespace ivmq {
 using Bytes = std::vector<std::byte>;
 
 // How a T becomes bytes and back. <ivmq/protobuf.h> provides it for every protobuf message;
-// specialise it for a format of your own:
+// specialise it for a format of your own. A T that is received has to be default-constructible,
+// movable and assignable from a T that goes away.
 //
 //   static std::string TypeName();                        // compared when a link is made
 //   static size_t Size(const T& value);                   // exact

@@ -92,7 +92,9 @@ class IVMQ_API BytesPublisher {
   // Makes all written messages visible and wakes who sleeps.
   void Flush();
 
-  // The same with the message built in place where there is one link.
+  // The same with the message built by `fill`: where it will be read, if that pays and there is one
+  // link, or else in a buffer of the publisher. What it finds there means nothing, so it has to
+  // write every byte; it starts on a multiple of 8.
   Result<Published> PublishInPlace(size_t bytes, const Fill& fill);
   Result<Published> PublishInPlace(size_t bytes, const Fill& fill, const PublishOptions& options);
   Result<Published> WriteInPlace(size_t bytes, const Fill& fill);
