@@ -142,7 +142,7 @@ void AttachServer::Process() {
 
 void AttachServer::AcceptSome(bool heard_all) {
   for (int i = 0; i < kAcceptsPerProcess; ++i) {
-    if (clients_.size() >= options_.max_clients) {
+    if (refusal_.ok() && clients_.size() >= options_.max_clients) {
       // Of those that left before the first of these came, we know then.
       if (i > 0 || !heard_all) return;
       if (MayHaveRoomSoon()) return PauseAccepting();
@@ -169,9 +169,12 @@ void AttachServer::AcceptSome(bool heard_all) {
   }
 }
 
-bool AttachServer::MayHaveRoomSoon() const {
-  return open_ < clients_.size() &&
-         std::chrono::steady_clock::now() - last_release_ < kForgettingTakes;
+bool AttachServer::MayHaveRoomSoon() {
+  if (open_ == clients_.size()) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_release_ >= kForgettingTakes) return false;
+  if (!full_since_) full_since_ = now;
+  return now - *full_since_ < kForgettingTakes;
 }
 
 void AttachServer::PauseAccepting() {
@@ -250,12 +253,15 @@ void AttachServer::SendRefusal(int socket, const Status& reason) const {
 }
 
 Status AttachServer::FullStatus() const {
-  std::string text = "this machine has " + std::to_string(clients_.size()) + " nodes attached, ";
-  if (const size_t closed = clients_.size() - open_; closed > 0) {
-    text += std::to_string(closed) + " of them closed by processes that still run, ";
+  const std::string most = "at most " + std::to_string(options_.max_clients) + " are allowed";
+  std::string text = "this machine has " + std::to_string(open_) + " nodes attached";
+  if (const size_t closed = clients_.size() - open_; closed == 0) {
+    text += ", " + most + "; `ivmq nodes` lists them. End some";
+  } else {
+    text += " and " + std::to_string(closed) + " closed or evicted whose processes still run, " +
+            most + " together; end such processes";
   }
-  return {Code::kResourceExhausted, text + "at most " + std::to_string(options_.max_clients) +
-                                        " are allowed; `ivmq nodes` lists them. End some"};
+  return {Code::kResourceExhausted, std::move(text)};
 }
 
 void AttachServer::OnClientEvent(uint64_t connection_id, uint32_t events) {
@@ -271,8 +277,7 @@ void AttachServer::OnClientEvent(uint64_t connection_id, uint32_t events) {
 void AttachServer::OnProcessEnd(uint64_t connection_id) {
   const auto found = clients_.find(connection_id);
   if (found == clients_.end()) return;
-  Release(&found->second);
-  clients_.erase(found);
+  Erase(found);
   callbacks_.on_gone(connection_id, Gone::kDied);
 }
 
@@ -320,8 +325,13 @@ bool AttachServer::Close(uint64_t connection_id) {
 void AttachServer::Forget(uint64_t connection_id) {
   const auto found = clients_.find(connection_id);
   if (found == clients_.end()) return;
-  Release(&found->second);
-  clients_.erase(found);
+  Erase(found);
+}
+
+void AttachServer::Erase(Clients::iterator client) {
+  Release(&client->second);
+  clients_.erase(client);
+  full_since_.reset();
   if (!accepting_) ResumeAccepting();
 }
 

@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -58,7 +59,7 @@ class AttachServer {
     uint32_t first_vector = 0;
     uint32_t last_vector = 0;
     // Open or not forgotten yet. More are refused, RESOURCE_EXHAUSTED; right after some have
-    // closed they wait up to a second, as those are about to be forgotten.
+    // closed they wait up to a second for a place, as those are about to be forgotten.
     size_t max_clients = kMaxNodesPerPeer;
     uint64_t first_connection_id = 1;  // the next of a server that this one goes on for
     // How the death of a client's process is seen: an fd that is readable from then on.
@@ -93,6 +94,7 @@ class AttachServer {
     UniqueFd process;
     uint32_t vector = 0;
   };
+  using Clients = std::unordered_map<uint64_t, Connection>;
   // Its socket was closed. If that is the beginning of its process's end, that shows soon.
   struct Leaving {
     std::chrono::steady_clock::time_point patience_ends;
@@ -111,7 +113,7 @@ class AttachServer {
   // `heard_all`: nothing that happened before the newcomers came is still to be told.
   void AcceptSome(bool heard_all);
   // Where there are as many as may be: some of them have just closed.
-  bool MayHaveRoomSoon() const;
+  bool MayHaveRoomSoon();
   void PauseAccepting();
   void ResumeAccepting();
   void Greet(UniqueFd socket);
@@ -124,6 +126,7 @@ class AttachServer {
   void ArmPatience();
   // False if it is not open.
   bool Release(Connection* connection);
+  void Erase(Clients::iterator client);
   uint32_t LeastLoadedVector() const;
 
   const UniqueFd listener_;
@@ -138,9 +141,11 @@ class AttachServer {
   UniqueFd spare_fd_;          // makes room for the next client's process
   Status refusal_;
   uint64_t next_connection_id_;
-  std::unordered_map<uint64_t, Connection> clients_;
+  Clients clients_;
   size_t open_ = 0;
   std::chrono::steady_clock::time_point last_release_;
+  // Since when newcomers wait for a place; none: they do not, or one has come free since.
+  std::optional<std::chrono::steady_clock::time_point> full_since_;
   std::deque<Leaving> leaving_;
   std::vector<uint32_t> load_;  // clients of first_vector, first_vector + 1, ...
 };
