@@ -235,7 +235,7 @@ class alignas(kCacheLineBytes) SpscProducer {
   void CopyIn(std::span<const std::byte> payload, uint64_t offset) {
     if (payload.empty()) return;
     const uint64_t in_first_line = kCacheLineBytes - offset % kCacheLineBytes;
-    if (!TravelsAlone() || payload.size() <= in_first_line) {
+    if (!TravelsAlone() || payload.size() <= in_first_line || in_first_line == kCacheLineBytes) {
       std::memcpy(Atomics::At(data_, offset), payload.data(), payload.size());
       return;
     }
@@ -266,6 +266,7 @@ class alignas(kCacheLineBytes) SpscProducer {
   }
 
   void Stage(uint64_t record, uint64_t end, uint64_t header) {
+    const bool alone = TravelsAlone();
     uint64_t first_header = header;
     if (record != position_) [[unlikely]] {
       Atomics::StoreHeader(data_, record & mask_, header);
@@ -282,14 +283,15 @@ class alignas(kCacheLineBytes) SpscProducer {
     ++records_;
     if (records_ - published_records_ >= kBatchRecords || position_ - published_ >= batch_bytes_) {
       Publish();
-    } else if (owned_ < end + kOwnBytes / 2 && end - record < kNotOwnedBytes) {
+    } else if (!alone && owned_ < end + kOwnBytes / 2 && end - record < kNotOwnedBytes) {
       OwnFrom(AlignUp(end + kHeaderBytes, kCacheLineBytes));
     }
   }
 
   // Takes the cache lines of the next records from the consumer, which has read them a lap ago.
   // Stores leave the processor in order: without this each record would wait for its own lines in
-  // turn, and every fence for the last of them. Only free room beyond the next header is taken. The
+  // turn, and every fence for the last of them. Only room beyond the next header that is free is
+  // taken, but for the line in which that ends. The
   // nearest lines are asked for again each time: a consumer that polls close by fetches them back.
   void OwnAhead() {
     const uint64_t first = AlignUp(position_ + kHeaderBytes, kCacheLineBytes);
@@ -341,7 +343,7 @@ class alignas(kCacheLineBytes) SpscProducer {
   uint64_t records_ = 0;            // records below position_
   uint64_t published_records_ = 0;  // records below published_
   uint64_t hinted_records_ = 0;     // records below hinted_
-  uint64_t owned_ = 0;              // end of what OwnAhead() has taken
+  uint64_t owned_ = 0;              // end of what OwnFrom() has taken
 
   // The consumer's head when last loaded, and what it allows: no record may end beyond limit_.
   uint64_t head_ = 0;

@@ -65,7 +65,8 @@ void FirstMessage(const test::Daemon& daemon) {
   WriteFigure("cost", "keeper/idle_cpu_ms", a_second(keeper_before.cpu_ns, keeper.cpu_ns) / 1e6,
               "ms a second");
   // From the first operator or agent on, gRPC's own threads run in control.
-  test::Child({"ivmq", "--admin-socket", daemon.admin_socket(), "peers"}).Wait();
+  test::Child peers({"ivmq", "--admin-socket", daemon.admin_socket(), "peers"});
+  Require(peers.Wait() == 0, "ivmq peers");
   std::this_thread::sleep_for(kSettling);
   const auto asked_before = test::ActivityOf(daemon.control_pid());
   std::this_thread::sleep_for(kWatched);
