@@ -158,11 +158,11 @@ Result<std::string> NodeImpl::DescribeType(std::string_view type_name) {
   request.mutable_describe_type()->set_type_name(std::string(type_name));
   // Shared, for an answer that comes when nobody waits any more.
   const auto found = std::make_shared<std::string>();
-  const Status status = session_->Call(&request, DeadlineAfter(timeout_),
-                                       [found](const v1::NodeEvent& answer, bool abandoned) {
-                                         if (!abandoned)
-                                           *found = answer.type_described().file_descriptor_set();
-                                       });
+  Status status = session_->Call(&request, DeadlineAfter(timeout_),
+                                 [found](const v1::NodeEvent& answer, bool abandoned) {
+                                   if (!abandoned)
+                                     *found = answer.type_described().file_descriptor_set();
+                                 });
   if (!status.ok()) return status;
   return std::move(*found);
 }
@@ -267,11 +267,11 @@ Status NodeImpl::Watch(DiscoveryHandler handler) {
   request.mutable_watch()->set_topics(true);
   // Control answers, then tells; a later watch takes the place of an earlier one. So what comes
   // before the answer belongs to one that has failed here.
-  const Status status = session_->Call(&request, DeadlineAfter(timeout_),
-                                       [this](const v1::NodeEvent& answer, bool abandoned) {
-                                         const std::lock_guard lock(mutex_);
-                                         watch_answered_ = answer.has_done() && !abandoned;
-                                       });
+  Status status = session_->Call(&request, DeadlineAfter(timeout_),
+                                 [this](const v1::NodeEvent& answer, bool abandoned) {
+                                   const std::lock_guard lock(mutex_);
+                                   watch_answered_ = answer.has_done() && !abandoned;
+                                 });
   if (status.ok()) return status;
   std::shared_ptr<const DiscoveryHandler> dropped;  // goes without the lock
   const std::lock_guard lock(mutex_);

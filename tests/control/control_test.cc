@@ -329,6 +329,7 @@ TEST(ControlTest, TurnsTheFirstOperatorAwayWhenItIsOutOfDescriptorsAndServesTheN
   {
     // Enough for the connection, and not for what gRPC needs when it starts.
     std::vector<transport::UniqueFd> spare;
+    spare.reserve(3);
     for (int i = 0; i < 3; ++i) spare.emplace_back(fcntl(its.get(), F_DUPFD_CLOEXEC, 0));
     const NoMoreFiles limit;
     spare.clear();
