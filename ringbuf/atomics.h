@@ -1,6 +1,7 @@
 // How the ring touches shared words. Producer and consumer are templates on such a policy, so that
 // a model checker can put its own atomics and its own memory under exactly the code that runs in
-// production: all but TryWrite(), which copies bytes and does the rest as TryClaim() and Commit().
+// production: all but SpscProducer::TryWrite(), which copies bytes and does the rest as TryClaim()
+// and Commit().
 // A policy has these members:
 //
 //   Word                              one shared 64-bit word of the descriptor

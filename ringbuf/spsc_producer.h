@@ -200,7 +200,7 @@ class alignas(kCacheLineBytes) SpscProducer {
   bool corrupt() const { return corrupt_; }
 
  private:
-  // How far OwnAhead() reaches: over a batch of small records, which else wait for their lines
+  // How far OwnFrom() reaches: over a batch of small records, which else wait for their lines
   // where the cores share no cache. And which part of it is taken again at each publication.
   static constexpr uint64_t kOwnBytes = 2560;
   static constexpr uint64_t kOwnAgainBytes = 2 * kCacheLineBytes;

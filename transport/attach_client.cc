@@ -95,7 +95,7 @@ Result<Packet> AwaitPacket(int connection, Clock::time_point deadline) {
     if (left.count() <= 0) {
       return Status(Code::kDeadlineExceeded,
                     "the daemon accepts connections but says nothing; "
-                    "is it stuck or stopped?");
+                    "is it stuck or stopped, or has no place free (`ivmq nodes`)?");
     }
     pollfd watched{connection, POLLIN, 0};
     ::poll(&watched, 1, static_cast<int>(std::min<int64_t>(left.count(), 3600 * 1000)));

@@ -1,6 +1,7 @@
 #include "transport/attach_server.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -143,6 +144,7 @@ void AttachServer::Process() {
 void AttachServer::AcceptSome(bool heard_all) {
   for (int i = 0; i < kAcceptsPerProcess; ++i) {
     if (refusal_.ok() && clients_.size() >= options_.max_clients) {
+      if (i > 0 && !HasNewcomers()) full_since_.reset();
       // Of those that left before the first of these came, we know then.
       if (i > 0 || !heard_all) return;
       if (MayHaveRoomSoon()) return PauseAccepting();
@@ -164,15 +166,21 @@ void AttachServer::AcceptSome(bool heard_all) {
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
     // EMFILE, ENFILE, ENOBUFS, ENOMEM: the listener stays readable, so stop looking for a while.
-    if (errno != EAGAIN) PauseAccepting();
+    if (errno != EAGAIN) return PauseAccepting();
+    full_since_.reset();
     return;
   }
+}
+
+bool AttachServer::HasNewcomers() const {
+  pollfd waiting{listener_.get(), POLLIN, 0};
+  return ::poll(&waiting, 1, 0) > 0;
 }
 
 bool AttachServer::MayHaveRoomSoon() {
   if (open_ == clients_.size()) return false;
   const auto now = std::chrono::steady_clock::now();
-  if (now - last_release_ >= kForgettingTakes) return false;
+  if (now - last_closed_ >= kForgettingTakes) return false;
   if (!full_since_) full_since_ = now;
   return now - *full_since_ < kForgettingTakes;
 }
@@ -253,13 +261,16 @@ void AttachServer::SendRefusal(int socket, const Status& reason) const {
 }
 
 Status AttachServer::FullStatus() const {
-  const std::string most = "at most " + std::to_string(options_.max_clients) + " are allowed";
-  std::string text = "this machine has " + std::to_string(open_) + " nodes attached";
-  if (const size_t closed = clients_.size() - open_; closed == 0) {
-    text += ", " + most + "; `ivmq nodes` lists them. End some";
+  const std::string most = ", at most " + std::to_string(options_.max_clients);
+  const size_t closed = clients_.size() - open_;
+  std::string text = "this machine has ";
+  if (closed == 0) {
+    text += std::to_string(open_) + " nodes attached" + most +
+            " are allowed; `ivmq nodes` lists them. End some";
   } else {
-    text += " and " + std::to_string(closed) + " closed or evicted whose processes still run, " +
-            most + " together; end such processes";
+    text += "no place for another node: " + std::to_string(open_) + " attached and " +
+            std::to_string(closed) + " closed or evicted whose processes still run" + most +
+            " together; end such processes";
   }
   return {Code::kResourceExhausted, std::move(text)};
 }
@@ -268,9 +279,10 @@ void AttachServer::OnClientEvent(uint64_t connection_id, uint32_t events) {
   const auto found = clients_.find(connection_id);
   // Gone by the hand of a callback earlier in this batch.
   if (found == clients_.end() || !Release(&found->second)) return;
+  last_closed_ = std::chrono::steady_clock::now();
   // Without EPOLLHUP it wrote, or shut down its half: it lives, and broke the protocol.
   if ((events & EPOLLHUP) == 0) return callbacks_.on_gone(connection_id, Gone::kClosed);
-  leaving_.push_back({std::chrono::steady_clock::now() + kExitTakes, connection_id});
+  leaving_.push_back({last_closed_ + kExitTakes, connection_id});
   if (leaving_.size() == 1) ArmPatience();
 }
 
@@ -307,7 +319,6 @@ bool AttachServer::Release(Connection* connection) {
   connection->socket.Reset();
   --load_[connection->vector - options_.first_vector];
   --open_;
-  last_release_ = std::chrono::steady_clock::now();
   // An fd is free again: no need to wait for the timer.
   if (!accepting_) ResumeAccepting();
   return true;
@@ -318,6 +329,7 @@ void AttachServer::Refuse(Status reason) { refusal_ = std::move(reason); }
 bool AttachServer::Close(uint64_t connection_id) {
   const auto found = clients_.find(connection_id);
   if (found == clients_.end() || !Release(&found->second)) return false;
+  last_closed_ = std::chrono::steady_clock::now();
   callbacks_.on_gone(connection_id, Gone::kClosed);
   return true;
 }
@@ -331,7 +343,6 @@ void AttachServer::Forget(uint64_t connection_id) {
 void AttachServer::Erase(Clients::iterator client) {
   Release(&client->second);
   clients_.erase(client);
-  full_since_.reset();
   if (!accepting_) ResumeAccepting();
 }
 

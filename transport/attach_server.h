@@ -58,8 +58,9 @@ class AttachServer {
     // The vectors that clients listen on, each given to the fewest; both included.
     uint32_t first_vector = 0;
     uint32_t last_vector = 0;
-    // Open or not forgotten yet. More are refused, RESOURCE_EXHAUSTED; right after some have
-    // closed they wait up to a second for a place, as those are about to be forgotten.
+    // Open or not forgotten yet. More are refused, RESOURCE_EXHAUSTED; where some have closed
+    // within the last second they wait for a place, as those are about to be forgotten, until
+    // newcomers have been waiting for a second.
     size_t max_clients = kMaxNodesPerPeer;
     uint64_t first_connection_id = 1;  // the next of a server that this one goes on for
     // How the death of a client's process is seen: an fd that is readable from then on.
@@ -114,6 +115,7 @@ class AttachServer {
   void AcceptSome(bool heard_all);
   // Where there are as many as may be: some of them have just closed.
   bool MayHaveRoomSoon();
+  bool HasNewcomers() const;
   void PauseAccepting();
   void ResumeAccepting();
   void Greet(UniqueFd socket);
@@ -143,8 +145,8 @@ class AttachServer {
   uint64_t next_connection_id_;
   Clients clients_;
   size_t open_ = 0;
-  std::chrono::steady_clock::time_point last_release_;
-  // Since when newcomers wait for a place; none: they do not, or one has come free since.
+  std::chrono::steady_clock::time_point last_closed_;
+  // Since when there have been newcomers for whom there was no place; none: there are none.
   std::optional<std::chrono::steady_clock::time_point> full_since_;
   std::deque<Leaving> leaving_;
   std::vector<uint32_t> load_;  // clients of first_vector, first_vector + 1, ...

@@ -1,7 +1,6 @@
 #include "broker/control/control.h"
 
 #include <fmt/core.h>
-#include <sys/eventfd.h>
 
 #include <chrono>
 #include <utility>
@@ -15,18 +14,6 @@ namespace {
 void WarnOfFileLimit(const std::string& whom) {
   LogWarning("{} is turned away: no file descriptors left; raise LimitNOFILE (ulimit -n) of ivmqd",
              whom);
-}
-
-// What gRPC opens when it starts, amply.
-constexpr int kGrpcDescriptors = 24;
-
-bool HasDescriptorsFor(int count) {
-  std::vector<transport::UniqueFd> tried;
-  for (int i = 0; i < count; ++i) {
-    tried.emplace_back(eventfd(0, EFD_CLOEXEC));
-    if (!tried.back()) return false;
-  }
-  return true;
 }
 
 }  // namespace
@@ -47,6 +34,12 @@ Control::Control(transport::EventLoop* loop, UniqueFd keeper_socket)
             LogInfo("stopping: {}", why);
             loop_->Stop();
           }) {
+  absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start({loop, this, &realms_});
+  if (grpc.ok()) {
+    grpc_ = *std::move(grpc);
+  } else {
+    Fail(std::string(grpc.status().message()));
+  }
   Tick();
 }
 
@@ -59,23 +52,6 @@ void Control::Fail(const std::string& why) {
   failure_ = why;
   LogError("{}", why);
   loop_->Stop();
-}
-
-// From its first use on, gRPC's own threads wake up twice a second, for nothing.
-GrpcServer* Control::Grpc() {
-  if (grpc_ != nullptr) return grpc_.get();
-  // gRPC ends the process where it finds none for itself.
-  if (!HasDescriptorsFor(kGrpcDescriptors)) {
-    WarnOfFileLimit("the first operator or agent");
-    return nullptr;
-  }
-  absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start({loop_, this, &realms_});
-  if (grpc.ok()) {
-    grpc_ = *std::move(grpc);
-  } else {
-    LogError("an operator or agent is turned away: {}", std::string(grpc.status().message()));
-  }
-  return grpc_.get();
 }
 
 void Control::Tick() {
@@ -152,7 +128,7 @@ void Control::OpenRealm(uint32_t index) {
   if (!realm.ok()) return keeper_.SendRefused(index, std::string(realm.status().message()));
   PeerWatch::Hooks hooks;
   hooks.on_stream = [this](UniqueFd socket, const AgentKey& key) {
-    if (GrpcServer* const grpc = Grpc()) grpc->AddAgent(std::move(socket), key);
+    if (grpc_ != nullptr) grpc_->AddAgent(std::move(socket), key);
   };
   hooks.on_no_slot = [this, index](uint32_t peer) { keeper_.SendEvictPeer(index, peer); };
   absl::StatusOr<std::unique_ptr<PeerWatch>> watch =
@@ -202,7 +178,7 @@ void Control::OnNodeGone(const KeeperEvent& event) {
 
 void Control::OnAdminConnected(const KeeperEvent& event, Fds fds) {
   if (fds.size() != 1) return WarnOfFileLimit(fmt::format("an operator (process {})", event.pid));
-  if (GrpcServer* const grpc = Grpc()) grpc->AddAdmin(std::move(fds.front()));
+  if (grpc_ != nullptr) grpc_->AddAdmin(std::move(fds.front()));
 }
 
 void Control::OnRefused(const KeeperEvent& event) {

@@ -51,9 +51,6 @@ class Control : public AdminBackend {
   void OnRefused(const broker::KeeperEvent& event);
   void OnAdminConnected(const broker::KeeperEvent& event, Fds fds);
   void Fail(const std::string& why);
-  // Started for the first operator or agent that connects. Null: it does not start, which costs
-  // whoever came no more than its connection.
-  GrpcServer* Grpc();
   void Tick();
   void EvictNodeOf(Realm* realm, uint64_t node_id, const std::string& why);
 
@@ -67,7 +64,7 @@ class Control : public AdminBackend {
   // Host sessions by realm and connection.
   std::map<std::pair<uint32_t, uint64_t>, std::unique_ptr<FrameSession>> sessions_;
   AdminQueries queries_;
-  std::unique_ptr<GrpcServer> grpc_;  // null: nobody has needed it yet
+  std::unique_ptr<GrpcServer> grpc_;
   transport::Timer tick_;
   KeeperLink keeper_;
 };

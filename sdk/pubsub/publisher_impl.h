@@ -69,9 +69,9 @@ class PublisherImpl final : public Endpoint {
  private:
   using Link = OutboundLink;
   static constexpr uint64_t kNamedLeftBehind = 8;
-  // Up to here a message that is to be seen at once is built apart and copied. In place it would be
-  // written piece by piece into the very line that its reader keeps looking at, and waited for
-  // again after each look.
+  // Up to here a message that is to be seen at once, and finds room, is built apart and copied. In
+  // place it would be written piece by piece into the very line that its reader keeps looking at,
+  // and waited for again after each look.
   static constexpr size_t kBuiltApart = 512;
   static constexpr size_t kAlignedTo = 64;
 

@@ -318,31 +318,6 @@ TEST(ControlTest, TurnsNewcomersAwayWhenItIsOutOfDescriptorsAndGoesOn) {
   EXPECT_EQ(admin.Nodes().nodes_size(), 2);
 }
 
-TEST(ControlTest, TurnsTheFirstOperatorAwayWhenItIsOutOfDescriptorsAndServesTheNext) {
-  ControlHarness harness;
-  TestNode node = harness.AttachNode();
-  EXPECT_NE(node.Hello("here.before"), 0u);
-  int channel[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel), 0);
-  const transport::UniqueFd mine(channel[0]);
-  transport::UniqueFd its(channel[1]);
-  {
-    // Enough for the connection, and not for what gRPC needs when it starts.
-    std::vector<transport::UniqueFd> spare;
-    spare.reserve(3);
-    for (int i = 0; i < 3; ++i) spare.emplace_back(fcntl(its.get(), F_DUPFD_CLOEXEC, 0));
-    const NoMoreFiles limit;
-    spare.clear();
-    harness.Send(harness.Event(broker::KeeperEventKind::kAdminConnected), {its.get()});
-    its.Reset();
-    char byte = 0;
-    EXPECT_EQ(read(mine.get(), &byte, 1), 0) << "nobody holds the other end any more";
-  }
-  EXPECT_TRUE(node.Publish("a").has_publisher_registered());
-  AdminClient admin(harness.ConnectAdmin());
-  EXPECT_EQ(admin.Nodes().nodes_size(), 1);
-}
-
 TEST(ControlTest, DisconnectsAVmForWhichThePeerTableHasNoRoom) {
   ControlHarness::Options options;
   options.region_bytes = 1 << 20;

@@ -35,8 +35,8 @@ constexpr int kVisitors = 5'000;
 constexpr bool kSanitized = false;
 constexpr int kVisitors = 100'000;
 #endif
-constexpr int kRounds = 10;
-constexpr int kWarmUp = 4;  // rounds after which heaps have about their size
+constexpr int kRounds = 40;
+constexpr int kWarmUp = 16;  // rounds after which heaps have about their size
 constexpr int kProcesses = kVisitors / 50;
 // In the first round more of them end with a link than control keeps ended links of.
 constexpr int kFirstProcesses = kProcesses * 6 / 10;
@@ -44,7 +44,7 @@ constexpr int kAtOnce = 4;
 // A heap grows with the worst moment that there was, now and then, but what is kept of visitors
 // grows in every round.
 constexpr uint64_t kMostKib = 2048;           // in all rounds after those: 35 bytes a visitor
-constexpr uint64_t kMostKibInAUsualOne = 32;  // in every second: 3 bytes a visitor
+constexpr uint64_t kMostKibInAUsualOne = 12;  // in every second: 5 bytes a visitor
 
 template <class T>
 T Must(transport::Result<T> result) {

@@ -1,58 +1,19 @@
-// Both ends in one thread: the bounds of records, batches, room, releases and wake-ups.
+// Both ends in one thread: the bounds of records, batches, room and releases.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "ringbuf/spsc_consumer.h"
-#include "ringbuf/spsc_producer.h"
 #include "tests/ringbuf/guarded_ring.h"
 #include "tests/ringbuf/self_checking_record.h"
+#include "tests/ringbuf/spsc_ring_fixture.h"
 
 namespace ivmq::ringbuf {
 namespace {
-
-constexpr uint64_t kCapacity = kMinCapacity;
-
-std::span<const std::byte> Bytes(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-class SpscRingTest : public testing::Test {
- protected:
-  // Writes and publishes one record.
-  WriteResult Write(std::string_view text, uint8_t flags = 0) {
-    const WriteResult result = producer_.TryWrite(Bytes(text), flags);
-    producer_.Publish();
-    return result;
-  }
-
-  // Reads and releases one record; "(empty)" or "(corrupt)" if there is none.
-  std::string Read() {
-    RecordView view;
-    const ReadResult result = consumer_.TryRead(&view);
-    if (result == ReadResult::kEmpty) return "(empty)";
-    if (result == ReadResult::kCorrupt) return "(corrupt)";
-    std::string text(reinterpret_cast<const char*>(view.data), view.size);
-    consumer_.Release();
-    return text;
-  }
-
-  // Fills the ring with records of `bytes`; how many fitted.
-  int Fill(size_t bytes) {
-    const std::string text(bytes, 'x');
-    int count = 0;
-    while (Write(text) == WriteResult::kOk) ++count;
-    return count;
-  }
-
-  GuardedRing ring_{kCapacity};
-  SpscProducer<> producer_{ring_.view()};
-  SpscConsumer<> consumer_{ring_.view()};
-};
 
 TEST_F(SpscRingTest, StartsEmpty) {
   EXPECT_EQ(Read(), "(empty)");
@@ -151,6 +112,19 @@ TEST_F(SpscRingTest, LoneRecordsOfAConsumerThatKeepsUpStartOnALinePair) {
   ASSERT_EQ(producer_.TryWrite(Bytes("1")), WriteResult::kOk);
   ASSERT_EQ(Write("2"), WriteResult::kOk);
   EXPECT_EQ(producer_.position() - began, kLinePairBytes + 16);
+}
+
+TEST_F(SpscRingTest, LoneRecordsOfAnySizeAreCopiedWhole) {
+  for (uint64_t i = 0; i < 3'000; ++i) {
+    const uint64_t max = MaxInlineRecord(kCapacity);
+    constexpr std::array<uint64_t, 10> kSizes{0, 1, 55, 56, 57, 64, 119, 120, 121, 4096};
+    const std::string text(std::min(kSizes[i % kSizes.size()], max),
+                           static_cast<char>('a' + i % 26));
+    ASSERT_EQ(Write(text), WriteResult::kOk) << i;
+    ASSERT_EQ(Read(), text) << i;
+    ASSERT_EQ(Read(), "(empty)") << i;
+  }
+  EXPECT_GT(producer_.position(), 4 * kCapacity) << "it has to wrap";
 }
 
 TEST_F(SpscRingTest, LoneRecordsLieCloseOnceTheConsumerFallsBehind) {
@@ -334,78 +308,6 @@ TEST_F(SpscRingTest, UnreleasedRecordsStayUntouched) {
   consumer_.Release();
   EXPECT_EQ(Read(), "(empty)");
   EXPECT_TRUE(producer_.AllConsumed());
-}
-
-TEST_F(SpscRingTest, TheFirstPublicationWakesAConsumerThatNeverArmed) {
-  EXPECT_FALSE(producer_.NeedsWake());
-  ASSERT_EQ(Write("first"), WriteResult::kOk);
-  EXPECT_TRUE(producer_.NeedsWake());
-  EXPECT_FALSE(producer_.NeedsWake());
-  ASSERT_EQ(Write("second"), WriteResult::kOk);
-  EXPECT_FALSE(producer_.NeedsWake());
-}
-
-TEST_F(SpscRingTest, ArmedMeansOneWakeUpForTheNextPublication) {
-  ASSERT_EQ(Write("a"), WriteResult::kOk);
-  EXPECT_TRUE(producer_.NeedsWake());
-  EXPECT_FALSE(consumer_.Arm()) << "there is something to read";
-  EXPECT_EQ(Read(), "a");
-  EXPECT_TRUE(consumer_.Arm());
-  EXPECT_FALSE(producer_.NeedsWake()) << "nothing was published since";
-  ASSERT_EQ(producer_.TryWrite(Bytes("b")), WriteResult::kOk);
-  EXPECT_FALSE(producer_.NeedsWake()) << "staged is not published";
-  producer_.Publish();
-  ASSERT_EQ(Write("c"), WriteResult::kOk);
-  EXPECT_TRUE(producer_.NeedsWake()) << "looked at after two flushes, crossed by the first";
-  ASSERT_EQ(Write("d"), WriteResult::kOk);
-  EXPECT_FALSE(producer_.NeedsWake());
-}
-
-TEST_F(SpscRingTest, AWakeUpIsDueWhenPaddingComesFirst) {
-  Fill(56);
-  while (Read() != "(empty)") {
-  }
-  ASSERT_TRUE(consumer_.Arm());
-  (void)producer_.NeedsWake();
-  // The last slot before the end is too short for this one.
-  ASSERT_EQ(Write(std::string(100, 'p')), WriteResult::kOk);
-  EXPECT_TRUE(producer_.NeedsWake());
-  EXPECT_FALSE(consumer_.Arm());
-  EXPECT_EQ(Read(), std::string(100, 'p'));
-}
-
-TEST_F(SpscRingTest, AWaitForRoomEndsWithOneWakeUp) {
-  EXPECT_TRUE(producer_.ArmSpace(56)) << "there is room";
-  Fill(56);
-  EXPECT_FALSE(producer_.ArmSpace(56));
-  EXPECT_FALSE(consumer_.NeedsSpaceWake());
-  Read();
-  EXPECT_FALSE(consumer_.NeedsSpaceWake()) << "not reported yet";
-  for (uint64_t i = 1; i < kCapacity / 64 / 8; ++i) Read();
-  EXPECT_TRUE(consumer_.NeedsSpaceWake());
-  EXPECT_FALSE(consumer_.NeedsSpaceWake());
-  EXPECT_TRUE(producer_.ArmSpace(56));
-  while (Read() != "(empty)") {
-  }
-  EXPECT_FALSE(consumer_.NeedsSpaceWake()) << "nobody waits any more";
-}
-
-TEST_F(SpscRingTest, AWaitForMuchRoomIsNotEndedByLittle) {
-  Fill(56);
-  EXPECT_FALSE(producer_.ArmSpace(512));
-  for (uint64_t i = 0; i < kCapacity / 64 / 8; ++i) Read();
-  EXPECT_FALSE(consumer_.NeedsSpaceWake());
-  EXPECT_FALSE(producer_.HasRoom(512));
-  for (uint64_t i = 0; i < kCapacity / 64 / 8; ++i) Read();
-  EXPECT_TRUE(consumer_.NeedsSpaceWake());
-  EXPECT_TRUE(producer_.HasRoom(512));
-}
-
-TEST_F(SpscRingTest, AFullRingPublishesWhatIsStaged) {
-  const std::string text(24, 's');
-  while (producer_.TryWrite(Bytes(text)) == WriteResult::kOk) {
-  }
-  EXPECT_EQ(producer_.published_records(), producer_.records());
 }
 
 TEST_F(SpscRingTest, MirrorsTheCountersOnDemand) {

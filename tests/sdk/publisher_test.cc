@@ -177,11 +177,14 @@ TEST_F(PublisherTest, ShortMessagesThatAreNotWrittenShowNothingOfTheProcess) {
   Node node = Open("n");
   auto publisher = node.CreatePublisher("t").value();
   auto subscriber = node.CreateSubscriber("t").value();
+  const std::byte* built_at = nullptr;
   for (const size_t bytes : {1, 24, 512}) {
     ASSERT_TRUE(publisher
                     .PublishInPlace(bytes,
-                                    [](std::span<std::byte> out) {
+                                    [&](std::span<std::byte> out) {
                                       EXPECT_EQ(reinterpret_cast<uintptr_t>(out.data()) % 8, 0u);
+                                      if (built_at == nullptr) built_at = out.data();
+                                      EXPECT_EQ(out.data(), built_at) << "not the publisher's own";
                                       return true;
                                     })
                     .ok());

@@ -64,15 +64,6 @@ void FirstMessage(const test::Daemon& daemon) {
               "ms a second");
   WriteFigure("cost", "keeper/idle_cpu_ms", a_second(keeper_before.cpu_ns, keeper.cpu_ns) / 1e6,
               "ms a second");
-  // From the first operator or agent on, gRPC's own threads run in control.
-  test::Child peers({"ivmq", "--admin-socket", daemon.admin_socket(), "peers"});
-  Require(peers.Wait() == 0, "ivmq peers");
-  std::this_thread::sleep_for(kSettling);
-  const auto asked_before = test::ActivityOf(daemon.control_pid());
-  std::this_thread::sleep_for(kWatched);
-  const auto asked = test::ActivityOf(daemon.control_pid());
-  WriteFigure("cost", "wake_ups/asked_control", a_second(asked_before.sleeps, asked.sleeps),
-              "a second");
   std::printf("node: first message %.1f ms, %.1f MB, %d threads\n", took, resident, after.threads);
 }
 

@@ -115,8 +115,7 @@ def other_targets(cells):
     yield at_most("doorbells a sleep at 100,000 messages a second", "any", 1,
                   figure("doorbells/at_100000/per_sleep"))
     for who, name in (("node", "an idle node"), ("keeper", "the idle broker's ivmqd"),
-                      ("control", "the idle broker's ivmqd-control"),
-                      ("asked_control", "the same once an operator or agent has called it")):
+                      ("control", "the idle broker's ivmqd-control")):
         yield at_most(f"wake-ups of {name}, all threads", "any", 2, figure(f"cost/wake_ups/{who}"), " a second")
     yield at_most("link set-up, p50", "any", 2, figure("scale/set_up/p50_ms"), " ms")
     yield at_most("1,000 CreateSubscriber in flight together", "any", 1000,
