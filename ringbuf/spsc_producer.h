@@ -95,9 +95,10 @@ class alignas(kCacheLineBytes) SpscProducer {
         published_ - hinted_ >=
             (bytes < kRarelyHintedBytes * records ? batch_bytes_ : capacity_ / 2)) {
       MirrorCounters();
-      // A look at the consumer's line, which is no more than a hint: now and then, as it costs a
-      // transfer.
-      kept_up_ = Atomics::LoadRelaxed(descriptor_->head) == before;
+      // A look at the consumer's line: now and then, as it costs a transfer, but long before the
+      // ring seems full, as lines are owned ahead only where there is room.
+      (void)Refresh(limit_);
+      kept_up_ = head_ == before;
     }
     if (bytes < kNotOwnedBytes * records) OwnAhead();
   }
@@ -130,7 +131,7 @@ class alignas(kCacheLineBytes) SpscProducer {
   }
 
   // Whether TryClaim(payload_bytes) would return kOk. If so it does, until something else is
-  // claimed: room never shrinks by itself. False also if too large or corrupt.
+  // claimed or published: room never shrinks by itself. False also if too large or corrupt.
   [[nodiscard]] bool HasRoom(size_t payload_bytes) {
     if (payload_bytes > max_payload_bytes()) return false;
     const Place place = PlaceFor(payload_bytes);
@@ -204,6 +205,8 @@ class alignas(kCacheLineBytes) SpscProducer {
   // where the cores share no cache. And which part of it is taken again at each publication.
   static constexpr uint64_t kOwnBytes = 2560;
   static constexpr uint64_t kOwnAgainBytes = 2 * kCacheLineBytes;
+  // A few lines at a time: more than a processor can ask for at once hold up the stores behind.
+  static constexpr uint64_t kOwnStepBytes = 5 * kCacheLineBytes;
   // From these mean sizes of what is published at once, the copying of a record takes longer than
   // any of its lines: to store the hint for each only disturbs it, and then to ask for lines.
   static constexpr uint64_t kRarelyHintedBytes = 4096;
@@ -283,7 +286,8 @@ class alignas(kCacheLineBytes) SpscProducer {
     ++records_;
     if (records_ - published_records_ >= kBatchRecords || position_ - published_ >= batch_bytes_) {
       Publish();
-    } else if (!alone && owned_ < end + kOwnBytes / 2 && end - record < kNotOwnedBytes) {
+    } else if (!alone && owned_ < end + kOwnBytes - kOwnStepBytes &&
+               end - record < kNotOwnedBytes) {
       OwnFrom(AlignUp(end + kHeaderBytes, kCacheLineBytes));
     }
   }

@@ -81,6 +81,7 @@ class alignas(256) Ends {
   }
 
  private:
+  using Buffer = bench::Buffer<Channel::kSize>;
   static constexpr size_t kWord = sizeof(uint64_t);
   static constexpr size_t kMessages = std::clamp<size_t>(16384 / Channel::kSize, 2, 64);
 

@@ -29,8 +29,10 @@ using ringbuf::SpscConsumer;
 using ringbuf::SpscProducer;
 using ringbuf::WriteResult;
 
-constexpr size_t kMaxBytes = 65536;
-struct alignas(64) Buffer : std::array<std::byte, kMaxBytes> {};
+// No larger than the message: many that lie a power of two apart would push each other out of the
+// caches.
+template <size_t kBytes>
+struct alignas(64) Buffer : std::array<std::byte, kBytes> {};
 
 // Bytes of memory that every contender has: the default ring, or what sixteen large messages need.
 template <size_t kBytes>
@@ -50,7 +52,7 @@ struct Ring {
   class Sender {
    public:
     explicit Sender(std::byte* memory) : producer_(ringbuf::RingAt(memory, kCapacityFor<kBytes>)) {}
-    void Send(const Buffer& from) {
+    void Send(const Buffer<kBytes>& from) {
       while (producer_.TryWrite({from.data(), kBytes}) != WriteResult::kOk) {
         ringbuf::StdAtomics::Pause();
       }
@@ -73,7 +75,7 @@ struct Ring {
    public:
     explicit Receiver(std::byte* memory)
         : consumer_(ringbuf::RingAt(memory, kCapacityFor<kBytes>)) {}
-    void Receive(Buffer* to) {
+    void Receive(Buffer<kBytes>* to) {
       RecordView view;
       while (consumer_.TryRead(&view) != ReadResult::kOk) {
       }
@@ -102,7 +104,7 @@ struct BoostSpsc {
   class Sender {
    public:
     explicit Sender(std::byte* memory) : queue_(reinterpret_cast<Queue*>(memory)) {}
-    void Send(const Buffer& from) {
+    void Send(const Buffer<kBytes>& from) {
       const auto& message = reinterpret_cast<const Message&>(from);
       while (!queue_->push(message)) {
       }
@@ -116,7 +118,7 @@ struct BoostSpsc {
   class Receiver {
    public:
     explicit Receiver(std::byte* memory) : queue_(reinterpret_cast<Queue*>(memory)) {}
-    void Receive(Buffer* to) {
+    void Receive(Buffer<kBytes>* to) {
       auto& message = reinterpret_cast<Message&>(*to);
       while (!queue_->pop(message)) {
       }
@@ -146,7 +148,7 @@ struct BoostMessageQueue {
    public:
     explicit Sender(std::byte* memory)
         : queue_(boost::interprocess::open_only, reinterpret_cast<const char*>(memory)) {}
-    void Send(const Buffer& from) { queue_.send(from.data(), kBytes, 0); }
+    void Send(const Buffer<kBytes>& from) { queue_.send(from.data(), kBytes, 0); }
     void Flush() {}
 
    private:
@@ -157,7 +159,7 @@ struct BoostMessageQueue {
    public:
     explicit Receiver(std::byte* memory)
         : queue_(boost::interprocess::open_only, reinterpret_cast<const char*>(memory)) {}
-    void Receive(Buffer* to) {
+    void Receive(Buffer<kBytes>* to) {
       Queue::size_type size = 0;
       unsigned priority = 0;
       queue_.receive(to->data(), to->size(), size, priority);
@@ -187,7 +189,7 @@ struct Moodycamel {
   class Sender {
    public:
     explicit Sender(std::byte* memory) : queue_(*reinterpret_cast<Queue**>(memory)) {}
-    void Send(const Buffer& from) {
+    void Send(const Buffer<kBytes>& from) {
       while (!queue_->try_enqueue(reinterpret_cast<const Message&>(from))) {
       }
     }
@@ -200,7 +202,7 @@ struct Moodycamel {
   class Receiver {
    public:
     explicit Receiver(std::byte* memory) : queue_(*reinterpret_cast<Queue**>(memory)) {}
-    void Receive(Buffer* to) {
+    void Receive(Buffer<kBytes>* to) {
       while (!queue_->try_dequeue(reinterpret_cast<Message&>(*to))) {
       }
     }
@@ -229,7 +231,7 @@ struct CopyLimit {
   class Sender {
    public:
     explicit Sender(std::byte* memory) : shared_(reinterpret_cast<Shared*>(memory)) {}
-    void Send(const Buffer& from) {
+    void Send(const Buffer<kBytes>& from) {
       while (position_ + kBytes - seen_ > kCapacity) {
         seen_ = shared_->read.load(std::memory_order_acquire);
       }
@@ -248,7 +250,7 @@ struct CopyLimit {
   class Receiver {
    public:
     explicit Receiver(std::byte* memory) : shared_(reinterpret_cast<Shared*>(memory)) {}
-    void Receive(Buffer* to) {
+    void Receive(Buffer<kBytes>* to) {
       while (position_ == seen_) seen_ = shared_->written.load(std::memory_order_acquire);
       std::memcpy(to->data(), shared_->bytes + position_ % kCapacity, kBytes);
       position_ += kBytes;
@@ -281,7 +283,7 @@ struct LineLimit {
   class Sender {
    public:
     explicit Sender(std::byte* memory) : slots_(reinterpret_cast<Slot*>(memory)) {}
-    void Send(const Buffer& from) {
+    void Send(const Buffer<kBytes>& from) {
       Slot& slot = slots_[++sent_ % kSlots];
       std::memcpy(slot.rest, from.data() + kFirst, sizeof(slot.rest));
       std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -298,7 +300,7 @@ struct LineLimit {
   class Receiver {
    public:
     explicit Receiver(std::byte* memory) : slots_(reinterpret_cast<Slot*>(memory)) {}
-    void Receive(Buffer* to) {
+    void Receive(Buffer<kBytes>* to) {
       const Slot& slot = slots_[++received_ % kSlots];
       while (slot.number.load(std::memory_order_acquire) != received_) {
         asm volatile("prefetcht0 %0" : : "m"(slot.rest[0]));
