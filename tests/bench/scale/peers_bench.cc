@@ -21,12 +21,16 @@ using Clock = std::chrono::steady_clock;
 using broker::IvshmemClient;
 constexpr uint32_t kVectors = 8;
 constexpr int kNewcomers = 5;
+constexpr std::chrono::seconds kPatience{30};
 
 // Until all know all: version, ID and region, then the vectors of each peer and the host.
 void ReadAll(std::vector<IvshmemClient>* peers) {
   const size_t messages = 3 + kVectors * (peers->size() + 1);
+  const auto deadline = Clock::now() + kPatience;
   for (IvshmemClient& peer : *peers) {
-    while (peer.log().size() < messages && !peer.at_eof()) peer.Read();
+    while (peer.log().size() < messages && !peer.at_eof()) {
+      if (peer.Read() == 0 && Clock::now() > deadline) throw Failed("a peer is not told of all");
+    }
     if (!peer.violation().empty()) throw Failed(peer.violation());
     if (peer.at_eof())
       throw Failed("peer " + std::to_string(peer.id()) + " of " + std::to_string(peers->size()) +
@@ -40,7 +44,9 @@ void Join(std::vector<IvshmemClient>* peers, const std::string& socket) {
 }
 
 void Measure(int count) {
-  const test::Daemon daemon({"--vectors", std::to_string(kVectors)});
+  const test::Daemon daemon({"--vectors", std::to_string(kVectors),
+                             // Room in the peer table for all.
+                             "--size", "1GiB"});
   std::vector<IvshmemClient> peers;
   while (static_cast<int>(peers.size()) < count - kNewcomers) {
     if (Interrupted()) return;
@@ -57,7 +63,7 @@ void Measure(int count) {
 }
 
 int Main(const Arguments& arguments) {
-  for (const int count : {10, 100, 200}) {
+  for (const int count : {10, 100, 1000}) {
     if (count > 100 && arguments.quick) break;
     Measure(count);
   }
