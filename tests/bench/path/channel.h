@@ -4,6 +4,7 @@
 #define IVMQ_TESTS_BENCH_PATH_CHANNEL_H_
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -100,13 +101,12 @@ class Messages {
   explicit Messages(size_t bytes) : bytes_(bytes), all_(kCount * bytes) {
     std::minstd_rand random;
     for (std::byte& byte : all_) byte = static_cast<std::byte>(random());
+    for (size_t i = 0; i < kCount; ++i) sums_[i] = SumOf(At(i).data(), bytes_);
   }
   std::span<const std::byte> NextToSend() { return At(sent_++); }
-  // Looks at the size, the beginning and the end of what came.
+  // Reads every byte of what came.
   void Expect(const void* data, size_t size) {
-    const std::span<const std::byte> expected = At(received_++);
-    if (size != bytes_ || Word(data, 0) != Word(expected.data(), 0) ||
-        Word(data, size - kWord) != Word(expected.data(), size - kWord)) [[unlikely]] {
+    if (size != bytes_ || SumOf(data, size) != sums_[received_++ % kCount]) [[unlikely]] {
       Fail("a message is not the one that was due");
     }
   }
@@ -114,19 +114,34 @@ class Messages {
 
  private:
   static constexpr size_t kCount = 16;
-  static constexpr size_t kWord = sizeof(uint64_t);
 
   std::span<const std::byte> At(size_t number) const {
     return std::span(all_).subspan(number % kCount * bytes_, bytes_);
   }
-  static uint64_t Word(const void* data, size_t offset) {
-    uint64_t word = 0;
-    std::memcpy(&word, static_cast<const std::byte*>(data) + offset, kWord);
-    return word;
+  // By vectors, so that to add up takes no longer than it takes the bytes to come.
+  static uint64_t SumOf(const void* data, size_t size) {
+    using Words = uint64_t __attribute__((vector_size(16)));
+    const auto* const bytes = static_cast<const std::byte*>(data);
+    std::array<Words, 4> sums{};
+    size_t at = 0;
+    for (; at + sizeof sums <= size; at += sizeof sums) {
+      std::array<Words, 4> words;
+      std::memcpy(&words, bytes + at, sizeof words);
+      for (size_t i = 0; i < sums.size(); ++i) sums[i] += words[i];
+    }
+    uint64_t sum = 0;
+    for (const Words& some : sums) sum += some[0] + some[1];
+    for (; at < size; at += sizeof sum) {
+      uint64_t word = 0;
+      std::memcpy(&word, bytes + at, std::min(sizeof word, size - at));
+      sum += word;
+    }
+    return sum;
   }
 
   size_t bytes_;
   std::vector<std::byte> all_;
+  std::array<uint64_t, kCount> sums_{};
   size_t sent_ = 0;
   size_t received_ = 0;
 };
