@@ -103,8 +103,9 @@ class alignas(kCacheLineBytes) SpscProducer {
     if (bytes < kNotOwnedBytes * records) OwnAhead();
   }
 
-  // Claim, copy and Commit() in one. Staged until Publish().
-  [[nodiscard]] WriteResult TryWrite(std::span<const std::byte> payload, uint8_t flags = 0) {
+  // Claim, copy and Commit() in one. Staged until Publish(). Inline wherever it is called, as
+  // TryRead() is.
+  [[nodiscard, gnu::always_inline]] inline WriteResult TryWrite(std::span<const std::byte> payload, uint8_t flags = 0) {
     if (payload.size() > max_payload_bytes()) return WriteResult::kTooLarge;
     Place place = PlaceFor(payload.size());
     if (place.end > limit_ && !Refresh(place.end)) [[unlikely]]
@@ -313,7 +314,7 @@ class alignas(kCacheLineBytes) SpscProducer {
   void Own(uint64_t position) { Atomics::PrefetchForWrite(data_, position & mask_); }
 
   // Loads the consumer's head and says whether a record that ends at `end` fits now.
-  bool Refresh(uint64_t end) {
+  [[gnu::noinline]] bool Refresh(uint64_t end) {
     if (corrupt_) return false;
     // Pairs with the release in SpscConsumer::PublishHead(): it has finished reading below head.
     const uint64_t head = Atomics::LoadAcquire(descriptor_->head);

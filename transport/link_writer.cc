@@ -32,6 +32,12 @@ LinkWriter::LinkWriter(std::shared_ptr<Device> device, uint64_t link_id,
       consumer_(std::move(consumer)),
       space_ready_(space_ready) {}
 
+WriteResult LinkWriter::WriteSlot(std::span<const std::byte> payload, uint8_t flags) {
+  const WriteResult result = slots_->producer.TryWrite(payload, flags);
+  if (result == WriteResult::kOk) Count(payload.size());
+  return result;
+}
+
 WriteResult LinkWriter::ClaimSlot(size_t bytes, uint8_t flags, std::byte** payload) {
   if (bytes > slots_->claim.size()) return WriteResult::kTooLarge;
   slots_->claimed_flags = flags;

@@ -56,19 +56,18 @@ class LinkWriter {
     } else {
       ring_.Commit();
     }
-    records_.Add(1);
-    bytes_.Add(claimed_bytes_);
+    Count(claimed_bytes_);
   }
   void Abort() {
     if (slots_ == nullptr) ring_.Abort();
   }
-  [[nodiscard]] WriteResult TryWrite(std::span<const std::byte> payload, uint8_t flags = 0) {
-    const WriteResult result = slots_ == nullptr ? ring_.TryWrite(payload, flags)
-                                                 : slots_->producer.TryWrite(payload, flags);
-    if (result == WriteResult::kOk) {
-      records_.Add(1);
-      bytes_.Add(payload.size());
-    }
+  [[nodiscard, gnu::always_inline]] inline WriteResult TryWrite(std::span<const std::byte> payload,
+                                                               uint8_t flags = 0) {
+    if (slots_ != nullptr) [[unlikely]]
+      return WriteSlot(payload, flags);
+    const WriteResult result = ring_.TryWrite(payload, flags);
+    if (result == WriteResult::kOk) [[likely]]
+      Count(payload.size());
     return result;
   }
   [[nodiscard]] bool HasRoom(size_t bytes) {
@@ -148,6 +147,11 @@ class LinkWriter {
 
   LinkWriter(std::shared_ptr<Device> device, uint64_t link_id, const ringbuf::RingView& view,
              WakeTarget consumer, ReadyByte* space_ready);
+  void Count(size_t record_bytes) {
+    records_.Add(1);
+    bytes_.Add(record_bytes);
+  }
+  WriteResult WriteSlot(std::span<const std::byte> payload, uint8_t flags);
   WriteResult ClaimSlot(size_t bytes, uint8_t flags, std::byte** payload);
   void CommitSlot();
   void Wake();

@@ -118,25 +118,29 @@ class Messages {
   std::span<const std::byte> At(size_t number) const {
     return std::span(all_).subspan(number % kCount * bytes_, bytes_);
   }
-  // By vectors, so that to add up takes no longer than it takes the bytes to come.
+  // In registers by vectors, so that to add up takes no longer than it takes the bytes to come.
   static uint64_t SumOf(const void* data, size_t size) {
-    using Words = uint64_t __attribute__((vector_size(16)));
-    const auto* const bytes = static_cast<const std::byte*>(data);
-    std::array<Words, 4> sums{};
-    size_t at = 0;
-    for (; at + sizeof sums <= size; at += sizeof sums) {
-      std::array<Words, 4> words;
-      std::memcpy(&words, bytes + at, sizeof words);
-      for (size_t i = 0; i < sums.size(); ++i) sums[i] += words[i];
+    struct [[gnu::may_alias, gnu::packed]] Words {
+      uint64_t of __attribute__((vector_size(16)));
+    };
+    const auto* words = static_cast<const Words*>(data);
+    auto even = Words{}.of;
+    auto odd = even;
+    for (; size >= 2 * sizeof *words; size -= 2 * sizeof *words, words += 2) {
+      even += words[0].of;
+      odd += words[1].of;
     }
-    uint64_t sum = 0;
-    for (const Words& some : sums) sum += some[0] + some[1];
-    for (; at < size; at += sizeof sum) {
+    even += odd;
+    uint64_t rest = 0;
+    for (const auto* at = reinterpret_cast<const std::byte*>(words); size > 0;) {
+      const size_t some = std::min(size, sizeof rest);
       uint64_t word = 0;
-      std::memcpy(&word, bytes + at, std::min(sizeof word, size - at));
-      sum += word;
+      std::memcpy(&word, at, some);
+      rest += word;
+      at += some;
+      size -= some;
     }
-    return sum;
+    return even[0] + even[1] + rest;
   }
 
   size_t bytes_;
