@@ -7,6 +7,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include <optional>
+
 #include "tests/transport/local_realm.h"
 #include "tests/transport/test_daemon.h"
 #include "transport/attach_client.h"
