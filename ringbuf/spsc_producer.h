@@ -105,7 +105,8 @@ class alignas(kCacheLineBytes) SpscProducer {
 
   // Claim, copy and Commit() in one. Staged until Publish(). Inline wherever it is called, as
   // TryRead() is.
-  [[nodiscard, gnu::always_inline]] inline WriteResult TryWrite(std::span<const std::byte> payload, uint8_t flags = 0) {
+  [[nodiscard, gnu::always_inline]] inline WriteResult TryWrite(std::span<const std::byte> payload,
+                                                                uint8_t flags = 0) {
     if (payload.size() > max_payload_bytes()) return WriteResult::kTooLarge;
     Place place = PlaceFor(payload.size());
     if (place.end > limit_ && !Refresh(place.end)) [[unlikely]]

@@ -62,7 +62,7 @@ class LinkWriter {
     if (slots_ == nullptr) ring_.Abort();
   }
   [[nodiscard, gnu::always_inline]] inline WriteResult TryWrite(std::span<const std::byte> payload,
-                                                               uint8_t flags = 0) {
+                                                                uint8_t flags = 0) {
     if (slots_ != nullptr) [[unlikely]]
       return WriteSlot(payload, flags);
     const WriteResult result = ring_.TryWrite(payload, flags);
