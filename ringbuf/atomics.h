@@ -13,8 +13,7 @@
 //   PublishHeader                     acquire, relaxed, release on the header at an offset in Data
 //   At(data, offset)                  the payload that starts there
 //   LoadWord, StoreWord               acquire, release on payload bytes that may be overwritten
-//   while
-//                                     they are read (keep_last_layout.h)
+//                                     while they are read (keep_last_layout.h)
 //   Fence()                           orders what was stored before it and what is loaded after it
 //   Ticks()                           a clock that is fast rather than exact
 //   Pause(), Prefetch(data, offset),

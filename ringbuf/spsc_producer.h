@@ -81,7 +81,8 @@ class alignas(kCacheLineBytes) SpscProducer {
   // Gives the claim up as if it had never been made.
   void Abort() {}
 
-  // Makes all staged records visible to the consumer, with one release store.
+  // Makes all staged records visible to the consumer, with one release store. May find it
+  // corrupt().
   void Publish() {
     if (position_ == published_) return;
     // Pairs with the acquire in SpscConsumer::TryRead() and Arm().
@@ -132,8 +133,8 @@ class alignas(kCacheLineBytes) SpscProducer {
     return crossed;
   }
 
-  // Whether TryClaim(payload_bytes) would return kOk. If so it does, until something else is
-  // claimed or published: room never shrinks by itself. False also if too large or corrupt.
+  // Whether TryClaim(payload_bytes) would return kOk. If so it does, until any other call: each may
+  // find the consumer corrupt(). False also if too large or corrupt.
   [[nodiscard]] bool HasRoom(size_t payload_bytes) {
     if (payload_bytes > max_payload_bytes()) return false;
     const Place place = PlaceFor(payload_bytes);
@@ -207,8 +208,9 @@ class alignas(kCacheLineBytes) SpscProducer {
   // where the cores share no cache. And which part of it is taken again at each publication.
   static constexpr uint64_t kOwnBytes = 2560;
   static constexpr uint64_t kOwnAgainBytes = 2 * kCacheLineBytes;
-  // A few lines at a time: more than a processor can ask for at once hold up the stores behind.
-  static constexpr uint64_t kOwnStepBytes = 5 * kCacheLineBytes;
+  // Within a batch not before so many are missing. No more if it can be: lines that a processor
+  // cannot ask for at once hold up the stores behind them.
+  static constexpr uint64_t kOwnRefillBytes = 5 * kCacheLineBytes;
   // From these mean sizes of what is published at once, the copying of a record takes longer than
   // any of its lines: to store the hint for each only disturbs it, and then to ask for lines.
   static constexpr uint64_t kRarelyHintedBytes = 4096;
@@ -288,7 +290,7 @@ class alignas(kCacheLineBytes) SpscProducer {
     ++records_;
     if (records_ - published_records_ >= kBatchRecords || position_ - published_ >= batch_bytes_) {
       Publish();
-    } else if (!alone && owned_ < end + kOwnBytes - kOwnStepBytes &&
+    } else if (!alone && owned_ < end + kOwnBytes - kOwnRefillBytes &&
                end - record < kNotOwnedBytes) {
       OwnFrom(AlignUp(end + kHeaderBytes, kCacheLineBytes));
     }
@@ -297,8 +299,8 @@ class alignas(kCacheLineBytes) SpscProducer {
   // Takes the cache lines of the next records from the consumer, which has read them a lap ago.
   // Stores leave the processor in order: without this each record would wait for its own lines in
   // turn, and every fence for the last of them. Only room beyond the next header that is free is
-  // taken, but for the line in which that ends. The
-  // nearest lines are asked for again each time: a consumer that polls close by fetches them back.
+  // taken, but for the line in which that ends. The nearest lines are asked for again each time: a
+  // consumer that polls close by fetches them back.
   void OwnAhead() {
     const uint64_t first = AlignUp(position_ + kHeaderBytes, kCacheLineBytes);
     const uint64_t near = Limited(first + kOwnAgainBytes);

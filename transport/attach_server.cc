@@ -161,6 +161,7 @@ void AttachServer::AcceptSome(bool heard_all) {
     }
     UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket) {
+      if (full_since_) full_since_ = std::chrono::steady_clock::now();
       Greet(std::move(socket));
       continue;
     }

@@ -59,8 +59,8 @@ class AttachServer {
     uint32_t first_vector = 0;
     uint32_t last_vector = 0;
     // Open or not forgotten yet. More are refused, RESOURCE_EXHAUSTED; where some have closed
-    // within the last second they wait for a place, as those are about to be forgotten, until
-    // newcomers have been waiting for a second.
+    // within the last second they wait for a place, as those are about to be forgotten, in the
+    // order in which they came, until none has come free for a second.
     size_t max_clients = kMaxNodesPerPeer;
     uint64_t first_connection_id = 1;  // the next of a server that this one goes on for
     // How the death of a client's process is seen: an fd that is readable from then on.
@@ -146,7 +146,7 @@ class AttachServer {
   Clients clients_;
   size_t open_ = 0;
   std::chrono::steady_clock::time_point last_closed_;
-  // Since when there have been newcomers for whom there was no place; none: there are none.
+  // Since when the first of the newcomers has been waiting for a place; none: nobody waits.
   std::optional<std::chrono::steady_clock::time_point> full_since_;
   std::deque<Leaving> leaving_;
   std::vector<uint32_t> load_;  // clients of first_vector, first_vector + 1, ...

@@ -147,6 +147,7 @@ class LinkWriter {
 
   LinkWriter(std::shared_ptr<Device> device, uint64_t link_id, const ringbuf::RingView& view,
              WakeTarget consumer, ReadyByte* space_ready);
+
   void Count(size_t record_bytes) {
     records_.Add(1);
     bytes_.Add(record_bytes);

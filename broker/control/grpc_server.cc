@@ -69,6 +69,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Parts& parts
   impl->admin = StartServer(&impl->admin_service, parts.loop);
   impl->sessions = StartServer(&impl->session_service, parts.loop);
   if (impl->admin.server == nullptr || impl->sessions.server == nullptr) {
+    for (Served* const served : {&impl->admin, &impl->sessions}) {
+      if (served->server != nullptr) served->server->Shutdown();
+    }
     return absl::InternalError("gRPC does not start");
   }
   ServeAdmin(&impl->admin_service, impl->admin.thread.get(), parts.backend);

@@ -167,6 +167,29 @@ TEST(HostileConsumerTest, HeadsThatCannotBeAreRefused) {
   }
 }
 
+TEST(HostileConsumerTest, ANonsenseHeadThatAPublicationMeetsTakesNothingBack) {
+  GuardedRing ring(kCapacity);
+  SpscProducer<> producer(ring.view());
+  std::byte* payload = nullptr;
+  for (uint64_t i = 0; i < kBatchRecords; ++i) {
+    ASSERT_EQ(producer.TryClaim(8, 0, &payload), WriteResult::kOk);
+    std::memset(payload, static_cast<int>(i), 8);
+    ring.view().descriptor->head.store(uint64_t{1} << 60);
+    producer.Commit();  // the last one publishes, while its claim is open
+  }
+  EXPECT_TRUE(producer.corrupt());
+  EXPECT_EQ(producer.published_records(), kBatchRecords);
+  EXPECT_EQ(producer.TryClaim(8, 0, &payload), WriteResult::kCorrupt);
+  EXPECT_TRUE(producer.ArmSpace(8)) << "nothing to sleep for";
+  SpscConsumer<> consumer(ring.view());
+  RecordView view;
+  for (uint64_t i = 0; i < kBatchRecords; ++i) {
+    ASSERT_EQ(consumer.TryRead(&view), ReadResult::kOk) << i;
+    EXPECT_EQ(view.data[7], static_cast<std::byte>(i));
+  }
+  EXPECT_EQ(consumer.TryRead(&view), ReadResult::kEmpty);
+}
+
 TEST(HostileConsumerTest, AHeadThatGoesBackIsRefused) {
   GuardedRing ring(kCapacity);
   SpscProducer<> producer(ring.view());
@@ -248,6 +271,7 @@ TEST(HostilePeerFuzzTest, RandomCorruptionBetweenCallsNeverLeavesTheRing) {
   uint64_t random = kSeed;
   uint64_t corrupt = 0;
   uint64_t records = 0;
+  const std::vector<std::byte> written(kMax);
   for (int round = 0; round < 3000; ++round) {
     ring.Reset();
     SpscProducer<> producer(ring.view());
@@ -258,7 +282,9 @@ TEST(HostilePeerFuzzTest, RandomCorruptionBetweenCallsNeverLeavesTheRing) {
         CorruptOneWord(ring.view(), Mix(random), consumer.position());
       std::byte* payload = nullptr;
       const size_t size = (random >> 8) % (kMax + 1);
-      if (producer.TryClaim(size, 0, &payload) == WriteResult::kOk) {
+      if (step % 2 == 0) {
+        (void)producer.TryWrite(std::span(written).first(size));
+      } else if (producer.TryClaim(size, 0, &payload) == WriteResult::kOk) {
         ASSERT_TRUE(InsideData(ring.view(), payload, size));
         std::memset(payload, static_cast<int>(random), size);
         producer.Commit();

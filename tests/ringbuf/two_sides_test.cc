@@ -47,12 +47,9 @@ class Backoff {
   uint32_t spins_ = 0;
 };
 
-// Set once a consumer has given up, so that nobody waits for it: of the process that it is in.
-std::atomic<bool> gave_up{false};
-
 // Writes `count` records in batches of random length, in stretches each one alone, and every second
 // one by TryWrite. False if the ring is corrupt or its consumer gave up.
-bool Produce(const RingView& ring, uint64_t count) {
+bool Produce(const RingView& ring, uint64_t count, const std::atomic<bool>& gave_up) {
   SpscProducer<> producer(ring);
   const uint64_t max = MaxInlineRecord(ring.capacity);
   std::vector<std::byte> apart(max);
@@ -114,7 +111,8 @@ TEST(TwoThreadsTest, CarrySelfCheckingRecords) {
     GuardedRing ring(capacity);
     const uint64_t count = kManyRecords / 50;
     bool produced = false;
-    std::thread writer([&] { produced = Produce(ring.view(), count); });
+    std::atomic<bool> gave_up{false};
+    std::thread writer([&] { produced = Produce(ring.view(), count, gave_up); });
     const uint64_t consumed = Consume(ring.view(), count);
     gave_up = consumed != count;
     writer.join();
@@ -137,7 +135,7 @@ TEST(TwoProcessesTest, CarryAHundredMillionSelfCheckingRecordsBetweenUnrelatedMa
     if (own.memory() == mapping->memory()) _exit(3);
     mapping.reset();
     if (!ValidateRing(own.view()).ok()) _exit(2);
-    _exit(Produce(own.view(), count) ? 0 : 1);
+    _exit(Produce(own.view(), count, false) ? 0 : 1);
   }
   const uint64_t consumed = Consume(mapping->view(), count);
   EXPECT_EQ(consumed, count);

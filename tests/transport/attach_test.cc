@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 
 #include <optional>
+#include <thread>
+#include <vector>
 
 #include "tests/transport/local_realm.h"
 #include "tests/transport/test_daemon.h"
@@ -271,6 +273,28 @@ TEST_F(AttachTest, NewcomersWaitForThoseThatHaveJustClosed) {
   options.max_clients = 2;
   TestDaemon daemon(host_, options);
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Attach(daemon.path(), Soon()).status().message(), "") << i;
+}
+
+TEST_F(AttachTest, NobodyIsRefusedAsLongAsPlacesComeFree) {
+  AttachServer::Options options = Options();
+  options.max_clients = 2;
+  TestDaemon daemon(host_, options);
+  daemon.forget_closed = false;
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(Attach(daemon.path(), Soon()).ok());
+  std::vector<std::thread> newcomers;
+  for (int i = 0; i < 2; ++i) {
+    newcomers.emplace_back(
+        [&] { EXPECT_EQ(Attach(daemon.path(), Soon()).status().message(), ""); });
+  }
+  // The last one waits for more than a second in all.
+  for (const uint64_t closed : {1, 2}) {
+    std::this_thread::sleep_for(milliseconds(550));
+    daemon.Run([&](AttachServer& server) {
+      server.Forget(closed);
+      return 0;
+    });
+  }
+  for (std::thread& newcomer : newcomers) newcomer.join();
 }
 
 TEST_F(AttachTest, SaysThatClosedConnectionsOfProcessesThatRunCount) {

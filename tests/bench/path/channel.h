@@ -98,15 +98,19 @@ std::vector<Contender> Contenders();
 // before it. Both ends have the same.
 class Messages {
  public:
-  explicit Messages(size_t bytes) : bytes_(bytes), all_(kCount * bytes) {
+  // `received`: how many of them the end has had already.
+  explicit Messages(size_t bytes, size_t received = 0)
+      : bytes_(bytes), all_(kCount * bytes), received_(received) {
     std::minstd_rand random;
     for (std::byte& byte : all_) byte = static_cast<std::byte>(random());
     for (size_t i = 0; i < kCount; ++i) sums_[i] = SumOf(At(i).data(), bytes_);
   }
   std::span<const std::byte> NextToSend() { return At(sent_++); }
-  // Reads every byte of what came.
+  // Reads every byte of what came, and compares them one by one in the first that come.
   void Expect(const void* data, size_t size) {
-    if (size != bytes_ || SumOf(data, size) != sums_[received_++ % kCount]) [[unlikely]] {
+    const size_t number = received_++;
+    if (size != bytes_ || SumOf(data, size) != sums_[number % kCount] ||
+        (number < kCompared && std::memcmp(data, At(number).data(), size) != 0)) [[unlikely]] {
       Fail("a message is not the one that was due");
     }
   }
@@ -114,6 +118,7 @@ class Messages {
 
  private:
   static constexpr size_t kCount = 16;
+  static constexpr size_t kCompared = 2 * kCount;
 
   std::span<const std::byte> At(size_t number) const {
     return std::span(all_).subspan(number % kCount * bytes_, bytes_);
@@ -147,7 +152,7 @@ class Messages {
   std::vector<std::byte> all_;
   std::array<uint64_t, kCount> sums_{};
   size_t sent_ = 0;
-  size_t received_ = 0;
+  size_t received_;
 };
 
 // A channel of what has Send(span, bool more), which may keep a message back if more come at once,
@@ -161,9 +166,10 @@ class ChannelOf : public Channel {
   void SendOne(bool more) override { end_.Send(messages_.NextToSend(), more); }
   void AwaitAnswers(int answers) override {
     for (int i = 0; i < answers; ++i) {
-      Messages from_its_first(messages_.bytes());
+      Messages from_its_first(messages_.bytes(), answered_);
       end_.Receive(&from_its_first, 1);
     }
+    ++answered_;
   }
 
   void SendAll(int messages) override {
@@ -190,6 +196,7 @@ class ChannelOf : public Channel {
  private:
   T end_;
   Messages messages_;
+  size_t answered_ = 0;  // times
 };
 
 template <class T>

@@ -11,7 +11,7 @@ namespace {
 
 class NngEnd {
  public:
-  explicit NngEnd(const Meet& meet) : buffer_(meet.bytes) {
+  explicit NngEnd(const Meet& meet) {
     Require(nng_pair0_open(&socket_) == 0, "nng_pair0_open");
     const std::string address = "ipc://" + meet.name;
     if (meet.end == End::kFirst) {
@@ -31,14 +31,14 @@ class NngEnd {
             "nng_send");
   }
   int Receive(Messages* expected, int /*limit*/) {
-    size_t size = buffer_.size();
-    Require(nng_recv(socket_, buffer_.data(), &size, 0) == 0, "nng_recv");
-    expected->Expect(buffer_.data(), size);
+    nng_msg* message = nullptr;
+    Require(nng_recvmsg(socket_, &message, 0) == 0, "nng_recvmsg");
+    expected->Expect(nng_msg_body(message), nng_msg_len(message));
+    nng_msg_free(message);
     return 1;
   }
 
  private:
-  std::vector<std::byte> buffer_;
   nng_socket socket_{};
 };
 

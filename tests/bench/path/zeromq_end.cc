@@ -8,7 +8,7 @@ namespace {
 
 class ZeromqEnd {
  public:
-  explicit ZeromqEnd(const Meet& meet) : buffer_(meet.bytes) {
+  explicit ZeromqEnd(const Meet& meet) {
     void* const context = zmq_ctx_new();
     socket_ = zmq_socket(context, ZMQ_PAIR);
     Require(socket_ != nullptr, "zmq_socket");
@@ -28,14 +28,14 @@ class ZeromqEnd {
     Require(zmq_send(socket_, message.data(), message.size(), 0) >= 0, "zmq_send");
   }
   int Receive(Messages* expected, int /*limit*/) {
-    const int size = zmq_recv(socket_, buffer_.data(), buffer_.size(), 0);
-    Require(size >= 0, "zmq_recv");
-    expected->Expect(buffer_.data(), static_cast<size_t>(size));
+    zmq_msg_t message;
+    Require(zmq_msg_init(&message) == 0 && zmq_msg_recv(&message, socket_, 0) >= 0, "zmq_msg_recv");
+    expected->Expect(zmq_msg_data(&message), zmq_msg_size(&message));
+    zmq_msg_close(&message);
     return 1;
   }
 
  private:
-  std::vector<std::byte> buffer_;
   void* socket_ = nullptr;
 };
 

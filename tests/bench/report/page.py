@@ -82,8 +82,9 @@ def sdk_part(cells, drawn):
             "`ivmq` spins and sends in batches of 32, `ivmq_each` makes every message visible at once, "
             "`ivmq_adaptive` and `ivmq_block` wait as their names say; `typed` are protobuf messages; `ring` and "
             "`ring_each` are the bare ring, without broker and nodes. The others as their users would have them, "
-            "the quickest way that loses nothing. Every end reads every byte; `ring`, iceoryx, and in round trips "
-            "ivmq from 4 KiB on (`Borrow`), read them where they lie, all others a copy of their own.\n\n" +
+            "the quickest way that loses nothing. Every end reads every byte. `ring`, iceoryx, and "
+            "in round trips ivmq from 4 KiB on (`Borrow`) read them where they were written, all others a copy "
+            "of their own. A quarter as many go before those that count.\n\n" +
             plots(drawn, "path_throughput", "throughput of the SDK") + "Messages a second by size:\n\n" +
             by_size(cells, "path/message/", message, rate_cell) + "\nRound trips, one after the other:\n\n" +
             by_size(cells, "path/round_trip/", trips, with_spread) +
