@@ -282,6 +282,7 @@ TEST_F(AttachTest, NobodyIsRefusedAsLongAsPlacesComeFree) {
   daemon.forget_closed = false;
   for (int i = 0; i < 2; ++i) EXPECT_TRUE(Attach(daemon.path(), Soon()).ok());
   std::vector<std::thread> newcomers;
+  newcomers.reserve(2);
   for (int i = 0; i < 2; ++i) {
     newcomers.emplace_back(
         [&] { EXPECT_EQ(Attach(daemon.path(), Soon()).status().message(), ""); });
