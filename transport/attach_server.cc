@@ -161,7 +161,8 @@ void AttachServer::AcceptSome(bool heard_all) {
     }
     UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket) {
-      if (full_since_) full_since_ = std::chrono::steady_clock::now();
+      const bool admitted = clients_.size() < options_.max_clients;
+      if (full_since_ && admitted) full_since_ = std::chrono::steady_clock::now();
       Greet(std::move(socket));
       continue;
     }

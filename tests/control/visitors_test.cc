@@ -43,8 +43,8 @@ constexpr int kFirstProcesses = kProcesses * 6 / 10;
 constexpr int kAtOnce = 4;
 // A heap grows with the worst moment that there was, now and then, but what is kept of visitors
 // grows in every round.
-constexpr uint64_t kMostKib = 2048;           // in all rounds after those: 35 bytes a visitor
-constexpr uint64_t kMostKibInAUsualOne = 12;  // in every second: 5 bytes a visitor
+constexpr uint64_t kMostKib = 2048;          // in all rounds after those: 35 bytes a visitor
+constexpr uint64_t kMostKibInAUsualOne = 8;  // in every second: 3 bytes a visitor
 
 template <class T>
 T Must(transport::Result<T> result) {

@@ -7,6 +7,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <array>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -311,6 +313,29 @@ TEST_F(AttachTest, SaysThatClosedConnectionsOfProcessesThatRunCount) {
   EXPECT_THAT(refused.message(),
               HasSubstr("1 attached and 1 closed or evicted whose processes still run"));
   EXPECT_GE(steady_clock::now() - before, milliseconds(1000)) << "it might have been forgotten";
+}
+
+TEST_F(AttachTest, ThoseWhoWaitInVainAreRefusedTogether) {
+  AttachServer::Options options = Options();
+  options.max_clients = 2;
+  TestDaemon daemon(host_, options);
+  daemon.forget_closed = false;
+  std::optional<Attached> last(LocalRealm::Must(Attach(daemon.path(), Soon())));
+  EXPECT_TRUE(Attach(daemon.path(), Soon()).ok());
+  std::array<steady_clock::time_point, 2> refused;
+  std::vector<std::thread> newcomers;
+  newcomers.reserve(refused.size());
+  for (steady_clock::time_point& at : refused) {
+    newcomers.emplace_back([&] {
+      EXPECT_EQ(Attach(daemon.path(), Soon()).status().code(), Code::kResourceExhausted);
+      at = steady_clock::now();
+    });
+  }
+  std::this_thread::sleep_for(milliseconds(800));
+  last.reset();  // just before the second is over: a reason to wait, for whoever would come now
+  for (std::thread& newcomer : newcomers) newcomer.join();
+  EXPECT_LT(std::max(refused[0], refused[1]) - std::min(refused[0], refused[1]), milliseconds(500))
+      << "the second of them waited for as long again";
 }
 
 TEST_F(AttachTest, WhoWasRefusedOnceKeepsNobodyWhoComesLaterFromWaiting) {

@@ -29,7 +29,7 @@ constexpr size_t kFanOutBytes = 64;
 constexpr size_t kTypedBytes = 64;
 // Round trips a second: so few that also those who sleep and are woken twice for each can keep up.
 constexpr int kRate = 2000;
-constexpr int kOfWhichBefore = 4;  // for each four that are measured
+constexpr int kCountedForOneBefore = 4;
 
 struct What {
   Contender contender;
@@ -47,7 +47,7 @@ std::optional<Figures> Measure(const What& what, const std::string& place) {
       Channel* const channel = what.contender.open({end, place, what.bytes}).release();
       const int count = what.count;
       // Untimed, as many as make each see its memory for the first time.
-      const int before = count / kOfWhichBefore;
+      const int before = count / kCountedForOneBefore;
       if (what.kind == Kind::kMessage) {
         const auto carry = [=](int messages) {
           end == End::kFirst ? channel->ReceiveAll(messages) : channel->SendAll(messages);
