@@ -28,6 +28,12 @@ constexpr milliseconds kNapMax{1};
 constexpr int kSpinMinShare = 16;
 constexpr int kPausesPerLook = 2;
 constexpr int kLooksPerClock = 8;
+// When a spinning thread begins to yield: later than a peer that runs answers, as a yield takes
+// longer than a round trip. From what length on one was no good, and how many times that none
+// follows.
+constexpr microseconds kYieldAfter{2};
+constexpr milliseconds kYieldTooLong{1};
+constexpr int kYieldRest = 1000;
 
 enum Tag : uint32_t { kNotifyTag, kTimerTag, kVectorTag };
 
@@ -207,6 +213,7 @@ bool Waiter::Spin(Clock::time_point deadline, WorkCheck has_work, WaitResult* re
     }
     if (!for_ever) {
       if (now - start >= spin_) return false;
+      if (now - start >= kYieldAfter) Yield(now);
       continue;
     }
     if (now >= thorough_at_ && has_work(NextLook(now))) {
@@ -215,6 +222,16 @@ bool Waiter::Spin(Clock::time_point deadline, WorkCheck has_work, WaitResult* re
     }
     if (one_cpu_) ::sched_yield();
   }
+}
+
+// Whoever else could use this CPU may be the very peer that is waited for, or share one with it:
+// several subscribers of one publisher do. But to whom computes all the time a yield gives it for
+// milliseconds, where a sleeper would be woken at once; so that is tried rarely.
+void Waiter::Yield(Clock::time_point now) {
+  if (now < yield_at_) return;
+  ::sched_yield();
+  const Clock::duration away = Clock::now() - now;
+  if (away > kYieldTooLong) yield_at_ = now + kYieldRest * away;
 }
 
 WaitResult Waiter::Block(Clock::time_point deadline, WorkCheck has_work) {

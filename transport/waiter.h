@@ -46,7 +46,8 @@ class WorkCheck {
 };
 
 enum class WaitStrategy {
-  kAdaptive,  // spin up to spin_max if spinning has paid lately, then block; one CPU: block
+  kAdaptive,  // spin up to spin_max if spinning has paid lately, yielding to others that could
+              // use the CPU, then block; one CPU: block
   kBlock,     // never spin
   kSpin,      // never block; yields if there is one CPU. Takes a whole core
 };
@@ -125,6 +126,7 @@ class Waiter {
   Events TakeEvents();
   Look NextLook(Clock::time_point now);
   bool Spin(Clock::time_point deadline, WorkCheck has_work, WaitResult* result);
+  void Yield(Clock::time_point now);
   WaitResult Block(Clock::time_point deadline, WorkCheck has_work);
   Clock::duration BlockTime(Clock::time_point now, Clock::time_point deadline) const;
   void SetTimer(Clock::duration after);
@@ -142,6 +144,7 @@ class Waiter {
   std::chrono::nanoseconds spin_;
   std::chrono::nanoseconds nap_;  // next step without interrupts
   Clock::time_point thorough_at_;
+  Clock::time_point yield_at_;  // not before
   bool fd_armed_ = false;
 
   // Written by the waiting thread, read by any.

@@ -17,7 +17,8 @@ namespace ivmq {
 
 // How a thread that waits for messages or room spends the first microseconds.
 enum class Wait {
-  kAdaptive,  // spins for about the cost of a wake-up when that paid before, then sleeps
+  kAdaptive,  // spins for about the cost of a wake-up when that paid before, leaving the CPU to
+              // others that wait for it, then sleeps
   kBlock,     // sleeps at once: least CPU
   kSpin,      // never sleeps: least latency, a whole core
 };

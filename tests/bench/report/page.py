@@ -80,9 +80,9 @@ def sdk_part(cells, drawn):
     trips = contenders_of(cells, "path/round_trip/")
     return ("## The whole path of the SDK\n\nA broker, nodes of two processes, matched reliable links of 64 KiB. "
             "`ivmq` spins and sends in batches of 32, `ivmq_each` makes every message visible at once, "
-            "`ivmq_adaptive` and `ivmq_block` wait as their names say; `typed` are protobuf messages; `ring` and "
-            "`ring_each` are the bare ring, without broker and nodes. The others as their users would have them, "
-            "the quickest way that loses nothing. Every end reads every byte. `ring`, iceoryx, and "
+            "`ivmq_adaptive` and `ivmq_block` do so as well and wait as their names say; `typed` are protobuf "
+            "messages; `ring` and `ring_each` are the bare ring, without broker and nodes. The others as their "
+            "users would have them, the quickest way that loses nothing. Every end reads every byte. `ring`, iceoryx, and "
             "in round trips ivmq from 4 KiB on (`Borrow`) read them where they were written, all others a copy "
             "of their own. A quarter as many go before those that count.\n\n" +
             plots(drawn, "path_throughput", "throughput of the SDK") + "Messages a second by size:\n\n" +
