@@ -144,6 +144,8 @@ v1::ListPeersResponse ExamineAdmin(const CommandLine& line, Findings* findings) 
     return {};
   }
   ExaminePeers(known.value(), findings);
+  const auto links = admin.value()->ListLinks("", "");
+  if (links.ok()) ExamineLinks(links.value(), findings);
   return std::move(known).value();
 }
 

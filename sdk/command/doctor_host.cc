@@ -13,9 +13,13 @@
 
 #include "sdk/command/doctor_machine.h"
 #include "sdk/command/output.h"
+#include "sdk/command/tables.h"
 
 namespace ivmq::command {
 namespace {
+
+// A subscriber that has left messages unread for so long is found to have stopped.
+constexpr uint64_t kForgottenMs = 10'000;
 
 // "socket,path=/x,id=a": the first part under "", a part without '=' as key with value "on".
 std::map<std::string, std::string> ParseOptions(const std::string& text) {
@@ -139,6 +143,29 @@ void ExaminePeers(const v1::ListPeersResponse& known, Findings* findings) {
           "peer",
           fmt::format("{}: evicted, and keeps its memory and its place in the peer table", name),
           "they come back when its QEMU ends; only a new one gets back into the realm");
+    }
+  }
+}
+
+void ExamineLinks(const v1::ListLinksResponse& known, Findings* findings) {
+  for (const v1::Link& link : known.links()) {
+    const std::string name =
+        fmt::format("{} ({}) from {} of peer {} to {} of peer {}", link.link_id(),
+                    LinkTopicText(link), link.publisher_node(), link.publisher_peer_id(),
+                    link.subscriber_node(), link.subscriber_peer_id());
+    const v1::LinkCounters& counters = link.counters();
+    const uint64_t unread = UnreadOf(link);
+    if (link.state() == v1::Link::QUARANTINED) {
+      findings->Warn("link", fmt::format("{}: {}", name, link.reason()),
+                     "restart both of them: nothing is carried any more");
+    } else if (unread > 0 && counters.read_age_ms() >= kForgottenMs) {
+      findings->Warn(
+          "link",
+          fmt::format("{}: {} message{} unread, the last was read {} ago{}", name, unread,
+                      unread == 1 ? "" : "s", HumanDuration(counters.read_age_ms()),
+                      counters.subscriber_answered() ? "" : "; its process does not answer"),
+          "is the subscriber stopped or stuck in a handler? A reliable publisher waits for it once "
+          "the ring is full; ivmq links shows both");
     }
   }
 }

@@ -29,6 +29,10 @@ QemuCommandLine ParseQemu(const std::vector<std::string>& arguments);
 // VMs that ivmqd knows and does not hear: they show no sign of life, or have no agent.
 void ExaminePeers(const v1::ListPeersResponse& known, Findings* findings);
 
+// Links whose subscriber has left messages unread for ten seconds or more, or that were put out of
+// use because one side wrote nonsense.
+void ExamineLinks(const v1::ListLinksResponse& known, Findings* findings);
+
 // A QEMU with an ivshmem device, beside what ivmqd knows of it. `sockets`: where ivmqd listens;
 // empty: not known.
 void ExamineQemu(int pid, const QemuCommandLine& qemu, const v1::ListPeersResponse& known,

@@ -62,12 +62,17 @@ std::string LinkTopicText(const v1::Link& link) {
   }
 }
 
+uint64_t UnreadOf(const v1::Link& link) {
+  const v1::LinkCounters& counters = link.counters();
+  const uint64_t settled = counters.delivered() + counters.dropped_full() + counters.overwritten();
+  return counters.published() > settled ? counters.published() - settled : 0;
+}
+
 std::string LinkStateText(const v1::Link& link) {
   std::string text = StateText(v1::Link::State_Name(link.state()));
   if (!link.reason().empty()) text += ": " + link.reason();
   const v1::LinkCounters& counters = link.counters();
-  const uint64_t settled = counters.delivered() + counters.dropped_full() + counters.overwritten();
-  if (counters.published() > settled && counters.read_age_ms() >= kStoppedReadingMs) {
+  if (UnreadOf(link) > 0 && counters.read_age_ms() >= kStoppedReadingMs) {
     text += fmt::format(", last read {} ago{}", HumanDuration(counters.read_age_ms()),
                         counters.subscriber_answered() ? "" : ", does not answer");
   }

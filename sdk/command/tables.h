@@ -16,6 +16,9 @@ std::string StateText(const std::string& state_name);
 // The topic of a link, or what it carries of which service.
 std::string LinkTopicText(const v1::Link& link);
 
+// Messages that its subscriber has not read, as far as is known; 0 of a link without counters.
+uint64_t UnreadOf(const v1::Link& link);
+
 // The state of a link and why; of a subscriber that left messages unread, for how long.
 std::string LinkStateText(const v1::Link& link);
 

@@ -113,6 +113,35 @@ TEST(ExaminePeersTest, NamesVmsThatAreNotHeard) {
   EXPECT_THAT(found(OneVm(v1::Peer::EVICTED)), testing::HasSubstr("(QEMU 4711): evicted"));
 }
 
+TEST(ExamineLinksTest, NamesSubscribersThatStoppedAndLinksThatHoldNonsense) {
+  v1::ListLinksResponse known;
+  v1::Link* link = known.add_links();
+  link->set_link_id(7);
+  link->set_topic("camera");
+  link->set_publisher_node("lens");
+  link->set_publisher_peer_id(1);
+  link->set_subscriber_node("screen");
+  link->set_subscriber_peer_id(2);
+  link->set_state(v1::Link::UP);
+  link->mutable_counters()->set_published(900);
+  link->mutable_counters()->set_delivered(600);
+  link->mutable_counters()->set_dropped_full(100);
+  const auto found = [&known] {
+    return FoundBy([&](Findings* findings) { ExamineLinks(known, findings); });
+  };
+  link->mutable_counters()->set_read_age_ms(9'999);
+  EXPECT_EQ(found(), "");
+  link->mutable_counters()->set_read_age_ms(12'000);
+  EXPECT_THAT(found(),
+              testing::HasSubstr("7 (camera) from lens of peer 1 to screen of peer 2: 200 messages "
+                                 "unread, the last was read 12s ago; its process does not answer"));
+  link->mutable_counters()->set_delivered(800);
+  EXPECT_EQ(found(), "") << "it has read all";
+  link->set_state(v1::Link::QUARANTINED);
+  link->set_reason("one side found nonsense in the ring");
+  EXPECT_THAT(found(), testing::HasSubstr("to screen of peer 2: one side found nonsense"));
+}
+
 TEST(ExamineQemuTest, ComparesVectorsWithThoseOfTheRealmThatItIsConnectedTo) {
   const v1::ListPeersResponse known = OneVm(v1::Peer::READY);
   const auto failures = [&](int pid, const std::string& vectors) {
