@@ -126,4 +126,11 @@ int Main(int rounds) {
 }  // namespace
 }  // namespace ivmq::bench
 
-int main(int argc, char** argv) { return ivmq::bench::Main(argc > 1 ? std::atoi(argv[1]) : 31); }
+int main(int argc, char** argv) {
+  const int count = argc > 1 ? std::atoi(argv[1]) : 31;
+  if (argc > 2 || count < 1) {
+    std::fprintf(stderr, "usage: %s [ROUNDS]\n", argv[0]);
+    return 2;
+  }
+  return ivmq::bench::Main(count);
+}

@@ -154,4 +154,11 @@ int Main(int samples) {
 }  // namespace
 }  // namespace ivmq::bench
 
-int main(int argc, char** argv) { return ivmq::bench::Main(argc > 1 ? std::atoi(argv[1]) : 15); }
+int main(int argc, char** argv) {
+  const int count = argc > 1 ? std::atoi(argv[1]) : 15;
+  if (argc > 2 || count < 1) {
+    std::fprintf(stderr, "usage: %s [SAMPLES]\n", argv[0]);
+    return 2;
+  }
+  return ivmq::bench::Main(count);
+}
