@@ -127,8 +127,9 @@ def scale_part(cells, drawn):
     return ("## Scale\n\nOne subscriber with so many links, 64 B.\n\n" + plots(drawn, "links", "links of a node") +
             (table(["", "near", "far"], rows) if rows else "Not measured.\n") +
             "\nSetting links up:\n\n" + figures(cells, "scale/set_up/") +
-            "\nWhat control takes to find whom a newcomer meets, among so many topics (of which a tenth are "
-            "filters besides):\n\n" + figures(cells, "scale/match_publisher_us/", "publisher, among ") + "\n" +
+            "\nWhat control takes to find whom a newcomer meets, among so many topics and a "
+            "tenth as many filters; a new filter meets one topic in a hundred:\n\n" +
+            figures(cells, "scale/match_publisher_us/", "publisher, among ") + "\n" +
             figures(cells, "scale/match_filter_us/", "filter, among ") +
             "\nUntil a new peer knows all others and they know it:\n\n" +
             figures(cells, "scale/join_ms/", "among ") + "\n")
