@@ -256,11 +256,13 @@ class alignas(kCacheLineBytes) SpscProducer {
 
   // The header of a record that goes to `place`. Moves its end to where the next record will start
   // on a cache line, if that helps and there is room. Only for the first of a batch: a record that
-  // travels alone is waited for, and more in a batch cost less if they lie close.
+  // travels alone is waited for, and more in a batch cost less if they lie close. So do those that
+  // fill two lines either way: what follows in the second one comes along.
   uint64_t HeaderFor(size_t payload_bytes, uint8_t flags, Place* place) {
     const uint64_t header =
         internal::MakeHeader(payload_bytes, flags & static_cast<uint8_t>(~kFlagPadding));
-    if (!TravelsAlone()) return header;
+    const uint64_t bytes = kHeaderBytes + payload_bytes;
+    if (!TravelsAlone() || (bytes > kCacheLineBytes && bytes <= kLinePairBytes)) return header;
     const uint64_t end = AlignUp(place->end, PairBytes(capacity_));
     if (end > limit_ && !Refresh(end)) return header;
     place->end = end;

@@ -29,11 +29,12 @@ constexpr int kSpinMinShare = 16;
 constexpr int kPausesPerLook = 2;
 constexpr int kLooksPerClock = 8;
 // When a spinning thread begins to yield: later than a peer that runs answers, as a yield takes
-// longer than a round trip. From what length on one was no good, and how many times that none
-// follows.
+// longer than a round trip. From what length on one was no good: shorter than what the kernel gives
+// to a program that computes. How many times that none follows, and for how long at most.
 constexpr microseconds kYieldAfter{2};
-constexpr milliseconds kYieldTooLong{1};
+constexpr microseconds kYieldTooLong{500};
 constexpr int kYieldRest = 1000;
+constexpr seconds kYieldRestMax{10};
 
 enum Tag : uint32_t { kNotifyTag, kTimerTag, kVectorTag };
 
@@ -190,11 +191,12 @@ Look Waiter::NextLook(Clock::time_point now) {
 bool Waiter::Spin(Clock::time_point deadline, WorkCheck has_work, WaitResult* result) {
   const bool for_ever = options_.strategy == WaitStrategy::kSpin;
   const Clock::time_point start = Clock::now();
+  bool paid = false;  // not by what was there before
   for (;;) {
     for (int i = 0; i < kLooksPerClock; ++i) {
       if (has_work(Look::kSpin)) {
         *result = WaitResult::kWork;
-        if (i > 0) spin_ = std::min<nanoseconds>(spin_ * 2, options_.spin_max);
+        if (paid) spin_ = std::min<nanoseconds>(spin_ * 2, options_.spin_max);
         return true;
       }
       // acquire. Pairs with the exchange in Notify().
@@ -204,6 +206,7 @@ bool Waiter::Spin(Clock::time_point deadline, WorkCheck has_work, WaitResult* re
         return true;
       }
       if (!spins()) return false;
+      paid = true;
       for (int pause = 0; pause < kPausesPerLook; ++pause) __builtin_ia32_pause();
     }
     const Clock::time_point now = Clock::now();
@@ -229,9 +232,13 @@ bool Waiter::Spin(Clock::time_point deadline, WorkCheck has_work, WaitResult* re
 // milliseconds, where a sleeper would be woken at once; so that is tried rarely.
 void Waiter::Yield(Clock::time_point now) {
   if (now < yield_at_) return;
+  yields_.fetch_add(1, std::memory_order_relaxed);
   ::sched_yield();
-  const Clock::duration away = Clock::now() - now;
-  if (away > kYieldTooLong) yield_at_ = now + kYieldRest * away;
+  const Clock::time_point back = Clock::now();
+  const Clock::duration away = std::min<Clock::duration>(back - now, kYieldRestMax);
+  if (away > kYieldTooLong) {
+    yield_at_ = back + std::min<Clock::duration>(kYieldRest * away, kYieldRestMax);
+  }
 }
 
 WaitResult Waiter::Block(Clock::time_point deadline, WorkCheck has_work) {

@@ -112,6 +112,8 @@ class Waiter {
   const std::shared_ptr<NodeWake>& node() const { return node_; }
   // How often Wait() really blocked: the wake-ups it cost the system.
   uint64_t blocks() const { return blocks_.load(std::memory_order_relaxed); }
+  // How often it left its CPU to others while it span.
+  uint64_t yields() const { return yields_.load(std::memory_order_relaxed); }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -149,6 +151,7 @@ class Waiter {
 
   // Written by the waiting thread, read by any.
   std::atomic<uint64_t> blocks_{0};
+  std::atomic<uint64_t> yields_{0};
 
   // Any thread.
   std::atomic<bool> notified_{false};

@@ -50,12 +50,13 @@ void AddLinks(const RealmState& state, const std::string& topic, v1::ListLinksRe
     if (!counters->publisher_answered()) {
       counters->set_published(std::max(counters->published(), ring.published_least));
     }
-    // A subscriber has read nothing since its ring moved, if that says all that it has read.
+    // A subscriber knows when it was last asked and had read more; whoever looks at the ring all
+    // the time also when nothing was left to read. Where the ring says all that it has read, that
+    // counts.
     const bool ring_says = counters->delivered() <= ring.read;
     if (IsActive(link.progress.subscriber) && (!counters->subscriber_answered() || ring_says)) {
       const auto age = std::chrono::floor<std::chrono::milliseconds>(Clock::now() - link.read_at);
-      counters->set_read_age_ms(
-          std::max(counters->read_age_ms(), static_cast<uint64_t>(age.count())));
+      counters->set_read_age_ms(static_cast<uint64_t>(age.count()));
     }
     if (!counters->subscriber_answered()) {
       counters->set_delivered(std::max(counters->delivered(), ring.read));

@@ -215,7 +215,9 @@ TEST(ControlTest, TwoThatAskForCountersAtOnceAreToldWhoAnsweredEachOfThem) {
   const v1::NodeEvent second_wanted = subscriber.NextOf(v1::NodeEvent::kCountersWanted);
   EXPECT_NE(first_wanted.request_id(), second_wanted.request_id());
   Answer(&subscriber, first_wanted, counters);
-  EXPECT_TRUE(first.get().publisher_answered());
+  const v1::LinkCounters answered = first.get();
+  EXPECT_TRUE(answered.publisher_answered() && answered.subscriber_answered());
+  EXPECT_LT(answered.read_age_ms(), 1234u) << "the ring was empty a moment ago";
   Answer(&subscriber, second_wanted, {});  // knows nothing of the link any more
   const v1::LinkCounters told = second.get();
   EXPECT_FALSE(told.publisher_answered());

@@ -2,12 +2,10 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -26,17 +24,6 @@ constexpr auto kNothing = [](Look) { return false; };
 bool Readable(int fd, milliseconds patience = milliseconds(0)) {
   pollfd one{fd, POLLIN, 0};
   return ::poll(&one, 1, static_cast<int>(patience.count())) == 1;
-}
-
-// This thread, to the first CPU that it may use.
-void PinToFirstCpu() {
-  cpu_set_t cpus;
-  ASSERT_EQ(::sched_getaffinity(0, sizeof cpus, &cpus), 0);
-  int first = 0;
-  while (!CPU_ISSET(first, &cpus)) ++first;
-  CPU_ZERO(&cpus);
-  CPU_SET(first, &cpus);
-  ASSERT_EQ(::sched_setaffinity(0, sizeof cpus, &cpus), 0);
 }
 
 class WaiterTest : public testing::Test {
@@ -81,41 +68,6 @@ TEST_F(WaiterTest, ReturnsAtTheDeadlineAndNotBefore) {
     }
   }
   EXPECT_EQ(SleepWord(), 0u);
-}
-
-TEST_F(WaiterTest, AnAdaptiveWaiterLeavesItsCpuToThePeerThatItWaitsFor) {
-  if (!Open(node_, WaitStrategy::kAdaptive)->spins()) GTEST_SKIP() << "one CPU: nobody spins";
-  constexpr int kTurns = 400;
-  // Blocks of two threads of one CPU that take turns.
-  const auto blocks = [&] {
-    const auto zero = Open(node_, WaitStrategy::kAdaptive);
-    const auto one = Open(node_, WaitStrategy::kAdaptive);
-    std::atomic<int> turn = 0;
-    const auto take_turns = [&turn](Waiter* mine, Waiter* other, int first) {
-      for (int i = first; i < kTurns; i += 2) {
-        while (turn.load() != i) {
-          (void)mine->Wait(Clock::now() + std::chrono::seconds(1),
-                           [&](Look) { return turn.load() == i; });
-        }
-        turn.store(i + 1);
-        other->Notify();
-      }
-    };
-    std::thread partner([&] {
-      PinToFirstCpu();
-      take_turns(one.get(), zero.get(), 1);
-    });
-    std::thread([&] {
-      PinToFirstCpu();
-      take_turns(zero.get(), one.get(), 0);
-    }).join();
-    partner.join();
-    return zero->blocks() + one->blocks();
-  };
-  // Others who compute on this CPU make a try worthless, as then nobody yields.
-  uint64_t least = blocks();
-  for (int i = 0; i < 20 && least >= kTurns / 4; ++i) least = std::min(least, blocks());
-  EXPECT_LT(least, uint64_t{kTurns / 4});
 }
 
 TEST_F(WaiterTest, TheLastLookIsTakenWithTheSleepWordSet) {
