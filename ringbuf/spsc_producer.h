@@ -68,6 +68,7 @@ class alignas(kCacheLineBytes) SpscProducer {
     claim_header_ = HeaderFor(payload_bytes, flags, &place);
     claim_record_ = place.record;
     claim_end_ = place.end;
+    if (!TravelsAlone()) OwnThrough(place.end);
     // The reader will stop behind this record. Done now, so that the line is ours by Commit().
     Atomics::StoreHeader(data_, place.end & mask_, 0);
     *payload = Atomics::At(data_, place.payload_offset);
@@ -101,7 +102,7 @@ class alignas(kCacheLineBytes) SpscProducer {
       (void)Refresh(limit_);
       kept_up_ = head_ == before;
     }
-    if (bytes < kNotOwnedBytes * records) OwnAhead();
+    OwnAhead();
   }
 
   // Claim, copy and Commit() in one. Staged until Publish(). Inline wherever it is called, as
@@ -113,6 +114,7 @@ class alignas(kCacheLineBytes) SpscProducer {
     if (place.end > limit_ && !Refresh(place.end)) [[unlikely]]
       return NoRoom();
     const uint64_t header = HeaderFor(payload.size(), flags, &place);
+    if (!TravelsAlone()) OwnThrough(place.end);
     Atomics::StoreHeader(data_, place.end & mask_, 0);
     CopyIn(payload, place.payload_offset);
     Stage(place.record, place.end, header);
@@ -204,17 +206,16 @@ class alignas(kCacheLineBytes) SpscProducer {
   bool corrupt() const { return corrupt_; }
 
  private:
-  // How far OwnFrom() reaches: over a batch of small records, which else wait for their lines
-  // where the cores share no cache. And which part of it is taken again at each publication.
+  // How far beyond a record OwnThrough() reaches: over a batch of small ones, which else wait for
+  // their lines where the cores share no cache. And which part is taken again at each publication.
   static constexpr uint64_t kOwnBytes = 2560;
   static constexpr uint64_t kOwnAgainBytes = 2 * kCacheLineBytes;
   // Within a batch not before so many are missing. No more if it can be: lines that a processor
   // cannot ask for at once hold up the stores behind them.
   static constexpr uint64_t kOwnRefillBytes = 5 * kCacheLineBytes;
-  // From these mean sizes of what is published at once, the copying of a record takes longer than
-  // any of its lines: to store the hint for each only disturbs it, and then to ask for lines.
+  // From this mean size of what is published at once, the copying of a record takes so long that to
+  // store the hint for each only disturbs it.
   static constexpr uint64_t kRarelyHintedBytes = 4096;
-  static constexpr uint64_t kNotOwnedBytes = 8192;
 
   // Where a record would lie. `record` is not position_ if padding comes first.
   struct Place {
@@ -275,7 +276,6 @@ class alignas(kCacheLineBytes) SpscProducer {
   }
 
   void Stage(uint64_t record, uint64_t end, uint64_t header) {
-    const bool alone = TravelsAlone();
     uint64_t first_header = header;
     if (record != position_) [[unlikely]] {
       Atomics::StoreHeader(data_, record & mask_, header);
@@ -292,28 +292,27 @@ class alignas(kCacheLineBytes) SpscProducer {
     ++records_;
     if (records_ - published_records_ >= kBatchRecords || position_ - published_ >= batch_bytes_) {
       Publish();
-    } else if (!alone && owned_ < end + kOwnBytes - kOwnRefillBytes &&
-               end - record < kNotOwnedBytes) {
-      OwnFrom(AlignUp(end + kHeaderBytes, kCacheLineBytes));
     }
   }
 
-  // Takes the cache lines of the next records from the consumer, which has read them a lap ago.
-  // Stores leave the processor in order: without this each record would wait for its own lines in
-  // turn, and every fence for the last of them. Only room beyond the next header that is free is
-  // taken, but for the line in which that ends. The nearest lines are asked for again each time: a
-  // consumer that polls close by fetches them back.
+  // Takes the cache lines of a record that will end at `end`, and of what comes behind it, from the
+  // consumer, which has read them a lap ago. Stores leave the processor in order: without this each
+  // record would wait for its own lines in turn, and every fence for the last of them. Only room
+  // beyond the next header that is free is taken, but for the line in which that ends.
+  void OwnThrough(uint64_t end) {
+    if (owned_ >= end + kOwnBytes - kOwnRefillBytes) return;
+    const uint64_t first = AlignUp(position_ + kHeaderBytes, kCacheLineBytes);
+    if (owned_ < first) owned_ = first;
+    const uint64_t to = Limited(end + kOwnBytes);
+    for (; owned_ < to; owned_ += kCacheLineBytes) Own(owned_);
+  }
+  // At a publication: the nearest lines are asked for again, as a consumer that polls close by
+  // fetches them back.
   void OwnAhead() {
     const uint64_t first = AlignUp(position_ + kHeaderBytes, kCacheLineBytes);
     const uint64_t near = Limited(first + kOwnAgainBytes);
     for (uint64_t line = first; line < near; line += kCacheLineBytes) Own(line);
-    if (owned_ < near) owned_ = near;
-    OwnFrom(first);
-  }
-  void OwnFrom(uint64_t first) {
-    if (owned_ < first) owned_ = first;
-    const uint64_t end = Limited(first + kOwnBytes);
-    for (; owned_ < end; owned_ += kCacheLineBytes) Own(owned_);
+    OwnThrough(position_);
   }
   uint64_t Limited(uint64_t position) const { return position < limit_ ? position : limit_; }
   void Own(uint64_t position) { Atomics::PrefetchForWrite(data_, position & mask_); }
@@ -353,7 +352,7 @@ class alignas(kCacheLineBytes) SpscProducer {
   uint64_t records_ = 0;            // records below position_
   uint64_t published_records_ = 0;  // records below published_
   uint64_t hinted_records_ = 0;     // records below hinted_
-  uint64_t owned_ = 0;              // end of what OwnFrom() has taken
+  uint64_t owned_ = 0;              // end of what OwnThrough() has taken
 
   // The consumer's head when last loaded, and what it allows: no record may end beyond limit_.
   uint64_t head_ = 0;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures ivmq beside its rivals and writes docs/performance.md, with plots and the run's figures as JSON
 # in docs/performance, and after a whole run the table in README.md. Installs what it needs, builds, starts
-# a broker and iceoryx's, and stops both.
+# a broker and iceoryx's, and stops both. Status 1: a part failed; the page's notes say which.
 #
 #   tests/bench.sh [--quick]
 #     --quick        at most 4 minutes once it is built, instead of 30: the whole path with 64 bytes only,
@@ -35,7 +35,10 @@ clean_up() {
   local name
   stop step
   for name in "${!pids[@]}"; do stop "$name"; done
-  [[ -z $work ]] || rm -rf "$work"
+  [[ -n $work ]] || return 0
+  # iceoryx leaves two files a process there, whatever TMPDIR says.
+  find /tmp -maxdepth 1 -name 'ivmq-bench-[0-9]*' -newer "$work/began" -delete 2>/dev/null || true
+  rm -rf "$work"
 }
 trap clean_up EXIT
 trap 'exit 130' INT
@@ -50,10 +53,12 @@ cmake --preset release --log-level=WARNING >/dev/null
 cmake --build build/release --parallel --target ivmqd ivmqd-control ivmq_benchmarks
 
 work=$(mktemp -d -t ivmq-bench.XXXXXX)
+unset IVMQ_BENCH_REALTIME # for runs beside other work
 export TMPDIR=$work IVMQ_NODE_SOCKET=$work/node.sock IVMQ_BENCH_SAMPLES=$work/samples.ndjson
-touch "$IVMQ_BENCH_SAMPLES"
+touch "$IVMQ_BENCH_SAMPLES" "$work/began"
 ulimit -n "$(ulimit -Hn)"
 notes=()
+failed=0
 
 start_broker() {
   "$bin/ivmqd" --realm default --size 512MiB --vectors 8 --vm-socket "$work/vm.sock" \
@@ -133,7 +138,9 @@ run_step() { # NUMBER STEP
   if [[ -t 1 ]]; then echo; fi
   local note
   while IFS= read -r note; do notes+=(--note "$note"); done < <(sed -n 's/^note: //p' "$work/$name.log")
+  kill -0 "${pids[ivmqd]}" || { echo "bench: the broker has ended; nothing is written" >&2; exit 1; }
   ((status)) || return 0
+  failed=1
   tail -n 3 "$work/$name.errors" >&2
   notes+=(--note "$name: status $status; $(tail -n 1 "$work/$name.errors" | tr -d '"')")
 }
@@ -154,7 +161,9 @@ if ((busy > 5)); then
   echo "   ${notes[-1]}; much will stay unmeasured"
 fi
 
-echo "== measure, about $total s"
+echo "== measure, about $total s: $(sed -n 's/^model name[^:]*: //p;T;q' /proc/cpuinfo), $(uname -sr), cores 0 and 1 of $(nproc),"
+echo "   now $("$bin/ring_bench" --rounds 1 --sizes 64 round_trip/line_limit |
+  sed -nE 's/^ *1 +round_trip[^ ]+ +([a-z]+) .*/\1/p' | head -n 1) from each other (near: they share a cache, far: they do not)"
 start_broker
 start_roudi
 for i in "${!steps[@]}"; do run_step $((i + 1)) "${steps[i]}"; done
@@ -166,3 +175,4 @@ readme=()
 python3 -B tests/bench/report/report.py "$IVMQ_BENCH_SAMPLES" "$out/performance/run.json" \
   "$out/performance.md" "${quick[@]}" --seconds $((SECONDS - began)) "${notes[@]}" "${readme[@]}"
 grep -m 1 'not measured\.$' "$out/performance.md"
+exit "$failed" # what failed is among the notes

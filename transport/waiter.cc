@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
 #include <utility>
 
 namespace ivmq::transport {
@@ -67,6 +68,22 @@ void Drain(int fd) {
 timespec ToTimespec(nanoseconds duration) {
   const auto whole = duration_cast<seconds>(duration);
   return {static_cast<time_t>(whole.count()), static_cast<long>((duration - whole).count())};
+}
+
+// epoll_wait with nanoseconds: by epoll_pwait2, or in two steps where the kernel (before
+// Linux 5.11) or a container's filter does not know that.
+int WaitForEvents(int epoll, std::span<epoll_event> events, nanoseconds timeout) {
+  static std::atomic<bool> known{true};
+  const timespec time = ToTimespec(timeout);
+  const auto most = static_cast<int>(events.size());
+  if (known.load(std::memory_order_relaxed)) {
+    const int count = ::epoll_pwait2(epoll, events.data(), most, &time, nullptr);
+    if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
+    known.store(false, std::memory_order_relaxed);
+  }
+  pollfd readable{epoll, POLLIN, 0};
+  if (timeout.count() > 0 && ::ppoll(&readable, 1, &time, nullptr) <= 0) return 0;
+  return ::epoll_wait(epoll, events.data(), most, 0);
 }
 
 }  // namespace
@@ -159,10 +176,11 @@ bool Waiter::DisarmFd() {
   return TakeEvents().notified;
 }
 
-Waiter::Events Waiter::TakeEvents() {
+Waiter::Events Waiter::TakeEvents(nanoseconds timeout) {
   Events events;
   std::array<epoll_event, 3> ready;
-  const int count = ::epoll_wait(epoll_.get(), ready.data(), ready.size(), 0);
+  // A signal is a wake-up as well: we look and go on.
+  const int count = WaitForEvents(epoll_.get(), ready, timeout);
   for (int i = 0; i < count; ++i) {
     switch (ready[i].data.u32) {
       case kNotifyTag:
@@ -254,12 +272,8 @@ WaitResult Waiter::Block(Clock::time_point deadline, WorkCheck has_work) {
       return WaitResult::kDeadline;
     }
     blocks_.fetch_add(1, std::memory_order_relaxed);
-    pollfd readable{epoll_.get(), POLLIN, 0};
-    const timespec timeout = ToTimespec(BlockTime(asleep, deadline));
-    // Nanoseconds, which epoll_wait has not. A signal is a wake-up as well: we look and go on.
-    const int woken = ::ppoll(&readable, 1, &timeout, nullptr);
+    const Events events = TakeEvents(BlockTime(asleep, deadline));
     node_->EndSleep();
-    const Events events = woken > 0 ? TakeEvents() : Events();
     LearnFrom(Clock::now() - asleep);
     if (events.notified) return WaitResult::kNotified;
     if (has_work(Look::kSpin)) return WaitResult::kWork;

@@ -124,8 +124,8 @@ class Waiter {
 
   Waiter(std::shared_ptr<NodeWake> node, WaiterOptions options);
   Status OpenFds();
-  // Takes all events off the epoll fd without blocking.
-  Events TakeEvents();
+  // Takes all events off the epoll fd, waiting for the first of them for as long as `timeout`.
+  Events TakeEvents(std::chrono::nanoseconds timeout = std::chrono::nanoseconds(0));
   Look NextLook(Clock::time_point now);
   bool Spin(Clock::time_point deadline, WorkCheck has_work, WaitResult* result);
   void Yield(Clock::time_point now);

@@ -195,6 +195,7 @@ void AddThroughput(Cases* cases) {
   AddMessage<RingEach, kBytes>(cases, "ring_each");
   AddMessage<RingBatch32, kBytes>(cases, "ring_batch32");
   AddMessage<BoostSpsc, kBytes>(cases, "boost_spsc");
+  AddMessage<BoostSpscBatch32, kBytes>(cases, "boost_spsc_batch32");
 #ifdef IVMQ_BENCH_MOODYCAMEL
   AddMessage<Moodycamel, kBytes>(cases, "moodycamel");
 #endif
@@ -205,7 +206,10 @@ template <size_t kBytes>
 void AddRoundTrip(Cases* cases) {
   const std::string size = "/" + std::to_string(kBytes);
   cases->Add("round_trip/ring" + size, [] { return RoundTripNs<RingEach<kBytes>>(kTrips); });
-  cases->Add("round_trip/line_limit" + size, [] { return RoundTripNs<LineLimit<kBytes>>(kTrips); });
+  if constexpr (kBytes <= 64) {
+    cases->Add("round_trip/line_limit" + size,
+               [] { return RoundTripNs<LineLimit<kBytes>>(kTrips); });
+  }
   cases->Add("round_trip/boost_spsc" + size, [] { return RoundTripNs<BoostSpsc<kBytes>>(kTrips); });
 #ifdef IVMQ_BENCH_MOODYCAMEL
   cases->Add("round_trip/moodycamel" + size,

@@ -24,7 +24,7 @@ class IceoryxEnd {
   explicit IceoryxEnd(const Meet& meet) : shares_core_(meet.first_ends > 1) {
     iox::log::LogManager::GetLogManager().SetDefaultLogLevel(
         iox::log::LogLevel::kError, iox::log::LogLevelOutput::kHideLogLevel);
-    const std::string process = "bench" + std::to_string(::getpid());
+    const std::string process = "ivmq-bench-" + std::to_string(::getpid());
     iox::runtime::PoshRuntime::initRuntime(
         iox::RuntimeName_t(iox::cxx::TruncateToCapacity, process.c_str()));
     // A path is no name there.

@@ -89,6 +89,7 @@ void AddIvmq(std::vector<Contender>* to) {
   add(ContenderOf<IvmqEnd<false, Wait::kSpin>>("ivmq", kMessages, kTrips), true);
   add(ContenderOf<IvmqEnd<true, Wait::kSpin>>("ivmq_each", kMessages, 0), true);
   add(ContenderOf<IvmqEnd<true, Wait::kAdaptive>>("ivmq_adaptive", kMessages, kTrips), false);
+  add(ContenderOf<IvmqEnd<false, Wait::kAdaptive>>("ivmq_adaptive_batch32", kMessages, 0), false);
   add(ContenderOf<IvmqEnd<true, Wait::kBlock>>("ivmq_block", kMessages, 500), false);
 }
 

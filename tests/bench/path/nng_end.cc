@@ -1,4 +1,4 @@
-// nng over ipc: a pair of sockets.
+// nng over ipc: a pair of sockets, without buffers, its default, and with.
 #include <nng/nng.h>
 #include <nng/protocol/pair0/pair.h>
 
@@ -9,10 +9,17 @@
 namespace ivmq::bench {
 namespace {
 
+template <bool kBuffered>
 class NngEnd {
  public:
   explicit NngEnd(const Meet& meet) {
     Require(nng_pair0_open(&socket_) == 0, "nng_pair0_open");
+    // Without, each message waits until the one before it has been taken.
+    if (kBuffered) {
+      Require(nng_socket_set_int(socket_, NNG_OPT_SENDBUF, kMessages) == 0 &&
+                  nng_socket_set_int(socket_, NNG_OPT_RECVBUF, kMessages) == 0,
+              "buffers");
+    }
     const std::string address = "ipc://" + meet.name;
     if (meet.end == End::kFirst) {
       Require(nng_listen(socket_, address.c_str(), nullptr, 0) == 0, "nng_listen");
@@ -39,11 +46,15 @@ class NngEnd {
   }
 
  private:
+  static constexpr int kMessages = 128;
   nng_socket socket_{};
 };
 
 }  // namespace
 
-void AddNng(std::vector<Contender>* to) { to->push_back(ContenderOf<NngEnd>("nng", 5'000, 200)); }
+void AddNng(std::vector<Contender>* to) {
+  to->push_back(ContenderOf<NngEnd<false>>("nng", 5'000, 200));
+  to->push_back(ContenderOf<NngEnd<true>>("nng_buffered", 10'000, 0));
+}
 
 }  // namespace ivmq::bench

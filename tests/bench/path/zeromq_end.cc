@@ -9,7 +9,7 @@ namespace {
 class ZeromqEnd {
  public:
   explicit ZeromqEnd(const Meet& meet) {
-    void* const context = zmq_ctx_new();
+    static void* const context = zmq_ctx_new();  // one a process, as its guide has it
     socket_ = zmq_socket(context, ZMQ_PAIR);
     Require(socket_ != nullptr, "zmq_socket");
     const std::string address = "ipc://" + meet.name;

@@ -62,7 +62,7 @@ class Cell:
         for bucket in sorted(self.histogram):
             seen += self.histogram[bucket]
             if seen >= share * total:
-                return min(bucket + max(bucket // 32, 1), self.longest)
+                return min(bucket + max((1 << (bucket.bit_length() - 1)) // 32, 1), self.longest)
         return None
 
 

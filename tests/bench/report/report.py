@@ -33,6 +33,15 @@ def first_line(path, beginning=""):
     return "unknown"
 
 
+def rivals():
+    """What is installed of those that are measured beside, with versions."""
+    names = ("libboost1.74-dev", "libreaderwriterqueue-dev", "libiceoryx-posh-dev", "libzmq3-dev", "libnng-dev",
+             "libgrpc++-dev")
+    listed = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}, ", *names], capture_output=True,
+                            text=True, check=False)
+    return listed.stdout.rstrip(", ") or "unknown"
+
+
 def machine():
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True,
                             check=False, cwd=os.path.dirname(os.path.abspath(__file__)))
@@ -42,6 +51,7 @@ def machine():
         "memory": first_line("/proc/meminfo", "MemTotal"),
         "virtual": "hypervisor" in first_line("/proc/cpuinfo", "flags").split(),
         "kernel": platform.system() + " " + platform.release(),
+        "rivals": rivals(),
         "commit": commit.stdout.strip() or "unknown",
         "date": time.strftime("%Y-%m-%d"),
     }

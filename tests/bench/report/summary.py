@@ -29,8 +29,20 @@ def summary(run, cells, drawn, folder):
             text += f"\n![throughput of the SDK, {placement} cores]({folder}/{drawn[f'path_throughput_{placement}']})\n"
             break
     machine = run["machine"]
-    return (f"{text}\nMedians on {machine['processor']}, {machine['kernel']}; *near*: the two cores share a cache. "
-            f"All figures: [{folder}/performance.md]({folder}/performance.md)\n")
+    return (f"{text}\nMedians on {machine['processor']}, {machine['kernel']}, between two processes on the host: *near*, "
+            "their cores share a cache, *far*, they do not. `ivmq` spins and sends in batches of 32, `ivmq_each` spins, "
+            "`ivmq_adaptive` is how nodes wait unless told otherwise: who has waited for some 50 µs sleeps, and is "
+            f"then woken as `ivmq_block`.{between_guests(cells)} All figures, and what was compared with what: "
+            f"[{folder}/performance.md]({folder}/performance.md)\n")
+
+
+def between_guests(cells):
+    ours, tcp = (cells.median(f"guest/message/{who}/{SIZE}") for who in ("ivmq_adaptive", "tcp"))
+    our_trip, tcp_trip = (cells.median(f"guest/round_trip/{who}/{SIZE}") for who in ("ivmq_adaptive", "tcp"))
+    if None in (ours, tcp, our_trip, tcp_trip):
+        return ""
+    return (f" Between two emulated guests of one CPU each: {rate(ours)} and {time_text(our_trip)}; TCP over virtio-net "
+            f"{rate(tcp)} and {time_text(tcp_trip)}.")
 
 
 def put_into(readme, text):
