@@ -88,7 +88,7 @@ await() { # NAME SECONDS COMMAND...: until the command says yes, while NAME runs
 steps=(
   "ring|310|62|ring_bench --rounds 1000 --seconds"
   "wake-ups|60|6|wake_bench --rounds 1000 --seconds"
-  "path|810|86|path_bench --rounds 1000 --seconds"
+  "path|810|80|path_bench --rounds 1000 --seconds"
   "links|150|16|links_bench --rounds 1000 --seconds"
   "set-up|60|9|set_up_bench --rounds 1000 --seconds"
   "matching|20|8|match_bench --benchmark_repetitions=5 --benchmark_min_time=0.02"
