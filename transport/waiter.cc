@@ -33,8 +33,8 @@ constexpr int kLooksPerClock = 8;
 // longer than a round trip. From what length on one was no good: shorter than what the kernel gives
 // to a program that computes. How many times that none follows, and for how long at most.
 constexpr microseconds kYieldAfter{2};
-constexpr microseconds kYieldTooLong{500};
-constexpr int kYieldRest = 1000;
+constexpr milliseconds kYieldTooLong{1};
+constexpr int kYieldRest = 300;
 constexpr seconds kYieldRestMax{10};
 
 enum Tag : uint32_t { kNotifyTag, kTimerTag, kVectorTag };

@@ -11,6 +11,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "ivmq/v1/bench.pb.h"
@@ -31,6 +32,7 @@ constexpr std::chrono::seconds kLineEvery{1};
 constexpr std::chrono::seconds kReasonWithin{1};
 // How much longer than its duration a run may take.
 constexpr std::chrono::minutes kOvertime{1};
+constexpr std::string_view kComplete = "complete";
 
 v1::BenchRun::Kind KindOf(Subcommand subcommand) {
   if (subcommand == Subcommand::kBenchLatency) return v1::BenchRun::LATENCY;
@@ -62,34 +64,43 @@ class Printer {
     if (now < next_) return;
     next_ += kLineEvery;
     const BenchFigures figures = load_->Interval();
-    if (json_) return PrintObject(figures, now, false);
+    if (json_) return PrintObject(figures, now, {});
     PrintAside(fmt::format("{:>5.0f} s  {}", SecondsOf(now - start_), figures.text));
   }
-  void End() const {
+  // `how`: complete, interrupted or failed.
+  void End(std::string_view how) const {
     const auto now = BenchClock::now();
     const BenchFigures figures = load_->Total();
-    if (json_) return PrintObject(figures, now, true);
+    if (json_) return PrintObject(figures, now, how);
     const BenchCounts counts = load_->Counts();
     std::string text = figures.text;
     text.erase(0, text.find_first_not_of(' '));
-    PrintLine(
-        fmt::format("{} with {}, {} bytes, {}, {:.1f} s: {}; {} lost, {} damaged, {} out of "
-                    "order",
-                    CountOf(counts.messages, "message"), Shortened(options_.server),
-                    options_.size_bytes, BenchWaitName(options_.wait), SecondsOf(now - start_),
-                    text, counts.lost, counts.damaged, counts.misordered));
+    PrintLine(fmt::format(
+        "{} with {}, {} bytes, {}, {:.1f} s: {}; {} lost, {} damaged, {} out of "
+        "order",
+        CountOf(counts.messages, "message"), Shortened(options_.server), options_.size_bytes,
+        BenchWaitName(options_.wait), SecondsOf(figures.measured_for), text, counts.lost,
+        counts.damaged, counts.misordered));
+    if (how != kComplete) PrintLine(fmt::format("{} after {:.1f} s", how, SecondsOf(now - start_)));
     load_->TotalTable().Print();
   }
 
  private:
-  void PrintObject(const BenchFigures& figures, BenchClock::time_point now, bool total) const {
+  // `ended`: how the whole run did; empty: of a second.
+  void PrintObject(const BenchFigures& figures, BenchClock::time_point now,
+                   std::string_view ended) const {
     const BenchCounts counts = load_->Counts();
+    std::string asked;
+    if (options_.rate_hz) asked += fmt::format(R"("rate":{},)", *options_.rate_hz);
+    if (options_.ring_bytes != 0)
+      asked += fmt::format(R"("ring_bytes":"{}",)", options_.ring_bytes);
     PrintLine(fmt::format(
-        R"({{"bench":"{}","server":{},"size_bytes":"{}","wait":"{}","seconds":{:.3f},{},)"
-        R"("lost":"{}","damaged":"{}","misordered":"{}","total":{}}})",
+        R"({{"bench":"{}","server":{},"size_bytes":"{}","wait":"{}",{}"seconds":{:.3f},)"
+        R"("measured_seconds":{:.6f},{},"lost":"{}","damaged":"{}","misordered":"{}",{}"total":{}}})",
         kind_, JsonString(options_.server), options_.size_bytes, BenchWaitName(options_.wait),
-        SecondsOf(now - start_), figures.json, counts.lost, counts.damaged, counts.misordered,
-        total));
+        asked, SecondsOf(now - start_), SecondsOf(figures.measured_for), figures.json, counts.lost,
+        counts.damaged, counts.misordered,
+        ended.empty() ? "" : fmt::format(R"("ended":"{}",)", ended), !ended.empty()));
   }
 
   const bool json_;
@@ -112,13 +123,19 @@ class Session {
     if (!reports.ok()) return reports.status();
     reports_.emplace(std::move(reports).value());
     const auto begin = BenchClock::now();
+    bool told = false;
     for (;;) {
       const auto first = reports_->Next(kBenchLookEvery);
       if (first.ok() && first->has_value()) return load_->Join(options_.timeout);
       if (first.ok()) return Status(Code::kAborted, "the server has ended the run at once");
       if (first.status().code() != Code::kTimeout) return first.status();
       if (interrupt_->happened()) return Status(Code::kCancelled, "interrupted");
-      if (BenchClock::now() - begin < options_.timeout) continue;
+      const auto waited = BenchClock::now() - begin;
+      if (!told && waited >= kLineEvery) {
+        told = true;
+        PrintAside(fmt::format("waiting for server {}, which is busy", Shortened(options_.server)));
+      }
+      if (waited < options_.timeout) continue;
       return Status(Code::kDeadlineExceeded,
                     fmt::format("server {} does not begin: it measures with one client at a time; "
                                 "wait, or give a longer --timeout",
@@ -134,7 +151,9 @@ class Session {
     stop_.abandon.store(true);
     stop_.finish.store(true);
     Status sent = sending_.valid() ? sending_.get() : failure_;
-    printer_.End();
+    printer_.End(!watched.ok() || !sent.ok() ? "failed"
+                 : interrupt_->happened()    ? "interrupted"
+                                             : kComplete);
     if (!watched.ok()) return watched;
     return sent;
   }
@@ -210,6 +229,9 @@ int RunBench(const CommandLine& line) {
   if (!realm.ok()) return Fail(realm.status());
   auto client = node->CreateClient<v1::BenchRun, v1::BenchReport>(service, {.wait = Wait::kBlock});
   if (!client.ok()) return Fail(client.status());
+  if (realm->AwaitService(service, 0, {}, interrupt).servers == 0) {
+    PrintAside(fmt::format("waiting for a server {}", Shortened(options.server)));
+  }
   if (realm->AwaitService(service, 1, options.timeout, interrupt).servers == 0) {
     if (interrupt.happened()) return Fail(Status(Code::kCancelled, "interrupted"));
     return Fail(Status(Code::kUnavailable,

@@ -46,6 +46,7 @@ class LatencyLoad final : public RoundTripLoad {
     if (pace_) pace_->Start();
     came_ = BenchClock::now();
     const Status status = pace_ ? SendWhenDue(stop) : SendOneByOne(stop);
+    Ended();
     if (!status.ok()) return status.code() == Code::kCancelled ? Status() : status;
     return Publish(kBenchEndBytes, [this](std::span<std::byte> out) {
       FillBenchEnd(sent_, out);

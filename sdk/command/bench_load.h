@@ -26,7 +26,8 @@ struct BenchStop {
 // A figure for people and for programs.
 struct BenchFigures {
   std::string text;
-  std::string json;  // members of an object
+  std::string json;                         // members of an object
+  std::chrono::nanoseconds measured_for{};  // what rates are a share of
 };
 
 // The client's part in a run. Made before the server hears of the run, so that what the server

@@ -58,10 +58,12 @@ class RequestLoad final : public RoundTripLoad {
       from = pace_ ? pace_->Due(sent_) : BenchClock::now();
       if (Status status = client_->Call(options_.size_bytes, fill, kBenchPatience, take);
           !status.ok()) {
+        Ended();
         return stop.abandon.load(std::memory_order_relaxed) ? Status() : status;
       }
       ++sent_;
     }
+    Ended();
     if (pace_) {
       const uint64_t due = pace_->DueBy(BenchClock::now());
       if (due > sent_ + 1) SetUnsent(due - sent_ - 1);  // the last one may just have become due

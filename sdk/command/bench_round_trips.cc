@@ -26,14 +26,18 @@ constexpr std::array<Share, 5> kShares{{{"p50", "p50_ns", 0.5},
 
 void RoundTripLoad::Begin() {
   const std::lock_guard lock(mutex_);
-  begin_ = last_ = interval_begin_ = BenchClock::now();
+  begin_ = interval_begin_ = BenchClock::now();
 }
 
 void RoundTripLoad::Add(Back back, std::chrono::nanoseconds time, const BenchCounts& counts) {
   const std::lock_guard lock(mutex_);
   if (back == Back::kGood) now_.Add(time);
   counts_ = counts;
-  last_ = BenchClock::now();
+}
+
+void RoundTripLoad::Ended() {
+  const std::lock_guard lock(mutex_);
+  ended_ = BenchClock::now();
 }
 
 void RoundTripLoad::SetUnsent(uint64_t messages) {
@@ -70,7 +74,7 @@ BenchFigures RoundTripLoad::Total() const {
   uint64_t unsent = 0;
   {
     const std::lock_guard lock(mutex_);
-    passed = last_ - begin_;
+    passed = ended_.value_or(BenchClock::now()) - begin_;
     unsent = unsent_;
   }
   BenchFigures figures = Figures(all, passed);
@@ -100,11 +104,17 @@ BenchFigures RoundTripLoad::Figures(const LatencyHistogram& times, BenchClock::d
   const double seconds = std::chrono::duration<double>(in).count();
   const double rate = seconds > 0 ? static_cast<double>(times.count()) / seconds : 0;
   BenchFigures figures;
+  figures.measured_for = in;
+  figures.json =
+      fmt::format(R"("messages":"{}","messages_per_second":{:.1f})", times.count(), rate);
+  if (times.count() == 0) {
+    figures.text = "no round trips";
+    return figures;
+  }
   figures.text = fmt::format("{:>6} round trips/s  p50 {:>7}  p99 {:>7}  max {:>7}",
                              BenchRateText(rate), DurationText(times.Percentile(0.5)),
                              DurationText(times.Percentile(0.99)), DurationText(times.max()));
-  figures.json = fmt::format(R"("messages":"{}","messages_per_second":{:.1f},"min_ns":"{}")",
-                             times.count(), rate, times.min().count());
+  figures.json += fmt::format(R"(,"min_ns":"{}")", times.min().count());
   for (const Share& share : kShares) {
     figures.json +=
         fmt::format(R"(,"{}":"{}")", share.field, times.Percentile(share.share).count());

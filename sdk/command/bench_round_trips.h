@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 
 #include "sdk/command/bench_load.h"
 #include "sdk/command/bench_protocol.h"
@@ -32,6 +33,8 @@ class RoundTripLoad : public BenchLoad {
   // Messages that were due at the end and had not been sent, because those before them took so
   // long.
   void SetUnsent(uint64_t messages);
+  // Sends no more and waits for none.
+  void Ended();
 
  private:
   LatencyHistogram All() const;
@@ -43,7 +46,7 @@ class RoundTripLoad : public BenchLoad {
   BenchCounts counts_;
   uint64_t unsent_ = 0;
   BenchClock::time_point begin_;
-  BenchClock::time_point last_;  // when one came back
+  std::optional<BenchClock::time_point> ended_;
   BenchClock::time_point interval_begin_;
   // The thread that prints.
   LatencyHistogram before_;  // all until then

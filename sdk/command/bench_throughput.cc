@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -43,6 +46,11 @@ class ThroughputLoad final : public BenchLoad {
       }
       if (pace_) to_.Flush();
     }
+    if (pace_) {
+      const uint64_t due = pace_->DueBy(BenchClock::now());
+      // What the last turn would have sent is no sign.
+      if (due - std::min(due, sent_) > due / 100 + 1) unsent_.store(due - sent_);
+    }
     const BytesPublisher::Fill end = [this](std::span<std::byte> out) {
       FillBenchEnd(sent_, out);
       return true;
@@ -53,9 +61,14 @@ class ThroughputLoad final : public BenchLoad {
   }
 
   void OnReport(const v1::BenchReport& report) override {
-    const uint64_t age_ns = report.age_ns() - std::min(report.age_ns(), report_.age_ns());
-    if (age_ns > 0) rates_.push_back(RateOf(report, report_, age_ns));
     report_ = report;
+    // A stretch without reports, as while the server stands still, is as many tenths as it is long.
+    const uint64_t age_ns = report.age_ns() - std::min(report.age_ns(), tenth_.age_ns());
+    const auto tenths = static_cast<size_t>(
+        std::llround(static_cast<double>(age_ns) / static_cast<double>(kTenth.count())));
+    if (tenths == 0) return;
+    rates_.insert(rates_.end(), std::min(tenths, kTenthsAtMost), RateOf(report, tenth_, age_ns));
+    tenth_ = report;
   }
 
   BenchFigures Interval() override {
@@ -63,29 +76,34 @@ class ThroughputLoad final : public BenchLoad {
     const double rate = RateOf(report_, shown_, age_ns);
     const uint64_t messages = report_.messages() - std::min(report_.messages(), shown_.messages());
     shown_ = report_;
-    return Figures(messages, rate);
+    return Figures(messages, rate, age_ns);
   }
 
   BenchFigures Total() const override {
-    return Figures(report_.messages(), RateOf(report_, {}, report_.elapsed_ns()));
+    BenchFigures figures = Figures(report_.messages(), RateOf(report_, {}, report_.elapsed_ns()),
+                                   report_.elapsed_ns());
+    const uint64_t unsent = unsent_.load();
+    if (pace_) figures.json += fmt::format(R"(,"unsent":"{}")", unsent);
+    if (unsent > 0) figures.text += fmt::format("; {} due and never sent", unsent);
+    const std::vector<double> rates = SortedRates();
+    for (const Share& share : kShares) {
+      if (rates.empty()) break;
+      figures.json += fmt::format(R"(,"{}_messages_per_second":{:.1f})", share.name,
+                                  AtShare(rates, share.share));
+    }
+    return figures;
   }
 
   Table TotalTable() const override {
     Table table({{"TENTHS OF A SECOND"},
                  {"MESSAGES/S", Table::Align::kRight},
                  {"BYTES/S", Table::Align::kRight}});
-    std::vector<double> rates = rates_;
-    std::sort(rates.begin(), rates.end());
-    if (rates.empty()) return table;
-    const auto add = [&](const std::string& name, double share) {
-      const double rate = rates[static_cast<size_t>(share * static_cast<double>(rates.size() - 1))];
-      table.Add({name, BenchRateText(rate), BenchRateText(rate * Bytes(), "B")});
-    };
-    add("slowest", 0);
-    add("p10", 0.1);
-    add("p50", 0.5);
-    add("p90", 0.9);
-    add("fastest", 1);
+    const std::vector<double> rates = SortedRates();
+    for (const Share& share : kShares) {
+      if (rates.empty()) break;
+      const double rate = AtShare(rates, share.share);
+      table.Add({share.name, BenchRateText(rate), BenchRateText(rate * Bytes(), "B")});
+    }
     return table;
   }
 
@@ -94,7 +112,25 @@ class ThroughputLoad final : public BenchLoad {
   }
 
  private:
+  struct Share {
+    const char* name;
+    double share;
+  };
+  static constexpr std::array<Share, 5> kShares{
+      {{"slowest", 0}, {"p10", 0.1}, {"p50", 0.5}, {"p90", 0.9}, {"fastest", 1}}};
   static constexpr uint64_t kUnpacedTurn = 64;
+  static constexpr std::chrono::nanoseconds kTenth = kBenchReportEvery;
+  static constexpr size_t kTenthsAtMost = 100;  // of one stretch: kBenchPatience is shorter
+
+  // Of the tenths of a second.
+  std::vector<double> SortedRates() const {
+    std::vector<double> rates = rates_;
+    std::sort(rates.begin(), rates.end());
+    return rates;
+  }
+  static double AtShare(const std::vector<double>& sorted, double share) {
+    return sorted[static_cast<size_t>(share * static_cast<double>(sorted.size() - 1))];
+  }
 
   // Into the ring, which takes them in batches. CANCELLED: there was no room, and meanwhile
   // `give_up` came.
@@ -121,11 +157,12 @@ class ThroughputLoad final : public BenchLoad {
     return static_cast<double>(now.messages() - before.messages()) * 1e9 / static_cast<double>(ns);
   }
 
-  BenchFigures Figures(uint64_t messages, double rate) const {
+  BenchFigures Figures(uint64_t messages, double rate, uint64_t ns) const {
     return {fmt::format("{:>6} messages/s  {:>7}/s", BenchRateText(rate),
                         BenchRateText(rate * Bytes(), "B")),
             fmt::format(R"("messages":"{}","messages_per_second":{:.1f},"bytes_per_second":{:.1f})",
-                        messages, rate, rate * Bytes())};
+                        messages, rate, rate * Bytes()),
+            std::chrono::nanoseconds(ns)};
   }
 
   // The thread that sends.
@@ -133,10 +170,12 @@ class ThroughputLoad final : public BenchLoad {
   const size_t size_bytes_;
   std::optional<BenchPace> pace_;
   uint64_t sent_ = 0;
+  std::atomic<uint64_t> unsent_{0};  // due and not sent, as the rate is not reached
   // The thread that prints.
   v1::BenchReport report_;
+  v1::BenchReport tenth_;  // at which the last full tenth of a second ended
   v1::BenchReport shown_;
-  std::vector<double> rates_;  // between two reports
+  std::vector<double> rates_;  // of tenths of a second
 };
 
 }  // namespace

@@ -74,7 +74,11 @@ TEST_P(BenchTest, PrintsObjectsForPrograms) {
     EXPECT_EQ(FieldOf(total, "size_bytes"), "1000");
     EXPECT_EQ(FieldOf(total, "wait"), wait);
     EXPECT_EQ(FieldOf(total, "lost"), "0");
+    EXPECT_EQ(FieldOf(total, "ended"), "complete");
     EXPECT_GT(NumberOf(total, "messages"), 0);
+    const auto measured = total.fields().at("measured_seconds").number_value();
+    const auto rate = total.fields().at("messages_per_second").number_value();
+    EXPECT_NEAR(rate * measured, NumberOf(total, "messages"), 1 + 0.01 * rate * measured);
     const auto served = ParseJson<Struct>(serve.ReadLine());
     EXPECT_EQ(FieldOf(served, "messages"), FieldOf(total, "messages"));
   }
@@ -101,6 +105,13 @@ TEST_P(BenchTest, SendsNoMoreThanTheRateAllows) {
   }
 }
 
+TEST_P(BenchTest, SaysThatTheRateWasNotReached) {
+  Child serve = Start({"bench", "serve"});
+  const Finished run = Bench({"--duration", "0.3", "--rate", "1000000000"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr(" due and never sent; 0 lost"));
+}
+
 TEST_P(BenchTest, EndsAtCtrlCAndPrintsWhatItHas) {
   Child serve = Start({"bench", "serve"});
   Child run = Start(Words({"--duration", "1000", "--json"}));
@@ -110,6 +121,7 @@ TEST_P(BenchTest, EndsAtCtrlCAndPrintsWhatItHas) {
   for (std::string line = run.ReadLine(); !line.empty(); line = run.ReadLine()) last = line;
   const auto total = ParseJson<Struct>(last);
   EXPECT_TRUE(IsTotal(total));
+  EXPECT_EQ(FieldOf(total, "ended"), "interrupted");
   EXPECT_GT(NumberOf(total, "messages"), 0);
   EXPECT_EQ(run.Wait(), 0);
 }
@@ -123,7 +135,7 @@ TEST_P(BenchTest, FailsWhereTheServerDies) {
     EXPECT_FALSE(IsTotal(ParseJson<Struct>(run.ReadLine())));
     serve.Signal(signal);
     EXPECT_EQ(serve.Wait(), signal == SIGKILL ? 128 + SIGKILL : 0);
-    EXPECT_THAT(run.ReadAll(), HasSubstr("\"total\":true"));
+    EXPECT_THAT(run.ReadAll(), HasSubstr(R"("ended":"failed","total":true)"));
     EXPECT_EQ(run.Wait(), 1);
     EXPECT_THAT(RunScript("cat " + errors).out,
                 HasSubstr(signal == SIGKILL ? "went away" : "the server was told to end"));
