@@ -76,8 +76,7 @@ class Printer {
     std::string text = figures.text;
     text.erase(0, text.find_first_not_of(' '));
     PrintLine(fmt::format(
-        "{} with {}, {} bytes, {}, {:.1f} s: {}; {} lost, {} damaged, {} out of "
-        "order",
+        "{} with {}, {} bytes, {}, {:.1f} s: {}; {} lost, {} damaged, {} out of order",
         CountOf(counts.messages, "message"), Shortened(options_.server), options_.size_bytes,
         BenchWaitName(options_.wait), SecondsOf(figures.measured_for), text, counts.lost,
         counts.damaged, counts.misordered));

@@ -145,7 +145,11 @@ v1::ListPeersResponse ExamineAdmin(const CommandLine& line, Findings* findings) 
   }
   ExaminePeers(known.value(), findings);
   const auto links = admin.value()->ListLinks("", "");
-  if (links.ok()) ExamineLinks(links.value(), findings);
+  if (links.ok()) {
+    ExamineLinks(links.value(), findings);
+  } else {
+    findings->Fail("admin socket", links.status().message(), "restart ivmqd");
+  }
   return std::move(known).value();
 }
 

@@ -1,7 +1,6 @@
 // UNIX seqpacket sockets, a system call a message (sendmmsg gained nothing), and TCP over loopback
 // with Nagle's delay off and a length in front of each message: up to 32 of them a system call
-// where more come at once, or 64 KiB (tcp_batched). Each waits in the kernel, or asks it again and
-// again
+// where more come at once, or 64 KiB (tcp_batched). Each waits in the kernel, or keeps asking it
 // (_spin).
 #include <arpa/inet.h>
 #include <netinet/in.h>
