@@ -9,15 +9,15 @@
 // inherits as number kControlSocketFd. Fixed-size little-endian structs, one a packet, with fds
 // beside them. Both are ours and trust each other; neither relays a byte that a peer wrote.
 //
-// At every start of control the keeper first tells all it has, as the same events that report
-// changes later, and ends with kReady:
+// When control starts, the keeper first tells all it has, as the same events that report changes
+// later, and ends with kReady. Control starts once today, before anybody is let in: then there are
+// no VMs, and every region is new.
 //
 //   kHello                       version, number of the last command taken; fd: journal memfd
 //   kRealm                       fd: region memfd, its pages allocated. `flag` 1: new, must be
 //                                formatted
 //     kDoorbells peer 0          fds: eventfds of the host's own vectors
 //     kDoorbells, kPeerConnected for every connected VM (doorbells first, in order of vectors)
-//     kNodeAttached              for every host process; fd: its control channel
 //   kReady
 //
 // The keeper greets those who connect to a realm's sockets once control has said kRealmReady for

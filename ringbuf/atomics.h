@@ -1,7 +1,6 @@
 // How the ring touches shared words. Producer and consumer are templates on such a policy, so that
 // a model checker can put its own atomics and its own memory under exactly the code that runs in
-// production: all but SpscProducer::TryWrite(), which copies bytes and does the rest as TryClaim()
-// and Commit().
+// production.
 // A policy has these members:
 //
 //   Word                              one shared 64-bit word of the descriptor
@@ -12,6 +11,7 @@
 //   LoadHeader, StoreHeader,
 //   PublishHeader                     acquire, relaxed, release on the header at an offset in Data
 //   At(data, offset)                  the payload that starts there
+//   CopyIn(data, offset, from, size)  copies payload bytes to there
 //   LoadWord, StoreWord               acquire, release on payload bytes that may be overwritten
 //                                     while they are read (keep_last_layout.h)
 //   Fence()                           orders what was stored before it and what is loaded after it
@@ -24,6 +24,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #if defined(__SANITIZE_THREAD__)
 #define IVMQ_RINGBUF_TSAN 1
@@ -74,6 +75,9 @@ struct StdAtomics {
   }
 
   static Payload At(Data data, uint64_t offset) { return data + offset; }
+  static void CopyIn(Data data, uint64_t offset, const std::byte* from, size_t size) {
+    std::memcpy(data + offset, from, size);
+  }
 
   // Plain moves on x86-64. No fence orders them, so they need no stronger order under tsan.
   static uint64_t LoadWord(Data data, uint64_t offset) {

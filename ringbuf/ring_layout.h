@@ -38,8 +38,9 @@
 // The header is itself the publication. Whoever publishes a record has cleared the header behind it
 // first, so a reader always stops at a zero; 8 bytes therefore stay free beyond every record. A
 // record never wraps: what would not fit before the end is put at offset 0, and a padding header
-// (kPaddingHeader) says so. The producer sets `a` while its consumer keeps up with it, so that each
-// record starts on a line: a message of up to 56 bytes then travels in one.
+// (kPaddingHeader) says so. The producer sets `a` while its consumer keeps up with it, so that the
+// next record starts on a line: a message of up to 56 bytes then travels in one. It does not where
+// header and payload fill two lines wherever they lie (65 to 128 bytes).
 #ifndef IVMQ_RINGBUF_RING_LAYOUT_H_
 #define IVMQ_RINGBUF_RING_LAYOUT_H_
 

@@ -244,15 +244,15 @@ class alignas(kCacheLineBytes) SpscProducer {
     if (payload.empty()) return;
     const uint64_t in_first_line = kCacheLineBytes - offset % kCacheLineBytes;
     if (!TravelsAlone() || payload.size() <= in_first_line || in_first_line == kCacheLineBytes) {
-      std::memcpy(Atomics::At(data_, offset), payload.data(), payload.size());
+      Atomics::CopyIn(data_, offset, payload.data(), payload.size());
       return;
     }
     // The line with the header last and at once. Whoever polls it takes it away as soon as it
     // changes, and the header would have to wait for it a second time: a quarter of a round trip.
-    std::memcpy(Atomics::At(data_, offset + in_first_line), payload.data() + in_first_line,
-                payload.size() - in_first_line);
+    Atomics::CopyIn(data_, offset + in_first_line, payload.data() + in_first_line,
+                    payload.size() - in_first_line);
     std::atomic_signal_fence(std::memory_order_seq_cst);  // x86-64 stores in the order of the code
-    std::memcpy(Atomics::At(data_, offset), payload.data(), in_first_line);
+    Atomics::CopyIn(data_, offset, payload.data(), in_first_line);
   }
 
   // The header of a record that goes to `place`. Moves its end to where the next record will start

@@ -1,6 +1,5 @@
 #include "transport/waiter.h"
 
-#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -12,6 +11,8 @@
 #include <cerrno>
 #include <span>
 #include <utility>
+
+#include "transport/wait_for_events.h"
 
 namespace ivmq::transport {
 namespace {
@@ -30,9 +31,12 @@ constexpr int kSpinMinShare = 16;
 constexpr int kPausesPerLook = 2;
 constexpr int kLooksPerClock = 8;
 // When a spinning thread begins to yield: later than a peer that runs answers, as a yield takes
-// longer than a round trip. From what length on one was no good: shorter than what the kernel gives
-// to a program that computes. How many times that none follows, and for how long at most.
+// longer than a round trip. After a yield of what length it begins at once the next time: somebody
+// else had the CPU meanwhile, and will want it again. From what length on one was no good: shorter
+// than what the kernel gives to a program that computes. How many times that none follows, and for
+// how long at most.
 constexpr microseconds kYieldAfter{2};
+constexpr nanoseconds kYieldShared{1500};
 constexpr milliseconds kYieldTooLong{1};
 constexpr int kYieldRest = 300;
 constexpr seconds kYieldRestMax{10};
@@ -63,27 +67,6 @@ void Drain(int fd) {
   uint64_t ignored;
   // Non-blocking; that there is nothing to read is fine.
   [[maybe_unused]] const ssize_t taken = ::read(fd, &ignored, sizeof(ignored));
-}
-
-timespec ToTimespec(nanoseconds duration) {
-  const auto whole = duration_cast<seconds>(duration);
-  return {static_cast<time_t>(whole.count()), static_cast<long>((duration - whole).count())};
-}
-
-// epoll_wait with nanoseconds: by epoll_pwait2, or in two steps where the kernel (before
-// Linux 5.11) or a container's filter does not know that.
-int WaitForEvents(int epoll, std::span<epoll_event> events, nanoseconds timeout) {
-  static std::atomic<bool> known{true};
-  const timespec time = ToTimespec(timeout);
-  const auto most = static_cast<int>(events.size());
-  if (known.load(std::memory_order_relaxed)) {
-    const int count = ::epoll_pwait2(epoll, events.data(), most, &time, nullptr);
-    if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
-    known.store(false, std::memory_order_relaxed);
-  }
-  pollfd readable{epoll, POLLIN, 0};
-  if (timeout.count() > 0 && ::ppoll(&readable, 1, &time, nullptr) <= 0) return 0;
-  return ::epoll_wait(epoll, events.data(), most, 0);
 }
 
 }  // namespace
@@ -234,7 +217,7 @@ bool Waiter::Spin(Clock::time_point deadline, WorkCheck has_work, WaitResult* re
     }
     if (!for_ever) {
       if (now - start >= spin_) return false;
-      if (now - start >= kYieldAfter) Yield(now);
+      if (shared_cpu_ || now - start >= kYieldAfter) Yield(now);
       continue;
     }
     if (now >= thorough_at_ && has_work(NextLook(now))) {
@@ -254,6 +237,7 @@ void Waiter::Yield(Clock::time_point now) {
   ::sched_yield();
   const Clock::time_point back = Clock::now();
   const Clock::duration away = std::min<Clock::duration>(back - now, kYieldRestMax);
+  shared_cpu_ = away > kYieldShared;
   if (away > kYieldTooLong) {
     yield_at_ = back + std::min<Clock::duration>(kYieldRest * away, kYieldRestMax);
   }

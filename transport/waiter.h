@@ -147,6 +147,7 @@ class Waiter {
   std::chrono::nanoseconds nap_;  // next step without interrupts
   Clock::time_point thorough_at_;
   Clock::time_point yield_at_;  // not before
+  bool shared_cpu_ = false;     // at the last yield
   bool fd_armed_ = false;
 
   // Written by the waiting thread, read by any.

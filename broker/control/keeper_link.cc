@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -17,12 +18,20 @@ using broker::KeeperCommandKind;
 using broker::KeeperEvent;
 using transport::UniqueFd;
 
+namespace {
+
+// How long after the kernel had no memory for a command it is sent again.
+constexpr std::chrono::milliseconds kRetry{10};
+
+}  // namespace
+
 KeeperLink::KeeperLink(transport::EventLoop* loop, UniqueFd socket, OnEvent on_event,
                        OnClosed on_closed)
     : on_event_(std::move(on_event)),
       on_closed_(std::move(on_closed)),
       socket_(std::move(socket)),
-      watch_(loop, socket_.get(), EPOLLIN, [this](uint32_t events) { OnReady(events); }) {}
+      watch_(loop, socket_.get(), EPOLLIN, [this](uint32_t events) { OnReady(events); }),
+      retry_(loop) {}
 
 void KeeperLink::OnReady(uint32_t events) {
   if ((events & EPOLLOUT) != 0) Flush();
@@ -93,14 +102,14 @@ void KeeperLink::Send(KeeperCommand command) {
 }
 
 void KeeperLink::Flush() {
-  while (!queue_.empty() && !closed_) {
+  while (!queue_.empty() && !closed_ && !retry_.is_set()) {
     const ssize_t sent =
         transport::SendWithFds(socket_.get(), std::as_bytes(std::span(&queue_.front(), 1)), {});
     if (sent < 0) {
       if (errno == EINTR) continue;
-      // Anything but a full socket shows when it is read.
       if (errno == EAGAIN || errno == EWOULDBLOCK) watch_.SetEvents(EPOLLIN | EPOLLOUT);
-      return;
+      if (errno == ENOBUFS || errno == ENOMEM) retry_.Set(kRetry, [this] { Flush(); });
+      return;  // anything else shows when the socket is read
     }
     queue_.pop_front();
   }
@@ -110,6 +119,7 @@ void KeeperLink::Flush() {
 void KeeperLink::Close(const std::string& why) {
   closed_ = true;
   watch_.Reset();
+  retry_.Reset();
   on_closed_(why);
 }
 

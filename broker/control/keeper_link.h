@@ -53,6 +53,7 @@ class KeeperLink {
   bool closed_ = false;
   transport::UniqueFd socket_;
   transport::FdWatch watch_;
+  transport::Timer retry_;  // runs while the kernel has no memory for what is queued
 };
 
 }  // namespace ivmq::control

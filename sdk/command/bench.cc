@@ -93,6 +93,7 @@ class Printer {
     if (options_.rate_hz) asked += fmt::format(R"("rate":{},)", *options_.rate_hz);
     if (options_.ring_bytes != 0)
       asked += fmt::format(R"("ring_bytes":"{}",)", options_.ring_bytes);
+    if (options_.batch != 0) asked += fmt::format(R"("batch":"{}",)", options_.batch);
     PrintLine(fmt::format(
         R"({{"bench":"{}","server":{},"size_bytes":"{}","wait":"{}",{}"seconds":{:.3f},)"
         R"("measured_seconds":{:.6f},{},"lost":"{}","damaged":"{}","misordered":"{}",{}"total":{}}})",

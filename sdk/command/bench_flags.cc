@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 
 #include <array>
+#include <bit>
 #include <chrono>
+#include <cstdlib>
 #include <functional>
 #include <string>
 #include <utility>
@@ -23,6 +25,7 @@ constexpr double kDurationSecondsMax = 1e7;
 constexpr double kTimeoutSecondsMax = 1e7;
 constexpr uint64_t kRingBytesMin = 4 << 10;
 constexpr uint64_t kRingBytesMax = 16 << 20;
+constexpr uint64_t kBatchMax = 1'000'000;
 
 constexpr std::array<std::pair<const char*, Wait>, 3> kWaits{
     {{"adaptive", Wait::kAdaptive}, {"block", Wait::kBlock}, {"spin", Wait::kSpin}}};
@@ -32,6 +35,22 @@ std::string CheckWait(const std::string& text) {
     if (text == name) return {};
   }
   return fmt::format("'{}' is not one of adaptive, block and spin", text);
+}
+
+// 16KiB, 16k and 16kb to 16384; what is no size is left to the check of numbers.
+std::string ToBytes(std::string& text) {
+  static const CLI::AsSizeValue kSize(false);
+  std::string bytes = text;
+  try {
+    if (kSize(bytes).empty()) text = bytes;
+  } catch (const CLI::ValidationError&) {
+  }
+  return {};
+}
+
+std::string CheckPowerOfTwo(const std::string& text) {
+  if (std::has_single_bit(std::strtoull(text.c_str(), nullptr, 0))) return {};
+  return fmt::format("'{}' is not a power of two: 65536 and 131072 are", text);
 }
 
 std::chrono::nanoseconds Seconds(double seconds) {
@@ -69,7 +88,9 @@ CLI::App* AddRun(CLI::App* bench, const char* name, const char* what, Subcommand
   CLI::App* run = AddCommand(bench, name, what, subcommand, line);
   BenchOptions* const options = &line->bench;
   run->add_option("--server", options->server, "the --name of its server (default: default)");
-  run->add_option("--size", options->size_bytes, "bytes of each message (default 64)")
+  run->add_option("--size", options->size_bytes,
+                  "bytes of each message, or 16KiB, 1MiB (default 64)")
+      ->transform(CLI::Validator(ToBytes, ""))
       ->check(Within(uint64_t{kBenchBytesMin}, SizeMax(subcommand)));
   run->add_option_function<double>(
          "--rate", [options](const double& given) { options->rate_hz = given; },
@@ -96,6 +117,20 @@ CLI::App* AddRun(CLI::App* bench, const char* name, const char* what, Subcommand
   return run;
 }
 
+void AddThroughput(CLI::App* bench, CommandLine* line) {
+  CLI::App* run = AddRun(bench, "throughput", "how many messages go to the server",
+                         Subcommand::kBenchThroughput, line);
+  run->add_option("--ring", line->bench.ring_bytes,
+                  "bytes of the ring, a power of two (default 64KiB, or what the messages need)")
+      ->transform(CLI::Validator(ToBytes, ""))
+      ->check(Within(kRingBytesMin, kRingBytesMax))
+      ->check(CLI::Validator(CheckPowerOfTwo, ""));
+  run->add_option("--batch", line->bench.batch,
+                  "messages made visible at once: 1 for each by itself (default: as many as are "
+                  "due, or as the ring puts together)")
+      ->check(Within(uint64_t{1}, kBatchMax));
+}
+
 }  // namespace
 
 void AddBench(CLI::App* app, CommandLine* line) {
@@ -105,11 +140,7 @@ void AddBench(CLI::App* app, CommandLine* line) {
   bench->fallthrough();
   bench->footer(kBenchFooter);
   AddServe(bench, line);
-  AddRun(bench, "throughput", "how many messages go to the server", Subcommand::kBenchThroughput,
-         line)
-      ->add_option("--ring", line->bench.ring_bytes,
-                   "bytes of the ring, a power of two (default 65536, or what the messages need)")
-      ->check(Within(kRingBytesMin, kRingBytesMax));
+  AddThroughput(bench, line);
   AddRun(bench, "latency", "how long messages take to the server and back",
          Subcommand::kBenchLatency, line);
   AddRun(bench, "request", "how long requests take until the reply is there",

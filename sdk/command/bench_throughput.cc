@@ -20,7 +20,7 @@ namespace {
 class ThroughputLoad final : public BenchLoad {
  public:
   ThroughputLoad(BytesPublisher to, const BenchOptions& options)
-      : to_(std::move(to)), size_bytes_(options.size_bytes) {
+      : to_(std::move(to)), size_bytes_(options.size_bytes), batch_(options.batch) {
     if (options.rate_hz) pace_.emplace(*options.rate_hz, options.wait);
   }
 
@@ -43,8 +43,9 @@ class ThroughputLoad final : public BenchLoad {
         if (status.code() == Code::kCancelled) break;
         if (!status.ok()) return status;
         ++sent_;
+        if (batch_ != 0 && ++unflushed_ == batch_) Flush();
       }
-      if (pace_) to_.Flush();
+      if (pace_) Flush();
     }
     if (pace_) {
       const uint64_t due = pace_->DueBy(BenchClock::now());
@@ -132,8 +133,13 @@ class ThroughputLoad final : public BenchLoad {
     return sorted[static_cast<size_t>(share * static_cast<double>(sorted.size() - 1))];
   }
 
-  // Into the ring, which takes them in batches. CANCELLED: there was no room, and meanwhile
-  // `give_up` came.
+  void Flush() {
+    to_.Flush();
+    unflushed_ = 0;
+  }
+
+  // Into the ring, which makes them visible in batches by itself, too. CANCELLED: there was no
+  // room, and meanwhile `give_up` came.
   Status Write(size_t bytes, const BytesPublisher::Fill& fill, const BenchStop& stop,
                const std::atomic<bool>& give_up) {
     // Only then: a look at the clock takes longer than a message.
@@ -168,6 +174,8 @@ class ThroughputLoad final : public BenchLoad {
   // The thread that sends.
   BytesPublisher to_;
   const size_t size_bytes_;
+  const uint64_t batch_;
+  uint64_t unflushed_ = 0;
   std::optional<BenchPace> pace_;
   uint64_t sent_ = 0;
   std::atomic<uint64_t> unsent_{0};  // due and not sent, as the rate is not reached

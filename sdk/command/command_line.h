@@ -89,6 +89,7 @@ struct BenchOptions {
   std::optional<uint64_t> count;  // runs of serve; the others are of a client
   uint64_t size_bytes = 64;
   uint64_t ring_bytes = 0;        // of throughput, as PublisherOptions::ring_bytes
+  uint64_t batch = 0;             // messages of throughput a flush; 0: as the ring does by itself
   std::optional<double> rate_hz;  // absent: as fast as it goes
   Wait wait = Wait::kAdaptive;
   std::chrono::nanoseconds duration = std::chrono::seconds(10);

@@ -8,6 +8,7 @@
 #include "sdk/node/convert.h"
 #include "sdk/threads/own_thread.h"
 #include "transport/attach_client.h"
+#include "transport/wait_for_events.h"
 
 namespace ivmq::internal {
 namespace {
@@ -248,9 +249,7 @@ void Session::Linger() {
 bool Session::Poll(std::span<pollfd> fds, Clock::time_point until) {
   timespec timeout{};
   if (until != Clock::time_point::max()) {
-    const auto left = std::max<std::chrono::nanoseconds>(until - Clock::now(), {});
-    timeout.tv_sec = left.count() / 1'000'000'000;
-    timeout.tv_nsec = left.count() % 1'000'000'000;
+    timeout = transport::ToTimespec(std::max<std::chrono::nanoseconds>(until - Clock::now(), {}));
   }
   const bool for_ever = until == Clock::time_point::max();
   return ::ppoll(fds.data(), fds.size(), for_ever ? nullptr : &timeout, nullptr) > 0;

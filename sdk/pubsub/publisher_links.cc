@@ -109,6 +109,14 @@ void PublisherImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbel
             " bytes, this publisher asked for " + std::to_string(max_message_bytes()));
   }
   if (!status.ok()) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (end_requested_ != EndReason::kNotEnded) return;  // Our unregistration settles it.
+      corrupt_links_.Add(1);
+      last_refusal_ = "node '" + link.other_node() + "': " + status.message();
+      Tell({Event::Kind::kIncompatible, topic_, link.other_node(), link.other_peer_id(),
+            link.link_id(), status.message()});
+    }
     reply.mutable_link_corrupt()->set_endpoint_id(link.endpoint_id());
     reply.mutable_link_corrupt()->set_link_id(link.link_id());
     reply.mutable_link_corrupt()->set_detail(status.message());

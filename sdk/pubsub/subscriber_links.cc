@@ -82,9 +82,17 @@ void SubscriberImpl::OnLinkUp(const v1::LinkUp& link, transport::Doorbell doorbe
   v1::NodeRequest reply;
   auto reader = LinkReader::Open(node_->device(), AddressOf(link), std::move(doorbell));
   if (!reader.ok()) {
+    const std::string detail(reader.status().message());
+    {
+      const std::lock_guard lock(mutex_);
+      if (end_requested_ != EndReason::kNotEnded) return;  // Our unregistration settles it.
+      corrupt_links_.Add(1);
+      Tell({Event::Kind::kIncompatible, link.topic(), link.other_node(), link.other_peer_id(),
+            link.link_id(), detail});
+    }
     reply.mutable_link_corrupt()->set_endpoint_id(link.endpoint_id());
     reply.mutable_link_corrupt()->set_link_id(link.link_id());
-    reply.mutable_link_corrupt()->set_detail(reader.status().message());
+    reply.mutable_link_corrupt()->set_detail(detail);
     node_->Post(reply);
     return;
   }

@@ -1,19 +1,18 @@
 #include "ivmq/wait_set.h"
 
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <ctime>
 #include <map>
 #include <system_error>
 #include <utility>
 
 #include "sdk/node/convert.h"
 #include "transport/unique_fd.h"
+#include "transport/wait_for_events.h"
 
 namespace ivmq {
 namespace internal {
@@ -50,12 +49,12 @@ class WaitSetImpl {
 
   Result<std::span<const uint64_t>> Wait(std::chrono::nanoseconds timeout) {
     const auto deadline = DeadlineAfter(timeout);
+    std::chrono::nanoseconds left{0};
     for (;;) {
-      const bool interrupted = Collect();
+      const bool interrupted = Collect(left);
       if (ready_count_ > 0) return std::span<const uint64_t>(ready_).first(ready_count_);
-      const std::chrono::nanoseconds left = deadline - std::chrono::steady_clock::now();
+      left = deadline - std::chrono::steady_clock::now();
       if (interrupted || left.count() <= 0) return Status(Code::kTimeout, "nothing came");
-      Sleep(left);
     }
   }
 
@@ -72,11 +71,11 @@ class WaitSetImpl {
     return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
   }
 
-  // True: Interrupt() was called. The kernel goes on where it stopped, so those that do not fit
-  // have their turn at the next call.
-  bool Collect() {
+  // Waits so long for the first. True: Interrupt() was called. The kernel goes on where it stopped,
+  // so those that do not fit have their turn at the next call.
+  bool Collect(std::chrono::nanoseconds timeout) {
     std::array<epoll_event, kReadyMax> events;
-    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(kReadyMax), 0);
+    const int count = transport::WaitForEvents(epoll_.get(), events, timeout);
     bool interrupted = false;
     ready_count_ = 0;
     for (int i = 0; i < count; ++i) {
@@ -90,15 +89,6 @@ class WaitSetImpl {
       interrupted = true;
     }
     return interrupted;
-  }
-
-  // Nanoseconds, which epoll_wait has not. A signal is a wake-up as well.
-  void Sleep(std::chrono::nanoseconds left) const {
-    pollfd readable{epoll_.get(), POLLIN, 0};
-    timespec timeout{};
-    timeout.tv_sec = left.count() / 1'000'000'000;
-    timeout.tv_nsec = left.count() % 1'000'000'000;
-    static_cast<void>(::ppoll(&readable, 1, &timeout, nullptr));
   }
 
   transport::UniqueFd epoll_;

@@ -29,10 +29,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 void PinTo(int core) {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  CPU_SET(core, &cores);
-  if (sched_setaffinity(0, sizeof cores, &cores) != 0) std::abort();
+  PinToCore(core);
   // With IVMQ_BENCH_REALTIME set, other work on the machine cannot preempt a sample.
   if (std::getenv("IVMQ_BENCH_REALTIME") != nullptr) {  // NOLINT(concurrency-mt-unsafe): no setenv
     sched_param parameters{};
@@ -210,6 +207,13 @@ std::optional<double> RunFirst(const Side& first, Preempted preempted) {
 }
 
 }  // namespace
+
+void PinToCore(int core) {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  CPU_SET(core, &cores);
+  if (sched_setaffinity(0, sizeof cores, &cores) != 0) std::abort();
+}
 
 SharedFile::SharedFile(size_t bytes) : bytes_(bytes) {
   if (HugePagesReserved()) {

@@ -68,14 +68,16 @@ std::optional<double> RunOnTwoCores(const Side& first, const Side& second,
 // the mean of many lines.
 std::optional<double> CacheLineRoundTripNs();
 
+// Pins the calling thread to that core, or ends the process.
+void PinToCore(int core);
+
 // How long a fixed run of additions takes on the slower of the two cores, in nanoseconds each.
 std::optional<double> AdditionNs();
 
 // One accepted sample of `measure`; nothing if none was in 25 attempts for each of them or in four
-// seconds. Up to 85
-// ns a cache-line round trip the two are threads of one core, from 200 ns on they are far apart.
-// Takes the first sample whose cores were shared with nobody, or else the least disturbed of
-// `patience`, or of a tenth of a second.
+// seconds. Up to 85 ns a cache-line round trip the two are threads of one core, from 200 ns on they
+// are far apart. Takes the first sample whose cores were shared with nobody, or else the least
+// disturbed of `patience`, or of a tenth of a second.
 std::optional<Sample> TakeSample(const std::function<std::optional<double>()>& measure,
                                  int patience = 40);
 

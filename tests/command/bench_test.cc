@@ -224,7 +224,27 @@ TEST_P(BenchThroughputTest, ExplainsWhichRingsThereAre) {
   Child serve = Start({"bench", "serve"});
   expect("4095", "'4095' is not a whole number from 4096 to 16777216");
   expect("16777217", "'16777217' is not a whole number from 4096 to 16777216");
-  expect("5000", "a ring of 5000 bytes: a power of two from 4096 to 16777216 is allowed");
+  expect("5000", "--ring: '5000' is not a power of two");
+  expect("5KiB", "--ring: '5120' is not a power of two");
+}
+
+TEST_P(BenchThroughputTest, MakesAsManyVisibleAtOnceAsAsked) {
+  Child serve = Start({"bench", "serve"});
+  const auto expect_all = [&](const std::string& batch) {
+    const Finished run = Bench({"--batch", batch, "--json", "--size", "1KiB", "--ring", "1MiB",
+                                "--wait", "block", "--duration", "0.3"});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    const auto total = ParseJson<Struct>(run.Lines().back());
+    EXPECT_EQ(FieldOf(total, "batch"), batch);
+    EXPECT_EQ(FieldOf(total, "size_bytes"), "1024");
+    EXPECT_EQ(FieldOf(total, "ring_bytes"), "1048576");
+    EXPECT_EQ(FieldOf(total, "lost"), "0");
+  };
+  expect_all("1");
+  expect_all("100");
+  const Finished none = Bench({"--batch", "0"});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_THAT(none.err, HasSubstr("'0' is not a whole number from 1 to 1000000"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, BenchThroughputTest, testing::Values("throughput"),

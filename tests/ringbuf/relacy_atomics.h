@@ -4,7 +4,9 @@
 #ifndef IVMQ_TESTS_RINGBUF_RELACY_ATOMICS_H_
 #define IVMQ_TESTS_RINGBUF_RELACY_ATOMICS_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <relacy/relacy.hpp>
 
 namespace ivmq::ringbuf {
@@ -55,6 +57,14 @@ struct RelacyAtomics {
     data[offset / 8].header.store(value, kRelease, $);
   }
   static Payload At(Data data, uint64_t offset) { return data + offset / 8; }
+  // In words, as everything here.
+  static void CopyIn(Data data, uint64_t offset, const std::byte* from, size_t size) {
+    for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
+      uint64_t word = 0;
+      std::memcpy(&word, from + i, sizeof word);
+      data[(offset + i) / 8].Write(word);
+    }
+  }
 
   static void Fence() {
     if constexpr (kFlaw != Flaw::kNoFence) rl::atomic_thread_fence(rl::mo_seq_cst, $);

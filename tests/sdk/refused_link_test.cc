@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdint>
+#include <cstring>
 #include <string>
 
 #include "ivmq/ivmq.h"
+#include "tests/sdk/daemon.h"
 #include "tests/sdk/events.h"
 #include "tests/sdk/fake_control.h"
 #include "tests/sdk/texts.h"
@@ -72,6 +75,27 @@ TEST_F(RefusedLinkTest, ASubscriberDoesNotWaitForItToJoin) {
   EXPECT_EQ(joined.code(), Code::kDeadlineExceeded);
   EXPECT_THAT(joined.message(), AllOf(HasSubstr("node-1"), Not(HasSubstr("node-2"))));
   ExpectRefusal(control_.links().back().id);
+}
+
+TEST_F(RefusedLinkTest, BothSidesSayThatARingIsDamagedBeforeTheyTakeItUp) {
+  Node node = Open("n");
+  auto subscriber = node.CreateSubscriber("t", {.on_event = events_.handler()}).value();
+  auto publisher = node.CreatePublisher("t", {.on_event = events_.handler()}).value();
+  ASSERT_TRUE(publisher.WaitForSubscribers(1, kLong).ok());
+  const FakeControl::Link link = control_.links().back();
+  std::memset(control_.region().data() + link.ring_offset, 0xff, sizeof(uint64_t));
+  for (const bool publishes : {false, true}) {
+    control_.RepeatLinkUp(link, publishes);
+    const auto refusal = control_.AwaitRequest([&](const auto& one) {
+      return one.link_corrupt().endpoint_id() == (publishes ? link.publisher : link.subscriber);
+    });
+    EXPECT_EQ(refusal.link_corrupt().link_id(), link.id);
+    EXPECT_THAT(refusal.link_corrupt().detail(), HasSubstr("magic"));
+  }
+  EXPECT_TRUE(WaitUntil([&] { return events_.Count(Event::Kind::kIncompatible) == 2; }));
+  EXPECT_THAT(events_.Await(Event::Kind::kIncompatible).detail, HasSubstr("magic"));
+  EXPECT_EQ(subscriber.counters().corrupt_links, 1u);
+  EXPECT_EQ(publisher.counters().corrupt_links, 1u);
 }
 
 TEST_F(RefusedLinkTest, AServerLeavesThatClientAndServesTheOthers) {

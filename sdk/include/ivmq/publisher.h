@@ -39,7 +39,7 @@ struct PublisherCounters {
   uint64_t overwritten = 0;  // overwritten unread on a link that keeps the last, one count for each
                              // link: what its subscriber has noticed so far, and says
   uint64_t doorbells = 0;    // system calls or exits to wake a subscriber
-  uint64_t corrupt_links = 0;  // links closed because their subscriber wrote nonsense
+  uint64_t corrupt_links = 0;  // links closed, or not opened, because there was nonsense in them
   uint64_t untaken = 0;  // not taken by subscribers that closed or died: of each link the last
                          // ones; of those that wrote nonsense, at most so many. The event kGone
                          // and Drain name the subscriber

@@ -30,8 +30,8 @@ struct SubscriberCounters {
   uint64_t undecodable = 0;    // of these: not a T; Receive said DATA_LOSS
   uint64_t dropped_full = 0;   // dropped by a publisher because the link had no room
   uint64_t overwritten = 0;    // overwritten before they were read, on a link that keeps the last
-  uint64_t corrupt_links = 0;  // links closed because their publisher wrote nonsense (DATA_LOSS
-                               // to operators); the other links go on
+  uint64_t corrupt_links = 0;  // links closed, or not opened, because there was nonsense in them
+                               // (DATA_LOSS to operators); the other links go on
 };
 
 // One message where it lies in the region, without a copy: its memory is the publisher's again when

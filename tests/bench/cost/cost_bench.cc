@@ -41,11 +41,13 @@ void FirstMessage(const test::Daemon& daemon) {
   const auto got = Must(subscriber.Receive(kLong));
   const double took = MsSince(begin);
   Require(got.bytes.size() == sizeof(uint64_t), "first message");
+  const test::Child sleeper({"cost_node"});
   std::this_thread::sleep_for(kSettling);  // of measuring: it comes to rest
   const double resident = static_cast<double>(test::ResidentBytes(child.pid())) / 1e6;
   const auto before = test::ActivityOf(child.pid());
   const auto keeper_before = test::ActivityOf(daemon.pid());
   const auto control_before = test::ActivityOf(daemon.control_pid());
+  const auto sleeper_before = test::ActivityOf(sleeper.pid());
   std::this_thread::sleep_for(kWatched);
   const auto a_second = [](uint64_t before, uint64_t after) {
     return static_cast<double>(after - before) / static_cast<double>(kWatched.count());
@@ -53,6 +55,7 @@ void FirstMessage(const test::Daemon& daemon) {
   const auto after = test::ActivityOf(child.pid());
   const auto keeper = test::ActivityOf(daemon.pid());
   const auto control = test::ActivityOf(daemon.control_pid());
+  const auto sleeping = test::ActivityOf(sleeper.pid());
   WriteFigure("cost", "node/first_message_ms", took, "ms");
   WriteFigure("cost", "node/resident_mb", resident, "MB");
   WriteFigure("cost", "node/threads", after.threads, "threads");
@@ -64,6 +67,8 @@ void FirstMessage(const test::Daemon& daemon) {
               "ms a second");
   WriteFigure("cost", "keeper/idle_cpu_ms", a_second(keeper_before.cpu_ns, keeper.cpu_ns) / 1e6,
               "ms a second");
+  WriteFigure("cost", "three_wake_ups/idle_cpu_ms",
+              a_second(sleeper_before.cpu_ns, sleeping.cpu_ns) / 1e6, "ms a second");
   std::printf("node: first message %.1f ms, %.1f MB, %d threads\n", took, resident, after.threads);
 }
 

@@ -1,6 +1,5 @@
 // One sender and several receivers, each a process of its own. Receivers share a core, so they are
 // preempted; the time is that until the last has answered.
-#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,23 +15,27 @@
 namespace ivmq::bench {
 namespace {
 
-void PinTo(int core) {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  CPU_SET(core, &cores);
-  Require(::sched_setaffinity(0, sizeof cores, &cores) == 0, "sched_setaffinity");
-}
-
 struct Start {
   std::atomic<int> ready;
   std::atomic<bool> go;
   std::atomic<bool> over;  // some libraries send what was written only if the process lives on
 };
 
+// Untimed, as many as make each see its memory for the first time.
+int Before(const Contender& contender) { return contender.messages / 4; }
+
+void SendToAll(const std::vector<Channel*>& channels, int messages, int answers_each) {
+  for (int i = 1; i <= messages; ++i) {
+    for (Channel* channel : channels) channel->SendOne(i < messages);
+  }
+  for (Channel* channel : channels) channel->AwaitAnswers(answers_each);
+}
+
 [[noreturn]] void Receive(const Contender& contender, const Meet& meet, Start* start) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   Channel* const channel = contender.open(meet).release();
-  PinTo(1);
+  PinToCore(1);
+  channel->ReceiveAll(Before(contender));
   start->ready.fetch_add(1);
   while (!start->go.load()) ::usleep(100);
   channel->ReceiveAll(contender.messages);
@@ -62,14 +65,12 @@ std::optional<double> FanOutNs(const Contender& contender, const std::string& pl
   for (int i = 0; i < ends; ++i) {
     channels.push_back(contender.open({End::kSecond, place_of(i), bytes, receivers}).release());
   }
+  PinToCore(0);
+  SendToAll(channels, Before(contender), receivers / ends);
   while (start->ready.load() < receivers) ::usleep(100);
-  PinTo(0);
   start->go.store(true);
   const auto begin = std::chrono::steady_clock::now();
-  for (int i = 1; i <= contender.messages; ++i) {
-    for (Channel* channel : channels) channel->SendOne(i < contender.messages);
-  }
-  for (Channel* channel : channels) channel->AwaitAnswers(receivers / ends);
+  SendToAll(channels, contender.messages, receivers / ends);
   const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
   start->over.store(true);
   for (const pid_t child : children) {

@@ -14,11 +14,11 @@ namespace {
 // does not count.
 constexpr int kMessages = 400'000;
 constexpr int kTrips = 25'000;
-constexpr int kBatch = 32;
 constexpr size_t kMessageOfDefaultRing = 8000;
 
-// kFlushEach: every message is made visible at once, instead of up to 32 together.
-template <bool kFlushEach, Wait kWait>
+// As TCP's ends (sockets_end.cc): up to `kTogether` are made visible at once, no more than
+// 64 KiB.
+template <int kTogether, Wait kWait, size_t kRingBytes = 0>
 class IvmqEnd {
  public:
   explicit IvmqEnd(const Meet& meet)
@@ -30,6 +30,7 @@ class IvmqEnd {
     SubscriberOptions taking;
     taking.wait = kWait;
     PublisherOptions giving;
+    giving.ring_bytes = kRingBytes;
     if (meet.bytes > kMessageOfDefaultRing) giving.max_message_bytes = meet.bytes;
     publisher_.emplace(Must(node_.CreatePublisher(first ? there : back, giving)));
     subscriber_.emplace(Must(node_.CreateSubscriber(first ? back : there, taking)));
@@ -39,8 +40,12 @@ class IvmqEnd {
   }
 
   void Send(std::span<const std::byte> message, bool more) {
-    const bool flush = kFlushEach || !more || ++kept_ == kBatch;
-    if (flush) kept_ = 0;
+    kept_ += message.size();
+    const bool flush = !more || ++kept_messages_ == kTogether || kept_ >= kWritten;
+    if (flush) {
+      kept_ = 0;
+      kept_messages_ = 0;
+    }
     Require((flush ? publisher_->Publish(message) : publisher_->Write(message)).ok(), "publish");
   }
 
@@ -71,11 +76,13 @@ class IvmqEnd {
 
  private:
   static constexpr size_t kInPlace = 4096;
+  static constexpr size_t kWritten = 65536;  // bytes at once
   const bool in_place_;
   Node node_;
   std::optional<BytesPublisher> publisher_;
   std::optional<BytesSubscriber> subscriber_;
-  int kept_ = 0;
+  size_t kept_ = 0;  // bytes not yet visible
+  int kept_messages_ = 0;
 };
 
 }  // namespace
@@ -86,11 +93,17 @@ void AddIvmq(std::vector<Contender>* to) {
     contender.spins = spins;
     to->push_back(std::move(contender));
   };
-  add(ContenderOf<IvmqEnd<false, Wait::kSpin>>("ivmq", kMessages, kTrips), true);
-  add(ContenderOf<IvmqEnd<true, Wait::kSpin>>("ivmq_each", kMessages, 0), true);
-  add(ContenderOf<IvmqEnd<true, Wait::kAdaptive>>("ivmq_adaptive", kMessages, kTrips), false);
-  add(ContenderOf<IvmqEnd<false, Wait::kAdaptive>>("ivmq_adaptive_batch32", kMessages, 0), false);
-  add(ContenderOf<IvmqEnd<true, Wait::kBlock>>("ivmq_block", kMessages, 500), false);
+  constexpr int kBatch = 32;
+  constexpr int kAny = 1 << 30;
+  // So that it never holds all that is made visible at once.
+  constexpr size_t kRingOfBatched = 256 * 1024;
+  constexpr Wait kAdaptive = Wait::kAdaptive;
+  add(ContenderOf<IvmqEnd<kBatch, Wait::kSpin>>("ivmq", kMessages, kTrips), true);
+  add(ContenderOf<IvmqEnd<1, Wait::kSpin>>("ivmq_each", kMessages, 0), true);
+  add(ContenderOf<IvmqEnd<1, kAdaptive>>("ivmq_adaptive", kMessages, kTrips), false);
+  add(ContenderOf<IvmqEnd<kBatch, kAdaptive>>("ivmq_adaptive_batch32", kMessages, 0), false);
+  add(ContenderOf<IvmqEnd<kAny, kAdaptive, kRingOfBatched>>("ivmq_batched", kMessages, 0), false);
+  add(ContenderOf<IvmqEnd<1, Wait::kBlock>>("ivmq_block", kMessages, 500), false);
 }
 
 }  // namespace ivmq::bench

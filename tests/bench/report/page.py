@@ -22,7 +22,7 @@ def head(run, cells):
 
 - Machine: {machine['processor']}{', a virtual machine' if machine['virtual'] else ''}, {machine['memory']} of memory
 - Kernel: {machine['kernel']}
-- Cores: 0 and 1 of {machine['cores']}, a process pinned to each, with all its threads
+- Cores: 0 and 1 of {machine['cores']}, of each process the thread that sends and receives is pinned to one, what libraries start for themselves is not
 - Placement: {placement_text(cells)}
 - Run: {kind}, {run['seconds']} s, commit {machine['commit']}, {machine['date']}
 - Beside: {machine.get('rivals', 'versions unknown')}
@@ -31,7 +31,7 @@ Written by `./tests/bench.sh`, which does all of it again on your machine. Every
 quartiles in parentheses. A sample has the round trip of a cache line between the two cores measured before
 and after it: *far* is 200 ns or more, *near* less, below 85 ns they are *same*, as a rule two threads of one
 core, and left out; what changed in between is thrown away. A cell with fewer than {MIN_SAMPLES} samples is not
-measured ("–"), and what is not measured counts as not met. Payloads are written and read by both sides, and
+measured ("–"). Payloads are written and read by both sides, and
 every message is checked to be the one that was due: of the ring's the first and the last eight bytes, after
 the first hundred and more, whose bytes are all compared; of the SDK's and its rivals' a sum of all bytes.
 
@@ -44,7 +44,8 @@ def targets_part(cells):
     missed = sum(target.verdict == "not met" for target in targets)
     rows = [[t.what, t.placement, t.wanted, t.text, f"**{t.verdict}**" if t.verdict == "not met" else t.verdict]
             for t in targets]
-    return (f"## Targets\n\n{met} met, {missed} not met, {len(targets) - met - missed} not measured.\n\n" +
+    return (f"## Targets\n\n{met} met, {missed} not met, {len(targets) - met - missed} not measured, and so not met "
+            "either.\n\n" +
             table(["what", "cores", "wanted", "figure", ""], rows) + "\n")
 
 
@@ -71,7 +72,8 @@ def ring_part(cells, drawn):
     prefix = "ring/message/"
     return ("## Ring\n\nTwo processes, one copy in and one out. `ring_batch32` makes up to 32 messages visible "
             "together, `ring_each` every one at once. `boost_spsc_batch32` puts up to 32 into boost's queue and "
-            "takes them out together, from and to an array of its own. `copy_limit` is the same bytes through a plain "
+            "takes them out together, from and to an array of its own. `moodycamel` lives on a heap, so its two sides are "
+            "threads of one process. `copy_limit` is the same bytes through a plain "
             "array, index exchanged every 8 KiB, its lines asked for ahead as the ring does; small messages, which "
             "the ring packs and publishes together, go faster. `line_limit` moves a message and its number, in the "
             "lines that they fill, and does nothing else.\n\n" + plots(drawn, "ring_throughput", "throughput of the ring") +
@@ -83,12 +85,12 @@ def ring_part(cells, drawn):
 def sdk_part(cells, drawn):
     message = contenders_of(cells, "path/message/")
     trips = contenders_of(cells, "path/round_trip/")
-    return ("## The whole path of the SDK\n\nA broker, nodes of two processes, matched reliable links of 64 KiB. "
+    return ("## The whole path of the SDK\n\nA broker, nodes of two processes, matched reliable links of 64 KiB (`ivmq_batched`: 256 KiB). "
             "`ivmq` spins and sends in batches of 32, `ivmq_each` makes every message visible at once, "
             "`ivmq_adaptive` and `ivmq_block` do so as well and wait as their names say, `ivmq_adaptive_batch32` sends "
-            "as `ivmq`; `typed` are protobuf messages; `ring` and `ring_each` are the bare ring, without broker and "
-            "nodes. Of the others, iceoryx and those called `_spin` spin, all else sleep. `tcp` and `grpc` may keep 32 "
-            "messages back as `ivmq` does, `tcp_batched` 64 KiB of them; ZeroMQ and `nng_buffered` have queues "
+            "as `ivmq`, `ivmq_batched` 64 KiB at once; `typed` are protobuf messages; `ring` and `ring_each` are the bare ring, without broker and "
+            "nodes. Of the others, iceoryx and those called `_spin` spin, all else sleep. `tcp` may keep 32 messages "
+            "back as `ivmq` does, `tcp_batched` 64 KiB of them, gRPC as many as it likes; ZeroMQ and `nng_buffered` have queues "
             "and threads of their own. Every end reads every byte. `ring`, iceoryx, and "
             "in round trips ivmq from 4 KiB on (`Borrow`) read them where they were written, all others a copy "
             "of their own. A quarter as many go before those that count.\n\n" +
@@ -97,8 +99,8 @@ def sdk_part(cells, drawn):
             by_size(cells, "path/round_trip/", trips, with_spread) +
             "\nRequests and replies; gRPC is a unary call:\n\n" +
             by_size(cells, "path/request/", contenders_of(cells, "path/request/"), with_spread) +
-            "\nprotobuf alone, serialising and parsing a message:\n\n" +
-            by_size(cells, "path/serialise_and_parse/", ["protobuf"], with_spread) + "\n")
+            "\nprotobuf alone, serialising and parsing a message, on one core; one way the two sides of a link do so at the "
+            "same time:\n\n" + by_size(cells, "path/serialise_and_parse/", ["protobuf"], with_spread) + "\n")
 
 
 def latency_part(cells, drawn):
@@ -144,7 +146,8 @@ def scale_part(cells, drawn):
 
 def costs_part(cells):
     return ("## Costs\n\nDoorbells:\n\n" + figures(cells, "doorbells/") +
-            "\nProcesses that do nothing, and what one more of them takes:\n\n" + figures(cells, "cost/") +
+            "\nProcesses that do nothing, and what one more of them takes. `three wake ups` is a program that does nothing "
+            "but wake up three times a second, as control does:\n\n" + figures(cells, "cost/") +
             "\nInstructions of one process for a message of 64 B:\n\n" + figures(cells, "instructions/") + "\n")
 
 
@@ -155,10 +158,11 @@ def guest_part(cells):
 
     return ("## In real guests\n\nFrom one guest to another by `ivmq bench`, beside TCP over virtio-net between the "
             "same two, whose cards a UNIX socket joins. Guests have one virtual CPU each. `ivmq_adaptive` is how "
-            "nodes wait unless told otherwise (with one CPU they sleep at once), `ivmq_large_ring` the same with a ring of "
-            "1 MiB instead of 64 KiB, `ivmq_spin` spins, all by interrupts (VFIO); `ivmq_polling` waits as the first "
+            "nodes wait unless told otherwise (with one CPU they sleep at once), `ivmq_each` the same with a flush a "
+            "message, `ivmq_batched` with one of 64 KiB and a ring of 1 MiB instead of 64 KiB; the others leave it to the "
+            "ring, which makes messages visible in batches. `ivmq_spin` spins, all by interrupts (VFIO); `ivmq_polling` waits as the first "
             "and reaches the device without (sysfs). `tcp` writes every message by a system call, `tcp_batched` 64 "
-            "KiB of them, the best that a stream can do; its buffers may grow beyond the large ring, and Nagle's "
+            "KiB of them, the best that a stream can do; its buffers may grow beyond that ring, and Nagle's "
             "delay is off. All make the same messages and check them where they arrive. The cores are not "
             "placed, so these are not filed as near or far.\n\n"
             "Messages a second by size:\n\n" + part("message", rate_cell) +

@@ -20,7 +20,8 @@ def summary(run, cells, drawn, folder):
         return "–" if median is None else show(median)
 
     rows = [[contender] + [figure(kind, show, contender, p) for kind, show in shows for p in placements]
-            for contender in contenders_of(cells, "path/message/") if not contender.startswith(("typed", "ring"))]
+            for contender in contenders_of(cells, "path/message/", "path/round_trip/")
+            if not contender.startswith(("typed", "ring"))]
     names = {"message": "messages", "round_trip": "round trip"}
     head = [f"{SIZE} B"] + [f"{names[kind]}, {p}" for kind, _ in shows for p in placements]
     text = table(head, rows)
@@ -30,19 +31,21 @@ def summary(run, cells, drawn, folder):
             break
     machine = run["machine"]
     return (f"{text}\nMedians on {machine['processor']}, {machine['kernel']}, between two processes on the host: *near*, "
-            "their cores share a cache, *far*, they do not. `ivmq` spins and sends in batches of 32, `ivmq_each` spins, "
+            "their cores share a cache, *far*, they do not. `ivmq` spins and sends in batches of 32, `ivmq_each` spins, `ivmq_batched` and `tcp_batched` send 64 KiB at once, "
             "`ivmq_adaptive` is how nodes wait unless told otherwise: who has waited for some 50 µs sleeps, and is "
             f"then woken as `ivmq_block`.{between_guests(cells)} All figures, and what was compared with what: "
             f"[{folder}/performance.md]({folder}/performance.md)\n")
 
 
 def between_guests(cells):
-    ours, tcp = (cells.median(f"guest/message/{who}/{SIZE}") for who in ("ivmq_adaptive", "tcp"))
-    our_trip, tcp_trip = (cells.median(f"guest/round_trip/{who}/{SIZE}") for who in ("ivmq_adaptive", "tcp"))
-    if None in (ours, tcp, our_trip, tcp_trip):
+    ours = [cells.median(f"guest/message/{how}/{SIZE}") for how in ("ivmq_each", "ivmq_batched")]
+    tcp = [cells.median(f"guest/message/{how}/{SIZE}") for how in ("tcp", "tcp_batched")]
+    trips = [cells.median(f"guest/round_trip/{who}/{SIZE}") for who in ("ivmq_adaptive", "tcp")]
+    if None in ours + tcp + trips:
         return ""
-    return (f" Between two emulated guests of one CPU each: {rate(ours)} and {time_text(our_trip)}; TCP over virtio-net "
-            f"{rate(tcp)} and {time_text(tcp_trip)}.")
+    return (f" Between two emulated guests of one CPU each: {rate(ours[0])} messages sent one by one, {rate(ours[1])} "
+            f"64 KiB at once, {time_text(trips[0])} a round trip; TCP over virtio-net between the same two {rate(tcp[0])}, "
+            f"{rate(tcp[1])} and {time_text(trips[1])}.")
 
 
 def put_into(readme, text):

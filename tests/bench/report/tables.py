@@ -69,8 +69,8 @@ def by_size(cells, prefix, contenders, show, placements=PLACEMENTS):
     return "\n".join(parts)
 
 
-def contenders_of(cells, prefix):
-    return sorted({name.split("/")[0] for name in cells.names(prefix)},
+def contenders_of(cells, *prefixes):
+    return sorted({name.split("/")[0] for prefix in prefixes for name in cells.names(prefix)},
                   key=lambda name: (not name.startswith(("ring", "ivmq", "copy")), name))
 
 

@@ -1,10 +1,9 @@
 // One publisher to eight KeepLast subscribers, each a process of its own, with all of them running
 // and with one stopped (SIGSTOP), in turns. Prints the medians and their ratio.
 //
-//   fan_out_bench [ROUNDS]     IVMQ_BENCH_REALTIME=1 on a machine that is not idle
+//   stopped_subscriber_bench [ROUNDS]
 //
 // The publisher has core 0, the subscribers share core 1.
-#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,15 +34,8 @@ void Check(bool ok) {
   if (!ok) std::abort();
 }
 
-void PinTo(int core) {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  CPU_SET(core, &cores);
-  Check(sched_setaffinity(0, sizeof cores, &cores) == 0);
-}
-
 [[noreturn]] void Subscribe(const std::string& socket) {
-  PinTo(1);
+  PinToCore(1);
   Node node = Node::Open({.name = "subscriber", .socket_path = socket}).value();
   auto subscriber = node.CreateSubscriber("t", {.reliability = KeepLast(16)}).value();
   for (;;) {
@@ -65,7 +57,7 @@ class FanOut {
       if (child == 0) Subscribe(daemon_.node_socket());
       children_.push_back(child);
     }
-    PinTo(0);
+    PinToCore(0);
     node_.emplace(Node::Open({.name = "publisher", .socket_path = daemon_.node_socket()}).value());
     publisher_.emplace(node_->CreatePublisher("t").value());
     Check(publisher_->WaitForSubscribers(kSubscribers, kLong).ok());
