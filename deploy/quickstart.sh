@@ -3,9 +3,10 @@
 # guests without network cards, and lets one send its own /proc statistics to the other, ten times
 # a second, through shared memory. Stops everything that it started, also on Ctrl-C.
 #
-#   deploy/quickstart.sh [--host] [--messages N]
+#   deploy/quickstart.sh [--host] [--messages N] [--shell]
 #     --host         two processes on this host instead of two guests; no QEMU needed
 #     --messages N   how many messages to show (default 30)
+#     --shell        afterwards runs what you type in the guests, and `ivmq` on the host, until Ctrl-D
 #   IVMQ_PRESET      CMake preset to build (default release; see CMakePresets.json)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -16,11 +17,13 @@ source "$root/deploy/guest/lib.sh"
 
 host_only=0
 messages=30
+shell=0
 while (($#)); do
   case $1 in
     --host) host_only=1 ;;
     --messages) messages=${2:-}; shift $(($# > 1)) ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --shell) shell=1 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "quickstart: unknown argument '$1'; see --help" >&2; exit 2 ;;
   esac
   shift
@@ -133,9 +136,35 @@ show_state() {
   done
 }
 
+# Runs what stdin says, a line each: `north COMMAND` or `south COMMAND` in that guest, `ivmq …` on the host.
+take_commands() {
+  local line status
+  if ((host_only)); then
+    lab_spawn bench_server env IVMQ_NODE_SOCKET="$LAB/node.sock" "$bin/ivmq" bench serve
+    echo "    for example: ivmq bench latency --wait spin; ivmq links"
+  else
+    guest_start south bench_server 'exec ivmq bench serve'
+    echo "    for example: north ivmq bench throughput --duration 5, or ivmq links; Ctrl-D ends"
+  fi
+  while printf '> ' && IFS= read -r line; do
+    status=0
+    case $line in
+      '') continue ;;
+      north\ * | south\ *) guest_exec -t 600 "${line%% *}" "${line#* }" || status=$? ;;
+      ivmq | ivmq\ *)
+        IVMQ_NODE_SOCKET=$LAB/node.sock IVMQ_ADMIN_SOCKET=$LAB/admin.sock PATH=$bin:$PATH \
+          bash -c "$line" </dev/null || status=$?
+        ;;
+      *) echo "    neither 'north COMMAND', 'south COMMAND' nor 'ivmq …'" ;;
+    esac
+    ((status == 0)) || echo "    status $status"
+  done
+  echo
+}
+
 stop_everything() {
   local name
-  for name in north south publisher subscriber; do lab_stop "$name" || true; done
+  for name in north south bench_server publisher subscriber; do lab_stop "$name" || true; done
   lab_stop ivmqd || { echo "quickstart: ivmqd did not end cleanly" >&2; return 1; }
 }
 
@@ -151,4 +180,5 @@ fi
 step "start a subscriber in one and a publisher in the other" start_programs
 step "messages as they arrive" show_messages
 step "what the broker knows" show_state
+if ((shell)); then step "your commands; a server of \`ivmq bench\` runs" take_commands; fi
 step "stop everything" stop_everything

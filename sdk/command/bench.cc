@@ -252,7 +252,10 @@ int RunBench(const CommandLine& line) {
     return Fail(status);
   }
   if (const Status status = session.Run(); !status.ok()) {
-    Complain(status.ToString());
+    // As the call is that of the run, whatever the run does.
+    Complain(status.code() == Code::kAborted
+                 ? fmt::format("ABORTED: server {} went away", Shortened(options.server))
+                 : status.ToString());
     return kFailed;
   }
   if ((*load)->Counts().Good()) return kDone;

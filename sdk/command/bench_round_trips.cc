@@ -89,6 +89,8 @@ Table RoundTripLoad::TotalTable() const {
   if (all.count() == 0) return table;
   table.Add({"min", DurationText(all.min())});
   for (const Share& share : kShares) {
+    // Of fewer it is no other than the longest.
+    if (static_cast<double>(all.count()) * (1 - share.share) < 1) break;
     table.Add({share.name, DurationText(all.Percentile(share.share))});
   }
   table.Add({"max", DurationText(all.max())});

@@ -74,7 +74,7 @@ class Parser {
     app_.add_subcommand("version", "prints the version")->callback([this] { version_ = true; });
     app_.add_subcommand("help", "prints this help, or that of a command")
         ->callback([this] { help_ = true; })
-        ->add_option("COMMAND", help_of_, "of this one");
+        ->add_option("COMMAND", help_of_, "of this one, as `help bench serve`");
   }
 
   bool Parse(int argc, char** argv, CommandLine* line, int* exit_code) {
@@ -126,6 +126,10 @@ class Parser {
       path += " " + app->get_name();
     }
     std::string what = error.what();
+    // CLI11 names them backwards, and what follows a flag that it does not know as well.
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+      what = fmt::format("'{}' is not expected", app_.remaining(true).front());
+    }
     if (app->get_require_subcommand_min() > 0) {
       std::string given;  // the first word that should have been a command
       for (const std::string& word : app_.remaining(true)) {
@@ -141,16 +145,23 @@ class Parser {
   }
 
   int PrintHelp() {
-    const auto named =
-        app_.get_subcommands([this](const CLI::App* app) { return app->get_name() == help_of_; });
-    const CLI::App* const app = named.empty() ? &app_ : named.front();
-    if (named.empty() && !help_of_.empty()) {
-      Complain(fmt::format("there is no command '{}', but {}", help_of_, CommandsOf(app_)));
-      return kMisused;
+    const CLI::App* app = &app_;
+    std::string path = "ivmq";
+    for (const std::string& word : help_of_) {
+      const auto named =
+          app->get_subcommands([&](const CLI::App* one) { return one->get_name() == word; });
+      if (named.empty()) {
+        const std::string commands = CommandsOf(*app);
+        Complain(fmt::format("there is no command '{}'{}{}", word,
+                             commands.empty() ? fmt::format(" of `{}`", path) : ", but ",
+                             commands));
+        return kMisused;
+      }
+      app = named.front();
+      path += " " + word;
     }
     // App::help() would be that of the command that was given, which is this one.
-    std::string help = app->get_formatter()->make_help(
-        app, help_of_.empty() ? "ivmq" : "ivmq " + help_of_, CLI::AppFormatMode::Normal);
+    std::string help = app->get_formatter()->make_help(app, path, CLI::AppFormatMode::Normal);
     while (help.ends_with('\n')) help.pop_back();
     PrintLine(help);
     return kDone;
@@ -402,7 +413,7 @@ class Parser {
   CommandLine line_;
   bool version_ = false;
   bool help_ = false;
-  std::string help_of_;  // a command, or empty
+  std::vector<std::string> help_of_;  // a command, and one of it, or none
 };
 
 }  // namespace

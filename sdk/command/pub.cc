@@ -68,9 +68,10 @@ Status WaitForSubscribers(const PubOptions& options, BytesPublisher* publisher,
 struct Sent {
   uint64_t messages = 0;
   uint64_t bytes = 0;
-  uint64_t written = 0;  // one for each link that a message was written to
-  uint64_t dropped = 0;  // one for each link without room
-  uint64_t untaken = 0;  // left in the links of subscribers that closed or died
+  uint64_t written = 0;      // one for each link that a message was written to
+  uint64_t dropped = 0;      // one for each link without room
+  uint64_t untaken = 0;      // left in the links of subscribers that closed or died
+  uint64_t overwritten = 0;  // unread on links that keep the last, as their subscribers have said
   uint32_t fewest = std::numeric_limits<uint32_t>::max();  // subscribers of a message
   uint32_t most = 0;
 
@@ -110,15 +111,18 @@ void Report(const CommandLine& line, const Sent& sent, Clock::duration took) {
   if (line.json) {
     return PrintLine(fmt::format(
         R"({{"topic":{},"messages":"{}","bytes":"{}","most_subscribers":{},"written":"{}",)"
-        R"("dropped_full":"{}","untaken":"{}","seconds":{:.6f}}})",
+        R"("dropped_full":"{}","overwritten":"{}","untaken":"{}","seconds":{:.6f}}})",
         JsonString(topic), sent.messages, sent.bytes, sent.most, sent.written, sent.dropped,
-        sent.untaken, seconds));
+        sent.overwritten, sent.untaken, seconds));
   }
   std::string text = fmt::format(
       "published {} ({}) to {}{} of '{}' in {:.3f} s", CountOf(sent.messages, "message"),
       HumanBytes(static_cast<double>(sent.bytes)), sent.fewest < sent.most ? "at most " : "",
       CountOf(sent.most, "subscriber"), topic, seconds);
   if (sent.dropped > 0) text += fmt::format("; {} dropped: full", sent.dropped);
+  if (sent.overwritten > 0) {
+    text += fmt::format("; at least {} overwritten before they were read", sent.overwritten);
+  }
   if (sent.untaken > 0) {
     text += fmt::format("; {} not taken by subscribers that left", sent.untaken);
   }
@@ -180,7 +184,9 @@ int RunPub(const CommandLine& line) {
     status = PublishAll(options, &source.value(), &publisher.value(), &pause, interrupt, &sent);
   }
   publisher->Close();
-  sent.untaken = publisher->counters().untaken;
+  const PublisherCounters counters = publisher->counters();
+  sent.untaken = counters.untaken;
+  sent.overwritten = counters.overwritten;
   if (status.ok() || sent.messages > 0) Report(line, sent, Clock::now() - begin);
   if (interrupt.happened() && !status.ok() && sent.messages == 0) {
     status = Status(Code::kCancelled, "interrupted; nothing was published");

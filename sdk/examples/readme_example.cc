@@ -14,7 +14,7 @@ int main() {
 
   Text text;
   text.set_value("hello through shared memory");
-  auto sent = outbox.Publish(text);  // to every subscriber of the topic, or to none
+  auto sent = outbox.Publish(text);  // to every reliable subscriber of the topic, or to none
   if (!sent.ok()) std::cerr << sent.status().ToString() << '\n';  // FULL names the fullest link
 
   auto got = inbox.Receive(1s);  // or Poll(limit, handler), or fd() in an epoll of your own

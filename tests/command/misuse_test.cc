@@ -97,6 +97,10 @@ TEST(MisuseTest, IsExplainedByWhatWasGivenAndWhatIsAllowed) {
       {{"sub", "topic", "--history", "-1"}, "ivmq: --history: '-1' is not a whole number from 0 "},
       {{"evict", "node", "18446744073709551616"},
        "ivmq: ID: '18446744073709551616' is not a whole number from 1 to 18446744073709551615; "},
+      {{"help", "bench", "x"}, "ivmq: there is no command 'x', but serve, throughput, "},
+      {{"help", "sub", "x"}, "ivmq: there is no command 'x' of `ivmq sub`\n"},
+      {{"bench", "latency", "--ring", "4096"},
+       "ivmq: '--ring' is not expected; see `ivmq bench latency --help`\n"},
       {{"help", "frobnicate"}, "ivmq: there is no command 'frobnicate', but pub, sub, "},
       {{"pub", "topic", "--data", "x", "--rate", "0"},
        "ivmq: --rate: '0' is not a number from 0.001 to 1000000000; see `ivmq pub --help`\n"},
@@ -123,6 +127,7 @@ TEST(MisuseTest, HelpAndVersionAreNoMisuse) {
   EXPECT_THAT(RunIvmq({"--help"}).out, HasSubstr("one JSON object a line"));
   EXPECT_EQ(RunIvmq({"help"}).out, RunIvmq({"--help"}).out);
   EXPECT_EQ(RunIvmq({"help", "pub"}).out, RunIvmq({"pub", "--help"}).out);
+  EXPECT_EQ(RunIvmq({"help", "bench", "serve"}).out, RunIvmq({"bench", "serve", "--help"}).out);
 }
 
 TEST(MisuseTest, TheExamplesOfTheHelpCanBeRun) {

@@ -11,6 +11,7 @@ host=0
 [[ ${1:-} == --host ]] && host=1
 work=$(mktemp -d)
 mkdir "$work/tmp"
+: >"$work/in"
 session=
 
 # The processes of a session, by pid: nobody whom the quick start starts leaves its session.
@@ -55,14 +56,16 @@ gone() { [[ -z $(members "$session") ]]; }
 
 start() { # MESSAGES: as from a terminal, which is a session of its own and does not ignore Ctrl-C
   TMPDIR=$work/tmp env --default-signal=INT setsid "$root/deploy/quickstart.sh" "${@:2}" --messages "$1" \
-    </dev/null >"$work/out" 2>&1 &
+    <"$work/in" >"$work/out" 2>&1 &
   session=$!
 }
 
 status=0
 began=$SECONDS
 if [[ $way == ends ]]; then
-  start 10 "$@"
+  if ((host)); then where='' other=ivmq; else where='north ' other='south sh -c "exit 3"'; fi
+  printf '%s\n' "${where}ivmq bench latency --duration 0.5" '' "$other" 'ivmq links --json' east >"$work/in"
+  start 10 --shell "$@"
   wait "$session" || status=$?
   ((status == 0)) || fail "status $status"
   (($(grep -c ' context switches ' "$work/out") == 10)) || fail "it does not show 10 messages"
@@ -72,6 +75,10 @@ if [[ $way == ends ]]; then
   ((host)) || said 'network cards: 0' || fail "the guests have network cards"
   for what in peers topics links; do said "\$ ivmq $what" || fail "it does not show $what"; done
   said 'host.procstat' || fail "the topic is not listed"
+  said '^p99  ' || fail "its shell does not run ivmq bench"
+  said '"topic":"host.procstat"' || fail "its shell does not list links"
+  said "status $( ((host)) && echo 2 || echo 3)" || fail "its shell does not say how a command ended"
+  said "neither 'north COMMAND'" || fail "its shell does not say what it takes"
 else
   start 1000000 "$@"
   await "its messages" said ' #3 '

@@ -96,6 +96,11 @@ class Cells:
         """At which everything below it was measured."""
         return max((cell.rate for (name, _), cell in self._cells.items() if name.startswith(prefix)), default=0)
 
+    def seen(self):
+        """The placements of which there are samples; both where there are none."""
+        placements = self.placements()
+        return [p for p in PLACEMENTS if p in placements] or list(PLACEMENTS)
+
     def placements(self):
         """Of all samples: how many, and the cache-line round trips around them."""
         lines = {}

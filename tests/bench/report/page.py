@@ -3,7 +3,7 @@
 from cells import MIN_SAMPLES, PLACEMENTS, quantile
 from tables import (by_size, contenders_of, figures, number, percentiles, rate_cell, table, time_text,
                     with_spread)
-from targets import all_targets
+from targets import all_targets, placed_targets
 
 
 def placement_text(cells):
@@ -14,13 +14,18 @@ def placement_text(cells):
     return "; ".join(texts) or "none"
 
 
+def memory_text(text):
+    kib = text.removesuffix(" kB")
+    return f"{int(kib) / (1 << 20):.3g} GiB" if kib.isdigit() else text
+
+
 def head(run, cells):
     machine = run["machine"]
     kind = "quick" if run["quick"] else "full"
     notes = "".join(f"- {note}\n" for note in run["notes"])
     return f"""# Performance
 
-- Machine: {machine['processor']}{', a virtual machine' if machine['virtual'] else ''}, {machine['memory']} of memory
+- Machine: {machine['processor']}{', a virtual machine' if machine['virtual'] else ''}, {memory_text(machine['memory'])} of memory
 - Kernel: {machine['kernel']}
 - Cores: 0 and 1 of {machine['cores']}, of each process the thread that sends and receives is pinned to one, what libraries start for themselves is not
 - Placement: {placement_text(cells)}
@@ -31,9 +36,9 @@ Written by `./tests/bench.sh`, which does all of it again on your machine. Every
 quartiles in parentheses. A sample has the round trip of a cache line between the two cores measured before
 and after it: *far* is 200 ns or more, *near* less, below 85 ns they are *same*, as a rule two threads of one
 core, and left out; what changed in between is thrown away. A cell with fewer than {MIN_SAMPLES} samples is not
-measured ("–"). Payloads are written and read by both sides, and
-every message is checked to be the one that was due: of the ring's the first and the last eight bytes, after
-the first hundred and more, whose bytes are all compared; of the SDK's and its rivals' a sum of all bytes.
+measured ("–"). Payloads are written and read by both sides, and every message is checked to be the one that
+was due: of the ring's the first and the last eight bytes, after the first hundred and more, whose bytes are
+all compared; of the SDK's and its rivals' a sum of all bytes.
 
 """
 
@@ -44,8 +49,15 @@ def targets_part(cells):
     missed = sum(target.verdict == "not met" for target in targets)
     rows = [[t.what, t.placement, t.wanted, t.text, f"**{t.verdict}**" if t.verdict == "not met" else t.verdict]
             for t in targets]
-    return (f"## Targets\n\n{met} met, {missed} not met, {len(targets) - met - missed} not measured, and so not met "
-            "either.\n\n" +
+    unmeasured = len(targets) - met - missed
+    text = f"{met} met, {missed} not met"
+    if unmeasured:
+        text += f", {unmeasured} not measured, and so not met either"
+    for placement in PLACEMENTS:
+        if placement not in cells.seen():
+            text += (f". No sample was {placement}: the {len(list(placed_targets(cells, placement)))} targets of the other "
+                     f"cores are not measured for {placement} ones, and so not met")
+    return (f"## Targets\n\n{text}.\n\n" +
             table(["what", "cores", "wanted", "figure", ""], rows) + "\n")
 
 
@@ -58,14 +70,14 @@ def plots(drawn, name, what):
 
 
 def limits_part(cells):
-    rows = [[text] + [with_spread(cells.get(f"limits/wake/{name}/8", p)) for p in PLACEMENTS]
+    rows = [[text] + [with_spread(cells.get(f"limits/wake/{name}/8", p)) for p in cells.seen()]
             for text, name in (("eventfd", "eventfd"), ("futex", "futex"),
                                ("a link whose subscriber blocks", "ivmq_block"))]
     lines = cells.placements()
-    line = [time_text(quantile(lines[p], 0.5)) if p in lines else "–" for p in PLACEMENTS]
+    line = [time_text(quantile(lines[p], 0.5)) if p in lines else "–" for p in cells.seen()]
     return ("## Limits\n\nOf the machine, without and with ivmq. A wake-up is one way, from before the waker's "
             "call until the sleeper runs.\n\n" +
-            table(["", "near", "far"], [["cache-line round trip"] + line] + rows) + "\n")
+            table([""] + cells.seen(), [["cache-line round trip"] + line] + rows) + "\n")
 
 
 def ring_part(cells, drawn):
@@ -115,7 +127,7 @@ def latency_part(cells, drawn):
 def fan_out_part(cells):
     parts = []
     contenders = contenders_of(cells, "path/fan_out/")
-    for placement in PLACEMENTS:
+    for placement in cells.seen():
         counts = sorted({int(n) for c in contenders for n in cells.names(f"path/fan_out/{c}/")})
         rows = [[c] + [with_spread(cells.get(f"path/fan_out/{c}/{n}", placement)) for n in counts]
                 for c in contenders]
@@ -132,9 +144,9 @@ def scale_part(cells, drawn):
                        ("all_busy_4k", "all busy, rings of 4 KiB")):
         for count in sorted(cells.names(f"scale/{kind}/"), key=int):
             rows.append([f"{int(count):,} {'link' if count == '1' else 'links'}, {text}"] +
-                        [rate_cell(cells.get(f"scale/{kind}/{count}", p)) for p in PLACEMENTS])
+                        [rate_cell(cells.get(f"scale/{kind}/{count}", p)) for p in cells.seen()])
     return ("## Scale\n\nOne subscriber with so many links, 64 B.\n\n" + plots(drawn, "links", "links of a node") +
-            (table(["", "near", "far"], rows) if rows else "Not measured.\n") +
+            (table([""] + cells.seen(), rows) if rows else "Not measured.\n") +
             "\nSetting links up:\n\n" + figures(cells, "scale/set_up/") +
             "\nWhat control takes to find whom a newcomer meets, among so many topics and a "
             "tenth as many filters; a new filter meets one topic in a hundred:\n\n" +
@@ -151,12 +163,13 @@ def costs_part(cells):
             "\nInstructions of one process for a message of 64 B:\n\n" + figures(cells, "instructions/") + "\n")
 
 
-def guest_part(cells):
+def guest_part(run, cells):
     def part(kind, show):
         prefix = f"guest/{kind}/"
         return by_size(cells, prefix, contenders_of(cells, prefix), show, ("any",))
 
-    return ("## In real guests\n\nFrom one guest to another by `ivmq bench`, beside TCP over virtio-net between the "
+    notes = "".join(note + ".\n" for note in run["notes"])
+    return (f"## In real guests\n\n{notes}From one guest to another by `ivmq bench`, beside TCP over virtio-net between the "
             "same two, whose cards a UNIX socket joins. Guests have one virtual CPU each. `ivmq_adaptive` is how "
             "nodes wait unless told otherwise (with one CPU they sleep at once), `ivmq_each` the same with a flush a "
             "message, `ivmq_batched` with one of 64 KiB and a ring of 1 MiB instead of 64 KiB; the others leave it to the "
@@ -175,4 +188,4 @@ def guest_part(cells):
 def page(run, cells, drawn):
     return (head(run, cells) + targets_part(cells) + limits_part(cells) + ring_part(cells, drawn) +
             sdk_part(cells, drawn) + latency_part(cells, drawn) + fan_out_part(cells) +
-            scale_part(cells, drawn) + costs_part(cells) + guest_part(cells)).rstrip() + "\n"
+            scale_part(cells, drawn) + costs_part(cells) + guest_part(run, cells)).rstrip() + "\n"

@@ -3,7 +3,6 @@
 import os
 import subprocess
 
-from cells import PLACEMENTS
 from tables import contenders_of
 
 HEAD = """set terminal svg size 720,400 font "sans-serif,12" background "white"
@@ -73,7 +72,7 @@ def draw(cells, folder):
         if lines(path, title, x, y, series, more):
             drawn[name] = os.path.basename(folder) + "/" + name + ".svg"
 
-    for placement in PLACEMENTS:
+    for placement in cells.seen():
         for group, title in (("ring", "The ring"), ("path", "The SDK")):
             prefix = f"{group}/message/"
             contenders = [c for c in contenders_of(cells, prefix) if not c.startswith("typed")]

@@ -1,6 +1,5 @@
 """The short table and the plot that the README shows."""
 
-from cells import PLACEMENTS
 from tables import contenders_of, rate, table, time_text
 
 BEGIN = "<!-- performance: begin (written by tests/bench.sh) -->\n"
@@ -10,19 +9,20 @@ SIZE = 64
 
 def summary(run, cells, drawn, folder):
     """Of messages of 64 bytes; only placements under which ivmq was measured."""
-    placements = [p for p in PLACEMENTS if cells.get(f"path/message/ivmq/{SIZE}", p)]
+    placements = [p for p in cells.seen() if cells.get(f"path/message/ivmq/{SIZE}", p)]
     if not placements:
         return ""
-    shows = (("message", rate), ("round_trip", time_text))
+    shows = (("message", rate), ("round_trip", time_text), ("at_rate", time_text))
 
     def figure(kind, show, contender, placement):
         median = cells.median(f"path/{kind}/{contender}/{SIZE}", placement)
         return "–" if median is None else show(median)
 
     rows = [[contender] + [figure(kind, show, contender, p) for kind, show in shows for p in placements]
-            for contender in contenders_of(cells, "path/message/", "path/round_trip/")
+            for contender in contenders_of(cells, "path/message/", "path/round_trip/", "path/at_rate/")
             if not contender.startswith(("typed", "ring"))]
-    names = {"message": "messages", "round_trip": "round trip"}
+    names = {"message": "messages", "round_trip": "round trip",
+             "at_rate": f"round trip, {cells.rate('path/at_rate/'):,} a second"}
     head = [f"{SIZE} B"] + [f"{names[kind]}, {p}" for kind, _ in shows for p in placements]
     text = table(head, rows)
     for placement in placements:
@@ -31,7 +31,7 @@ def summary(run, cells, drawn, folder):
             break
     machine = run["machine"]
     return (f"{text}\nMedians on {machine['processor']}, {machine['kernel']}, between two processes on the host: *near*, "
-            "their cores share a cache, *far*, they do not. `ivmq` spins and sends in batches of 32, `ivmq_each` spins, `ivmq_batched` and `tcp_batched` send 64 KiB at once, "
+            "their cores share a cache, *far*, they do not. `ivmq` spins and sends in batches of 32, `ivmq_each` spins, `ivmq_batched` and `tcp_batched` send 64 KiB at once, iceoryx and those called `_spin` spin, all other rivals sleep, "
             "`ivmq_adaptive` is how nodes wait unless told otherwise: who has waited for some 50 µs sleeps, and is "
             f"then woken as `ivmq_block`.{between_guests(cells)} All figures, and what was compared with what: "
             f"[{folder}/performance.md]({folder}/performance.md)\n")

@@ -1,7 +1,5 @@
 """Tables of figures in Markdown."""
 
-from cells import PLACEMENTS
-
 NOT_MEASURED = "–"
 
 
@@ -53,10 +51,10 @@ def sizes_text(size):
     return f"{size // 1024} KiB" if size >= 1024 else f"{size} B"
 
 
-def by_size(cells, prefix, contenders, show, placements=PLACEMENTS):
+def by_size(cells, prefix, contenders, show, placements=None):
     """For each placement a table of contenders by size; `prefix` ends with a slash."""
     parts = []
-    for placement in placements:
+    for placement in placements or cells.seen():
         title = "" if placement == "any" else placement.capitalize()
         measured = [c for c in contenders if any(
             cells.get(prefix + c + "/" + size, placement) for size in cells.names(prefix + c + "/"))]
@@ -78,7 +76,7 @@ def percentiles(cells, contenders, size):
     """Of round trips at a fixed rate, all samples together."""
     shares = (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999))
     parts = []
-    for placement in PLACEMENTS:
+    for placement in cells.seen():
         rows = []
         for contender in contenders:
             cell = cells.get(f"path/at_rate/{contender}/{size}", placement)

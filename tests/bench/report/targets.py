@@ -1,8 +1,6 @@
 """What is asked of ivmq, and whether the run met it."""
 
-from cells import PLACEMENTS
-
-BATCHED_TCP = "tcp, 64 KiB a write"
+BATCHED_TCP = "tcp, 64 KiB a write,"
 RING_SIZES = (8, 64, 256, 1024, 4096, 16384, 65536)
 # As they come and in batches, as the ring; each has to be measured, or else nobody is the best.
 RING_RIVALS = ("boost_spsc", "boost_spsc_batch32", "moodycamel")
@@ -13,7 +11,7 @@ PATH_RIVALS = {
     "nng": ("nng", "nng_buffered"),
     "seqpacket": ("seqpacket", "seqpacket_spin"),
     BATCHED_TCP: ("tcp_batched",),
-    "tcp, 32 messages a write": ("tcp", "tcp_spin"),
+    "tcp, 32 messages a write,": ("tcp", "tcp_spin"),
     "grpc": ("grpc",),
 }
 SLEEPING_RIVALS = ("zeromq", "nng", "seqpacket", "tcp", "grpc")
@@ -165,7 +163,7 @@ def other_targets(cells):
 
 
 def all_targets(cells):
-    by_placement = [list(placed_targets(cells, placement)) for placement in PLACEMENTS]
+    by_placement = [list(placed_targets(cells, placement)) for placement in cells.seen()]
     for together in zip(*by_placement):
         yield from together
     yield from other_targets(cells)
