@@ -13,6 +13,7 @@
 
 #include "broker/control/admin_service.h"
 #include "broker/control/completion_thread.h"
+#include "broker/control/grpc_tasks.h"
 #include "broker/control/session_service.h"
 
 namespace ivmq::control {
@@ -65,6 +66,7 @@ struct GrpcServer::Impl {
 GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Parts& parts) {
+  UseSleepingGrpcTasks();
   auto impl = std::make_unique<Impl>(parts);
   impl->admin = StartServer(&impl->admin_service, parts.loop);
   impl->sessions = StartServer(&impl->session_service, parts.loop);

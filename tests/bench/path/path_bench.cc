@@ -164,8 +164,10 @@ int Main(const Arguments& given) {
   std::vector<Contender> typed;
   AddTyped(&typed);
   for (const Contender& contender : typed) {
-    cases.push_back(
-        CaseOf({contender, Kind::kMessage, kTypedBytes, contender.messages}, &meetings));
+    if (contender.messages > 0) {
+      cases.push_back(
+          CaseOf({contender, Kind::kMessage, kTypedBytes, contender.messages}, &meetings));
+    }
     cases.push_back(CaseOf({contender, Kind::kRoundTrip, kTypedBytes, contender.trips}, &meetings));
   }
   cases.push_back({"serialise_and_parse/protobuf/" + std::to_string(kTypedBytes), [] {

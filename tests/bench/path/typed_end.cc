@@ -110,6 +110,53 @@ class TypedEnd : public Channel {
   uint64_t received_ = 0;
 };
 
+// The same round trips of somebody who serialises and parses by hand, and sends bytes: what
+// protobuf takes between two that wait for each other, where nothing is as warm as in a loop.
+class ByHandEnd {
+ public:
+  explicit ByHandEnd(const Meet& meet)
+      : bytes_(meet.bytes),
+        message_(ReadingOf(meet.bytes)),
+        node_(Must(Node::Open({.name = meet.end == End::kFirst ? "first" : "second"}))) {
+    const bool first = meet.end == End::kFirst;
+    const std::string there = "bench." + meet.name + ".there";
+    const std::string back = "bench." + meet.name + ".back";
+    SubscriberOptions taking;
+    taking.wait = Wait::kSpin;
+    publisher_.emplace(Must(node_.CreatePublisher(first ? there : back)));
+    subscriber_.emplace(Must(node_.CreateSubscriber(first ? back : there, taking)));
+    Must(publisher_->WaitForSubscribers(1, kLong));
+    while (subscriber_->publishers() == 0) std::this_thread::yield();
+  }
+  void Send(std::span<const std::byte> /*message*/, bool /*more*/) {
+    message_.set_sequence(++sent_);
+    message_.set_x(static_cast<double>(sent_));
+    const size_t size = message_.ByteSizeLong();
+    Require(size <= buffer_.size(), "size");
+    message_.SerializeWithCachedSizesToArray(buffer_.data());
+    Require(publisher_->Publish(std::as_bytes(std::span(buffer_).first(size))).ok(), "publish");
+  }
+  int Receive(Messages* /*expected*/, int /*limit*/) {
+    const auto got = subscriber_->Receive(kLong);
+    Require(got.ok(), "receive");
+    Reading message;
+    Require(message.ParseFromArray(got->bytes.data(), static_cast<int>(got->bytes.size())),
+            "parse");
+    Expect(message, bytes_, ++received_);
+    return 1;
+  }
+
+ private:
+  size_t bytes_;
+  Reading message_;
+  std::array<uint8_t, kLongest> buffer_{};
+  Node node_;
+  std::optional<BytesPublisher> publisher_;
+  std::optional<BytesSubscriber> subscriber_;
+  uint64_t sent_ = 0;
+  uint64_t received_ = 0;
+};
+
 template <bool kFlushEach>
 Contender TypedContender(std::string name) {
   return {std::move(name), kCount, kTrips,
@@ -141,6 +188,7 @@ std::optional<double> ProtobufAloneNs(size_t bytes) {
 void AddTyped(std::vector<Contender>* to) {
   to->push_back(TypedContender<false>("typed"));
   to->push_back(TypedContender<true>("typed_each"));
+  to->push_back(ContenderOf<ByHandEnd>("typed_by_hand", 0, kTrips));
 }
 
 }  // namespace ivmq::bench

@@ -100,7 +100,7 @@ def sdk_part(cells, drawn):
     return ("## The whole path of the SDK\n\nA broker, nodes of two processes, matched reliable links of 64 KiB (`ivmq_batched`: 256 KiB). "
             "`ivmq` spins and sends in batches of 32, `ivmq_each` makes every message visible at once, "
             "`ivmq_adaptive` and `ivmq_block` do so as well and wait as their names say, `ivmq_adaptive_batch32` sends "
-            "as `ivmq`, `ivmq_batched` 64 KiB at once; `typed` are protobuf messages; `ring` and `ring_each` are the bare ring, without broker and "
+            "as `ivmq`, `ivmq_batched` 64 KiB at once; `typed` are protobuf messages, `typed_by_hand` the same serialised and parsed by whoever sends bytes; `ring` and `ring_each` are the bare ring, without broker and "
             "nodes. Of the others, iceoryx and those called `_spin` spin, all else sleep. `tcp` may keep 32 messages "
             "back as `ivmq` does, `tcp_batched` 64 KiB of them, gRPC as many as it likes; ZeroMQ and `nng_buffered` have queues "
             "and threads of their own. Every end reads every byte. `ring`, iceoryx, and "
