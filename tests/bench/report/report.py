@@ -57,6 +57,13 @@ def machine():
     }
 
 
+def write(path, text):
+    """Whole or not at all."""
+    with open(path + ".new", "w", encoding="utf-8") as out:
+        out.write(text)
+    os.replace(path + ".new", path)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("files", nargs="+")
@@ -69,9 +76,7 @@ def main():
         samples, run_path, page_path = arguments.files
         run = {"machine": machine(), "quick": arguments.quick, "seconds": arguments.seconds,
                "notes": arguments.note, "samples": load(samples)}
-        with open(run_path, "w", encoding="utf-8") as out:
-            json.dump(run, out, ensure_ascii=False, separators=(",", ":"))
-            out.write("\n")
+        write(run_path, json.dumps(run, ensure_ascii=False, separators=(",", ":")) + "\n")
     elif len(arguments.files) == 2:
         run_path, page_path = arguments.files
         with open(run_path, encoding="utf-8") as written:
@@ -80,8 +85,7 @@ def main():
         parser.error("two or three files")
     cells = Cells(run["samples"])
     drawn = draw(cells, os.path.splitext(page_path)[0])
-    with open(page_path, "w", encoding="utf-8") as out:
-        out.write(page(run, cells, drawn))
+    write(page_path, page(run, cells, drawn))
     if arguments.readme:
         put_into(arguments.readme, summary(run, cells, drawn, os.path.dirname(page_path)))
     return 0
