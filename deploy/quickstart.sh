@@ -138,22 +138,23 @@ show_state() {
 
 # Runs what stdin says, a line each: `north COMMAND` or `south COMMAND` in that guest, `ivmq …` on the host.
 take_commands() {
-  local line status
+  local line status patience=60
   if ((host_only)); then
     lab_spawn bench_server env IVMQ_NODE_SOCKET="$LAB/node.sock" "$bin/ivmq" bench serve
-    echo "    for example: ivmq bench latency --wait spin; ivmq links"
+    echo "    for example: ivmq bench latency --wait spin, or ivmq links"
   else
     guest_start south bench_server 'exec ivmq bench serve'
-    echo "    for example: north ivmq bench throughput --duration 5, or ivmq links; Ctrl-D ends"
+    echo "    for example: north ivmq bench throughput --duration 5, or ivmq links"
   fi
+  echo "    each has $patience s; Ctrl-D ends, Ctrl-C at once"
   while printf '> ' && IFS= read -r line; do
     status=0
     case $line in
       '') continue ;;
-      north\ * | south\ *) guest_exec -t 600 "${line%% *}" "${line#* }" || status=$? ;;
+      north\ * | south\ *) guest_exec -t "$patience" "${line%% *}" "${line#* }" || status=$? ;;
       ivmq | ivmq\ *)
         IVMQ_NODE_SOCKET=$LAB/node.sock IVMQ_ADMIN_SOCKET=$LAB/admin.sock PATH=$bin:$PATH \
-          bash -c "$line" </dev/null || status=$?
+          timeout "$patience" bash -c "$line" </dev/null || status=$?
         ;;
       *) echo "    neither 'north COMMAND', 'south COMMAND' nor 'ivmq …'" ;;
     esac

@@ -24,7 +24,7 @@ using grpc_event_engine::experimental::MemoryAllocatorFactory;
 class SleepingTasks final : public EventEngine {
  public:
   SleepingTasks() : thread_([state = state_] { RunDue(state.get()); }) {}
-  // What is not due yet is dropped.
+  // What has not run yet is dropped.
   ~SleepingTasks() override {
     {
       const std::lock_guard lock(state_->mutex);

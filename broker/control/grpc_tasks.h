@@ -4,7 +4,7 @@
 namespace ivmq::control {
 
 // Has gRPC run its deferred tasks on a thread that sleeps until one is due. gRPC's own engine for
-// them (1.51) has three threads, of which one wakes up every second for nothing. To be called
+// them (1.51) has a thread a core, and one that wakes up every second for nothing. To be called
 // before gRPC is used; not from several threads.
 void UseSleepingGrpcTasks();
 

@@ -252,7 +252,7 @@ int RunBench(const CommandLine& line) {
     return Fail(status);
   }
   if (const Status status = session.Run(); !status.ok()) {
-    // As the call is that of the run, whatever the run does.
+    // Of the call that the run is, whatever the run does; the server itself never says ABORTED.
     Complain(status.code() == Code::kAborted
                  ? fmt::format("ABORTED: server {} went away", Shortened(options.server))
                  : status.ToString());

@@ -40,6 +40,7 @@ std::string CheckWait(const std::string& text) {
 // 16KiB, 16k and 16kb to 16384; what is no size is left to the check of numbers.
 std::string ToBytes(std::string& text) {
   static const CLI::AsSizeValue kSize(false);
+  if (text.starts_with("0x")) return {};  // its last digits may look like a unit
   std::string bytes = text;
   try {
     if (kSize(bytes).empty()) text = bytes;
@@ -126,8 +127,8 @@ void AddThroughput(CLI::App* bench, CommandLine* line) {
       ->check(Within(kRingBytesMin, kRingBytesMax))
       ->check(CLI::Validator(CheckPowerOfTwo, ""));
   run->add_option("--batch", line->bench.batch,
-                  "messages made visible at once: 1 for each by itself (default: as many as are "
-                  "due, or as the ring puts together)")
+                  "messages a flush, which makes them visible and wakes the server: 1 for each by "
+                  "itself (default: the ring's own batches)")
       ->check(Within(uint64_t{1}, kBatchMax));
 }
 

@@ -49,7 +49,7 @@ class Host {
     const v1::BenchReport last = tally.Report();
     ++runs_;
     Print(client.context().client(), run, last);
-    if (interrupt_->happened()) return Status(Code::kAborted, "the server was told to end");
+    if (interrupt_->happened()) return Status(Code::kUnavailable, "the server was told to end");
     return status.ok() ? client.Write(last) : status;
   }
 

@@ -228,7 +228,7 @@ TEST_P(BenchThroughputTest, ExplainsWhichRingsThereAre) {
   expect("5KiB", "--ring: '5120' is not a power of two");
 }
 
-TEST_P(BenchThroughputTest, MakesAsManyVisibleAtOnceAsAsked) {
+TEST_P(BenchThroughputTest, TakesBatchesAndSizesWithUnits) {
   Child serve = Start({"bench", "serve"});
   const auto expect_all = [&](const std::string& batch) {
     const Finished run = Bench({"--batch", batch, "--json", "--size", "1KiB", "--ring", "1MiB",

@@ -189,7 +189,7 @@ TEST(IvmqdSystemTest, SleepsWith64IdlePeers) {
     keeper_rate =
         static_cast<double>(test::ActivityOf(daemon.pid()).sleeps - keeper_before) / seconds;
     control_rate = static_cast<double>(test::ActivityOf(control).sleeps - control_before) / seconds;
-    return keeper_rate + control_rate <= 5.0;
+    return keeper_rate + control_rate <= 3.6;
   });
   EXPECT_TRUE(calm) << keeper_rate + control_rate << " wake-ups a second";
   const uint64_t resident_kib = ResidentKib(daemon.pid()) + ResidentKib(control);

@@ -14,7 +14,8 @@ namespace ivmq {
 struct Event {
   enum class Kind {
     kMatched,         // a link was made; of a client and a server: both links
-    kIncompatible,    // no link was made: the two do not fit; the detail says why
+    kIncompatible,    // no link was made: the two do not fit, or there was nonsense in its memory;
+                      // the detail says why
     kSuspect,         // the other side shows no sign of life; nothing is taken from it
     kAlive,           // it does again
     kGone,            // the other side closed or died; a subscriber still gets what is left

@@ -67,7 +67,7 @@ void FirstMessage(const test::Daemon& daemon) {
               "ms a second");
   WriteFigure("cost", "keeper/idle_cpu_ms", a_second(keeper_before.cpu_ns, keeper.cpu_ns) / 1e6,
               "ms a second");
-  WriteFigure("cost", "three_wake_ups/idle_cpu_ms",
+  WriteFigure("cost", "two_wake_ups/idle_cpu_ms",
               a_second(sleeper_before.cpu_ns, sleeping.cpu_ns) / 1e6, "ms a second");
   std::printf("node: first message %.1f ms, %.1f MB, %d threads\n", took, resident, after.threads);
 }

@@ -141,7 +141,7 @@ measure_in_turns \
   "ivmq round_trip ivmq_adaptive 64 adaptive" "tcp round_trip tcp 64 latency" \
   "ivmq round_trip ivmq_spin 64 spin" "tcp message tcp 1024 each" \
   "ivmq message ivmq_adaptive 1024 adaptive" "tcp message tcp_batched 1024 batched" \
-  "ivmq message ivmq_each 1024 adaptive --batch 1" \
+  "ivmq message ivmq_each 1024 adaptive --batch 1" "ivmq message ivmq_large_ring 1024 adaptive --ring 1MiB" \
   "ivmq message ivmq_batched 1024 adaptive $(batched 1024)" \
   "ivmq round_trip ivmq_adaptive 1024 adaptive" "tcp round_trip tcp 1024 latency"
 stop_serving vfio

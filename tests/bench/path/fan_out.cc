@@ -53,6 +53,7 @@ std::optional<double> FanOutNs(const Contender& contender, const std::string& pl
     return contender.one_to_many ? place : place + "." + std::to_string(receiver);
   };
   std::vector<pid_t> children;
+  children.reserve(static_cast<size_t>(receivers));
   for (int i = 0; i < receivers; ++i) {
     const pid_t child = ::fork();
     Require(child >= 0, "fork");
@@ -62,6 +63,7 @@ std::optional<double> FanOutNs(const Contender& contender, const std::string& pl
   // Live until the process ends, as all ends do.
   std::vector<Channel*> channels;
   const int ends = contender.one_to_many ? 1 : receivers;
+  channels.reserve(static_cast<size_t>(ends));
   for (int i = 0; i < ends; ++i) {
     channels.push_back(contender.open({End::kSecond, place_of(i), bytes, receivers}).release());
   }

@@ -16,8 +16,8 @@ constexpr int kMessages = 400'000;
 constexpr int kTrips = 25'000;
 constexpr size_t kMessageOfDefaultRing = 8000;
 
-// As TCP's ends (sockets_end.cc): up to `kTogether` are made visible at once, no more than
-// 64 KiB.
+// Flushes after `kTogether` messages or 64 KiB, as TCP's ends (sockets_end.cc) write. The ring makes
+// them visible after 32 messages or 8 KiB anyway: what a longer batch saves is looks at who sleeps.
 template <int kTogether, Wait kWait, size_t kRingBytes = 0>
 class IvmqEnd {
  public:
@@ -95,7 +95,7 @@ void AddIvmq(std::vector<Contender>* to) {
   };
   constexpr int kBatch = 32;
   constexpr int kAny = 1 << 30;
-  // So that it never holds all that is made visible at once.
+  // So that a flush does not find it full.
   constexpr size_t kRingOfBatched = 256 * 1024;
   constexpr Wait kAdaptive = Wait::kAdaptive;
   add(ContenderOf<IvmqEnd<kBatch, Wait::kSpin>>("ivmq", kMessages, kTrips), true);

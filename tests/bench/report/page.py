@@ -43,12 +43,10 @@ all compared; of the SDK's and its rivals' a sum of all bytes.
 """
 
 
-def targets_part(cells):
-    targets = list(all_targets(cells))
+def verdicts(targets, cells):
+    """How many are met, and which could not be."""
     met = sum(target.verdict == "met" for target in targets)
     missed = sum(target.verdict == "not met" for target in targets)
-    rows = [[t.what, t.placement, t.wanted, t.text, f"**{t.verdict}**" if t.verdict == "not met" else t.verdict]
-            for t in targets]
     unmeasured = len(targets) - met - missed
     text = f"{met} met, {missed} not met"
     if unmeasured:
@@ -57,7 +55,14 @@ def targets_part(cells):
         if placement not in cells.seen():
             text += (f". No sample was {placement}: the {len(list(placed_targets(cells, placement)))} targets of the other "
                      f"cores are not measured for {placement} ones, and so not met")
-    return (f"## Targets\n\n{text}.\n\n" +
+    return text + "."
+
+
+def targets_part(cells):
+    targets = list(all_targets(cells))
+    rows = [[t.what, t.placement, t.wanted, t.text, f"**{t.verdict}**" if t.verdict == "not met" else t.verdict]
+            for t in targets]
+    return (f"## Targets\n\n{verdicts(targets, cells)}\n\n" +
             table(["what", "cores", "wanted", "figure", ""], rows) + "\n")
 
 
@@ -100,7 +105,7 @@ def sdk_part(cells, drawn):
     return ("## The whole path of the SDK\n\nA broker, nodes of two processes, matched reliable links of 64 KiB (`ivmq_batched`: 256 KiB). "
             "`ivmq` spins and sends in batches of 32, `ivmq_each` makes every message visible at once, "
             "`ivmq_adaptive` and `ivmq_block` do so as well and wait as their names say, `ivmq_adaptive_batch32` sends "
-            "as `ivmq`, `ivmq_batched` 64 KiB at once; `typed` are protobuf messages, `typed_by_hand` the same serialised and parsed by whoever sends bytes; `ring` and `ring_each` are the bare ring, without broker and "
+            "as `ivmq`, `ivmq_batched` flushes after 64 KiB; `typed` are protobuf messages, `typed_by_hand` the same serialised and parsed by whoever sends bytes; `ring` and `ring_each` are the bare ring, without broker and "
             "nodes. Of the others, iceoryx and those called `_spin` spin, all else sleep. `tcp` may keep 32 messages "
             "back as `ivmq` does, `tcp_batched` 64 KiB of them, gRPC as many as it likes; ZeroMQ and `nng_buffered` have queues "
             "and threads of their own. Every end reads every byte. `ring`, iceoryx, and "
@@ -158,8 +163,8 @@ def scale_part(cells, drawn):
 
 def costs_part(cells):
     return ("## Costs\n\nDoorbells:\n\n" + figures(cells, "doorbells/") +
-            "\nProcesses that do nothing, and what one more of them takes. `three wake ups` is a program that does nothing "
-            "but wake up three times a second, as control does:\n\n" + figures(cells, "cost/") +
+            "\nProcesses that do nothing, and what one more of them takes. `two wake ups` is a program that does nothing "
+            "but wake up twice a second:\n\n" + figures(cells, "cost/") +
             "\nInstructions of one process for a message of 64 B:\n\n" + figures(cells, "instructions/") + "\n")
 
 
@@ -168,11 +173,11 @@ def guest_part(run, cells):
         prefix = f"guest/{kind}/"
         return by_size(cells, prefix, contenders_of(cells, prefix), show, ("any",))
 
-    notes = "".join(note + ".\n" for note in run["notes"])
+    notes = "".join(note + ".\n" for note in run["notes"] if note.lower().startswith("guests"))
     return (f"## In real guests\n\n{notes}From one guest to another by `ivmq bench`, beside TCP over virtio-net between the "
             "same two, whose cards a UNIX socket joins. Guests have one virtual CPU each. `ivmq_adaptive` is how "
             "nodes wait unless told otherwise (with one CPU they sleep at once), `ivmq_each` the same with a flush a "
-            "message, `ivmq_batched` with one of 64 KiB and a ring of 1 MiB instead of 64 KiB; the others leave it to the "
+            "message, `ivmq_large_ring` with a ring of 1 MiB instead of 64 KiB, `ivmq_batched` with that and a flush after 64 KiB; the others leave it to the "
             "ring, which makes messages visible in batches. `ivmq_spin` spins, all by interrupts (VFIO); `ivmq_polling` waits as the first "
             "and reaches the device without (sysfs). `tcp` writes every message by a system call, `tcp_batched` 64 "
             "KiB of them, the best that a stream can do; its buffers may grow beyond that ring, and Nagle's "

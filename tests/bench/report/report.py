@@ -17,9 +17,10 @@ import sys
 import time
 
 from cells import Cells, load
-from page import page
+from page import page, verdicts
 from plots import draw
 from summary import put_into, summary
+from targets import all_targets
 
 
 def first_line(path, beginning=""):
@@ -88,6 +89,7 @@ def main():
     write(page_path, page(run, cells, drawn))
     if arguments.readme:
         put_into(arguments.readme, summary(run, cells, drawn, os.path.dirname(page_path)))
+    print(verdicts(list(all_targets(cells)), cells))
     return 0
 
 

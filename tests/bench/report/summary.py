@@ -31,7 +31,7 @@ def summary(run, cells, drawn, folder):
             break
     machine = run["machine"]
     return (f"{text}\nMedians on {machine['processor']}, {machine['kernel']}, between two processes on the host: *near*, "
-            "their cores share a cache, *far*, they do not. `ivmq` spins and sends in batches of 32, `ivmq_each` spins, `ivmq_batched` and `tcp_batched` send 64 KiB at once, iceoryx and those called `_spin` spin, all other rivals sleep, "
+            "their cores share a cache, *far*, they do not. `ivmq` spins and sends in batches of 32, `ivmq_each` spins, `ivmq_batched` and `tcp_batched` flush and write 64 KiB at once, iceoryx and those called `_spin` spin, all other rivals sleep, "
             "`ivmq_adaptive` is how nodes wait unless told otherwise: who has waited for some 50 µs sleeps, and is "
             f"then woken as `ivmq_block`.{between_guests(cells)} All figures, and what was compared with what: "
             f"[{folder}/performance.md]({folder}/performance.md)\n")
@@ -44,7 +44,7 @@ def between_guests(cells):
     if None in ours + tcp + trips:
         return ""
     return (f" Between two emulated guests of one CPU each: {rate(ours[0])} messages sent one by one, {rate(ours[1])} "
-            f"64 KiB at once, {time_text(trips[0])} a round trip; TCP over virtio-net between the same two {rate(tcp[0])}, "
+            f"64 KiB a flush, {time_text(trips[0])} a round trip; TCP over virtio-net between the same two {rate(tcp[0])}, "
             f"{rate(tcp[1])} and {time_text(trips[1])}.")
 
 
