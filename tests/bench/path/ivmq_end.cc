@@ -16,8 +16,9 @@ constexpr int kMessages = 400'000;
 constexpr int kTrips = 25'000;
 constexpr size_t kMessageOfDefaultRing = 8000;
 
-// Flushes after `kTogether` messages or 64 KiB, as TCP's ends (sockets_end.cc) write. The ring makes
-// them visible after 32 messages or 8 KiB anyway: what a longer batch saves is looks at who sleeps.
+// Flushes after `kTogether` messages or 64 KiB, as TCP's ends (sockets_end.cc) write. The ring
+// makes them visible after 32 messages or 8 KiB anyway: what a longer batch saves is looks at who
+// sleeps.
 template <int kTogether, Wait kWait, size_t kRingBytes = 0>
 class IvmqEnd {
  public:
