@@ -16,6 +16,7 @@ namespace ivmq::bench {
 namespace {
 
 struct Start {
+  std::atomic<int> opened;
   std::atomic<int> ready;
   std::atomic<bool> go;
   std::atomic<bool> over;  // some libraries send what was written only if the process lives on
@@ -35,6 +36,7 @@ void SendToAll(const std::vector<Channel*>& channels, int messages, int answers_
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   Channel* const channel = contender.open(meet).release();
   PinToCore(1);
+  start->opened.fetch_add(1);
   channel->ReceiveAll(Before(contender));
   start->ready.fetch_add(1);
   while (!start->go.load()) ::usleep(100);
@@ -68,6 +70,7 @@ std::optional<double> FanOutNs(const Contender& contender, const std::string& pl
     channels.push_back(contender.open({End::kSecond, place_of(i), bytes, receivers}).release());
   }
   PinToCore(0);
+  while (start->opened.load() < receivers) ::usleep(100);
   SendToAll(channels, Before(contender), receivers / ends);
   while (start->ready.load() < receivers) ::usleep(100);
   start->go.store(true);
