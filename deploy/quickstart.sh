@@ -154,7 +154,7 @@ take_commands() {
       north\ * | south\ *) guest_exec -t "$patience" "${line%% *}" "${line#* }" || status=$? ;;
       ivmq | ivmq\ *)
         IVMQ_NODE_SOCKET=$LAB/node.sock IVMQ_ADMIN_SOCKET=$LAB/admin.sock PATH=$bin:$PATH \
-          timeout "$patience" bash -c "$line" </dev/null || status=$?
+          timeout --foreground "$patience" bash -c "$line" </dev/null || status=$?
         ;;
       *) echo "    neither 'north COMMAND', 'south COMMAND' nor 'ivmq …'" ;;
     esac

@@ -88,10 +88,15 @@ struct PollingScenario : rl::test_suite<PollingScenario<kFlaw, kExpected>, 2, kE
   }
 };
 
-// Both sleep: the reader when the ring is empty, the writer when it is full.
-template <Flaw kFlaw, rl::test_result_e kExpected, uint64_t kCapacity>
+enum class By : uint8_t { kClaim, kCopy };
+
+// Both sleep: the reader when the ring is empty, the writer when it is full. Copies of nine words
+// take two lines, whose parts are copied in the other order where the reader keeps up; one record
+// is left for the next to publish.
+template <Flaw kFlaw, rl::test_result_e kExpected, uint64_t kCapacity, By kBy = By::kClaim,
+          size_t kWords = 1>
 struct SleepingScenario
-    : rl::test_suite<SleepingScenario<kFlaw, kExpected, kCapacity>, 2, kExpected> {
+    : rl::test_suite<SleepingScenario<kFlaw, kExpected, kCapacity, kBy, kWords>, 2, kExpected> {
   using Atomics = RelacyAtomics<kFlaw>;
   static constexpr uint64_t kRecords = 6;
   WatchedRing<Atomics, kCapacity> ring;
@@ -112,85 +117,32 @@ struct SleepingScenario
     sleeper.post(1, previous, $);
   }
 
-  void Write() {
-    SpscProducer<Atomics> producer(ring.view());
-    for (uint64_t i = 0; i < kRecords;) {
-      typename Atomics::Payload payload = nullptr;
-      const WriteResult result = producer.TryClaim(8, 0, &payload);
-      RL_ASSERT(result == WriteResult::kOk || result == WriteResult::kFull);
-      if (result == WriteResult::kOk) {
-        Fill<Atomics>(payload, i++);
-        producer.Commit();
-        producer.Publish();
-        if (producer.NeedsWake()) Wake(records);
-        continue;
-      }
-      if (producer.ArmSpace(8)) continue;
-      if (producer.NeedsWake()) Wake(records);
-      room.wait(false, false, $);
-    }
-  }
-
-  void Read() {
-    SpscConsumer<Atomics> consumer(ring.view());
-    BasicRecordView<Atomics> record;
-    for (uint64_t i = 0; i < kRecords;) {
-      const ReadResult result = consumer.TryRead(&record);
-      RL_ASSERT(result != ReadResult::kCorrupt);
-      if (result == ReadResult::kOk) {
-        Check(record, i++);
-        consumer.Release();
-        if (consumer.NeedsSpaceWake()) Wake(room);
-        continue;
-      }
-      const bool empty = consumer.Arm();
-      if (consumer.NeedsSpaceWake()) Wake(room);
-      if (empty) records.wait(false, false, $);
-    }
-  }
-
-  void thread(unsigned index) { index == 0 ? Write() : Read(); }
-};
-
-// As SleepingScenario, but by TryWrite(): single records of two lines, whose parts are copied in
-// the other order where the reader keeps up, and between them staged ones.
-template <Flaw kFlaw, rl::test_result_e kExpected, uint64_t kCapacity, size_t kWords>
-struct WritingScenario
-    : rl::test_suite<WritingScenario<kFlaw, kExpected, kCapacity, kWords>, 2, kExpected> {
-  using Atomics = RelacyAtomics<kFlaw>;
-  static constexpr uint64_t kRecords = 6;
-  WatchedRing<Atomics, kCapacity> ring;
-  rl::semaphore<WritingScenario> records;
-  rl::semaphore<WritingScenario> room;
-
-  void before() {
-    ring.Initialize();
-    records.init(false, 0, 1000, $);
-    room.init(false, 0, 1000, $);
-  }
-  void after() {
-    records.deinit($);
-    room.deinit($);
-  }
-  void Wake(rl::semaphore<WritingScenario>& sleeper) {
-    unsigned previous = 0;
-    sleeper.post(1, previous, $);
-  }
-
-  void Write() {
-    SpscProducer<Atomics> producer(ring.view());
-    for (uint64_t i = 0; i < kRecords;) {
+  static WriteResult WriteOne(SpscProducer<Atomics>* producer, uint64_t sequence) {
+    if constexpr (kBy == By::kCopy) {
       std::array<uint64_t, kWords> words;
-      words.fill(i + 100);
-      const WriteResult result = producer.TryWrite(std::as_bytes(std::span(words)));
+      words.fill(sequence + 100);
+      return producer->TryWrite(std::as_bytes(std::span(words)));
+    }
+    typename Atomics::Payload payload = nullptr;
+    const WriteResult result = producer->TryClaim(sizeof(uint64_t), 0, &payload);
+    if (result != WriteResult::kOk) return result;
+    Fill<Atomics>(payload, sequence);
+    producer->Commit();
+    return result;
+  }
+
+  void Write() {
+    SpscProducer<Atomics> producer(ring.view());
+    for (uint64_t i = 0; i < kRecords;) {
+      const WriteResult result = WriteOne(&producer, i);
       RL_ASSERT(result == WriteResult::kOk || result == WriteResult::kFull);
       if (result == WriteResult::kOk) {
-        if (i++ == 2) continue;
+        if (i++ == 2 && kBy == By::kCopy) continue;
         producer.Publish();
         if (producer.NeedsWake()) Wake(records);
         continue;
       }
-      if (producer.ArmSpace(sizeof words)) continue;
+      if (producer.ArmSpace(kWords * sizeof(uint64_t))) continue;
       if (producer.NeedsWake()) Wake(records);
       room.wait(false, false, $);
     }
@@ -243,13 +195,14 @@ bool RunAll(rl::iteration_t iterations) {
   good &= Run<PollingScenario<Flaw::kNone, test_result_success>>("polling works", iterations);
   good &= Run<SleepingScenario<Flaw::kNone, test_result_success, 64>>("both may sleep", iterations);
   good &= Run<SleepingScenario<Flaw::kNone, test_result_success, 256>>("reader sleeps", iterations);
-  good &=
-      Run<WritingScenario<Flaw::kNone, test_result_success, 64, 1>>("written by copy", iterations);
-  good &= Run<WritingScenario<Flaw::kNone, test_result_success, 512, 9>>("copied in two parts",
-                                                                         iterations);
+  good &= Run<SleepingScenario<Flaw::kNone, test_result_success, 64, By::kCopy, 1>>(
+      "written by copy", iterations);
+  good &= Run<SleepingScenario<Flaw::kNone, test_result_success, 512, By::kCopy, 9>>(
+      "copied in two parts", iterations);
   // Its reader sees a tail before the header that lies below it.
-  good &= Run<WritingScenario<Flaw::kNoRelease, test_result_user_assert_failed, 512, 9>>(
-      "without release, a copied record is missing", flaw);
+  good &=
+      Run<SleepingScenario<Flaw::kNoRelease, test_result_user_assert_failed, 512, By::kCopy, 9>>(
+          "without release, a copied record is missing", flaw);
   good &= Run<PollingScenario<Flaw::kNoRelease, test_result_data_race>>(
       "without release, payloads race", flaw);
   good &= Run<SleepingScenario<Flaw::kNoFence, test_result_deadlock, 256>>(

@@ -31,7 +31,9 @@ def summary(run, cells, drawn, folder):
             break
     machine = run["machine"]
     return (f"{text}\nMedians on {machine['processor']}, {machine['kernel']}, between two processes on the host: *near*, "
-            "their cores share a cache, *far*, they do not. `ivmq` spins and sends in batches of 32, `ivmq_each` spins, `ivmq_batched` and `tcp_batched` flush and write 64 KiB at once, iceoryx and those called `_spin` spin, all other rivals sleep, "
+            "their cores share a cache, *far*, they do not. `ivmq` spins and sends in batches of 32, `ivmq_each` spins, "
+            "`ivmq_batched` and `tcp_batched` flush and write 64 KiB at once, iceoryx and those called `_spin` spin, all "
+            "other rivals sleep, "
             "`ivmq_adaptive` is how nodes wait unless told otherwise: who has waited for some 50 µs sleeps, and is "
             f"then woken as `ivmq_block`.{between_guests(cells)} All figures, and what was compared with what: "
             f"[{folder}/performance.md]({folder}/performance.md)\n")

@@ -4,7 +4,7 @@ BATCHED_TCP = "tcp, 64 KiB a write,"
 RING_SIZES = (8, 64, 256, 1024, 4096, 16384, 65536)
 # As they come and in batches, as the ring; each has to be measured, or else nobody is the best.
 RING_RIVALS = ("boost_spsc", "boost_spsc_batch32", "moodycamel")
-# In each cell the way counts that is quickest there, once all are measured that are there.
+# In each cell the way counts that is quickest there, once all are measured.
 PATH_RIVALS = {
     "iceoryx": ("iceoryx",),
     "zeromq": ("zeromq",),
@@ -24,8 +24,6 @@ OURS = {"fan_out": "ivmq_adaptive_batch32"}
 OURS_BESIDE = {BATCHED_TCP: "ivmq_batched"}
 # Of those that do not take part in all but requests.
 KINDS_OF = {"grpc": tuple(KINDS), BATCHED_TCP: ("message", "fan_out")}
-
-
 # Of the ways that do not take part in all.
 KINDS_OF_WAY = {"seqpacket_spin": ("round_trip", "at_rate"), "tcp_spin": ("round_trip", "at_rate"),
                 "nng_buffered": ("message", "fan_out")}
